@@ -1,1 +1,40 @@
-fn main(){}
+//! The `sarsen` command: a storage grid that outlives its disks.
+//!
+//! One file per verb in `cmd/`; `report.rs` turns errors into a message, a hint and an exit code; everything else is in the library
+//! crates.
+
+mod caps_from;
+mod cli;
+mod cmd;
+mod files;
+mod progress;
+mod report;
+mod sizes;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let level = match cli.verbose {
+        0 if cli.command.is_daemon() => "info,quinn=warn,quinn_proto=warn",
+        0 => "error",
+        1 => "info,quinn=warn,quinn_proto=warn",
+        _ => "debug,quinn=info,quinn_proto=info",
+    };
+    let filter = EnvFilter::try_from_env("SARSEN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report::print(&anyhow::Error::new(error).context("the program cannot start its threads")),
+    };
+    let code = match runtime.block_on(cmd::run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::print(&error),
+    };
+    // Blocking reads of a terminal or pipe must not keep the process alive.
+    runtime.shutdown_background();
+    code
+}

@@ -157,7 +157,11 @@ pub struct SlotRead {
 impl SlotRead {
     /// The verify cap of the same slot.
     pub fn to_verify(&self) -> SlotVerify {
-        SlotVerify { storage_index: self.key.slot_storage_index(), hash: self.hash, directory: self.directory }
+        SlotVerify {
+            storage_index: self.key.slot_storage_index(),
+            hash: self.hash,
+            directory: self.directory,
+        }
     }
 }
 
@@ -329,7 +333,15 @@ impl fmt::Display for Cap {
                 write!(f, "URI:{kind}:{}:{}:{}:{}:{}", c.key.base32(), c.hash, c.needed, c.total, c.size)
             }
             Self::ImmutableVerify(c) => {
-                write!(f, "URI:{kind}:{}:{}:{}:{}:{}", c.storage_index.base32(), c.hash, c.needed, c.total, c.size)
+                write!(
+                    f,
+                    "URI:{kind}:{}:{}:{}:{}:{}",
+                    c.storage_index.base32(),
+                    c.hash,
+                    c.needed,
+                    c.total,
+                    c.size
+                )
             }
             Self::SlotWrite(c) => write!(f, "URI:{kind}:{}:{}", c.key.base32(), c.hash),
             Self::SlotRead(c) => write!(f, "URI:{kind}:{}:{}", c.key.base32(), c.hash),

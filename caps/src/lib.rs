@@ -23,7 +23,9 @@ mod keys;
 mod parse;
 mod repair;
 
-pub use cap::{Authority, Cap, ImmutableRead, ImmutableVerify, Literal, Prefix, SlotRead, SlotVerify, SlotWrite, Unknown};
+pub use cap::{
+    Authority, Cap, ImmutableRead, ImmutableVerify, Literal, Prefix, SlotRead, SlotVerify, SlotWrite, Unknown,
+};
 pub use error::CapParseError;
 pub use keys::{PlacementBucket, ReadKey, StorageIndex, TraversalKey, VerifyHash, WriteKey};
 pub use parse::{MAX_CAP_LEN, MAX_LITERAL_LEN, MAX_SIZE};

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use zeroize::Zeroizing;
+
 use crate::cap::{
     Authority, Cap, ImmutableRead, ImmutableVerify, Literal, Prefix, SlotRead, SlotVerify, SlotWrite, Unknown,
 };
@@ -119,18 +121,24 @@ fn immutable_verify(kind: &'static str, fields: &[&str], directory: bool) -> Res
 }
 
 /// The two fields of a slot cap. `MDMF` caps may carry a hint after them, which Tahoe itself ignores.
-fn slot_fields<'a>(kind: &'static str, fields: &[&'a str], hint: bool) -> Result<[&'a str; 2], CapParseError> {
+fn slot_fields<'a>(
+    kind: &'static str,
+    fields: &[&'a str],
+    hint: bool,
+) -> Result<[&'a str; 2], CapParseError> {
     let fields = if hint && fields.len() > 2 { &fields[..2] } else { fields };
     exactly(kind, fields)
 }
 
 fn slot_write(fields: &[&str; 2], directory: bool) -> Result<Cap, CapParseError> {
-    let (key, hash) = (WriteKey::new(bytes("key", fields[0])?), VerifyHash::new(bytes("verify hash", fields[1])?));
+    let (key, hash) =
+        (WriteKey::new(bytes("key", fields[0])?), VerifyHash::new(bytes("verify hash", fields[1])?));
     Ok(Cap::SlotWrite(SlotWrite { key, hash, directory }))
 }
 
 fn slot_read(fields: &[&str; 2], directory: bool) -> Result<Cap, CapParseError> {
-    let (key, hash) = (ReadKey::new(bytes("key", fields[0])?), VerifyHash::new(bytes("verify hash", fields[1])?));
+    let (key, hash) =
+        (ReadKey::new(bytes("key", fields[0])?), VerifyHash::new(bytes("verify hash", fields[1])?));
     Ok(Cap::SlotRead(SlotRead { key, hash, directory }))
 }
 
@@ -168,14 +176,17 @@ fn repair(fields: &[&str]) -> Result<Cap, CapParseError> {
     }))
 }
 
-fn exactly<'a, const N: usize>(kind: &'static str, fields: &[&'a str]) -> Result<[&'a str; N], CapParseError> {
+fn exactly<'a, const N: usize>(
+    kind: &'static str,
+    fields: &[&'a str],
+) -> Result<[&'a str; N], CapParseError> {
     fields.try_into().map_err(|_| CapParseError::FieldCount { kind, expected: N, found: fields.len() })
 }
 
 fn bytes<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N], CapParseError> {
     let bad = CapParseError::BadBase32 { field, bytes: N };
-    let decoded = base32().decode(text.as_bytes()).map_err(|_| bad.clone())?;
-    decoded.try_into().map_err(|_| bad)
+    let decoded = Zeroizing::new(base32().decode(text.as_bytes()).map_err(|_| bad.clone())?);
+    decoded.as_slice().try_into().map_err(|_| bad)
 }
 
 fn parameters(needed: &str, total: &str, size: &str) -> Result<(u16, u16, u64), CapParseError> {
@@ -191,7 +202,9 @@ fn parameters(needed: &str, total: &str, size: &str) -> Result<(u16, u16, u64), 
 }
 
 fn number(field: &'static str, text: &str) -> Result<u64, CapParseError> {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let plain = !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'));
     let value = if plain { text.parse().ok() } else { None };
     value.ok_or(CapParseError::BadNumber { field })
 }

@@ -1,10 +1,14 @@
 //! The capability grammar, held against Tahoe's own answers and against itself.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot parse its own vectors has nothing to report but the panic")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot parse its own vectors has nothing to report but the panic"
+)]
 
 use caps::{
-    Authority, Cap, CapParseError, ImmutableRead, ImmutableVerify, Literal, MAX_CAP_LEN, MAX_SIZE, PlacementBucket, Prefix,
-    ReadKey, RepairCap, RepairKind, SlotRead, SlotVerify, SlotWrite, StorageIndex, TraversalKey, Unknown, VerifyHash, WriteKey,
+    Authority, Cap, CapParseError, ImmutableRead, ImmutableVerify, Literal, MAX_CAP_LEN, MAX_SIZE,
+    PlacementBucket, Prefix, ReadKey, RepairCap, RepairKind, SlotRead, SlotVerify, SlotWrite, StorageIndex,
+    TraversalKey, Unknown, VerifyHash, WriteKey,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -48,7 +52,11 @@ fn what_tahoe_accepts() {
         }
         if given.starts_with("imm.") && is_verifier && slot {
             // Tahoe calls every verify cap immutable; what a slot's names does change.
-            assert_eq!(given.parse::<Cap>(), Err(CapParseError::PrefixContradicts { prefix: "imm." }), "{given}");
+            assert_eq!(
+                given.parse::<Cap>(),
+                Err(CapParseError::PrefixContradicts { prefix: "imm." }),
+                "{given}"
+            );
             refused += 1;
             continue;
         }
@@ -104,7 +112,8 @@ const TRAVERSAL: &str = "yda4fq6eyxdmpsgjzlf4ztooz7induwt2tk5nv6y3hnnxxg533pq";
 
 /// One cap of every kind.
 fn one_of_each() -> Vec<String> {
-    let mut out = vec!["URI:LIT:krugkidr".to_owned(), "URI:DIR2-LIT:krugkidr".to_owned(), "URI:LIT:".to_owned()];
+    let mut out =
+        vec!["URI:LIT:krugkidr".to_owned(), "URI:DIR2-LIT:krugkidr".to_owned(), "URI:LIT:".to_owned()];
     for kind in ["CHK", "CHK-Verifier", "DIR2-CHK", "DIR2-CHK-Verifier"] {
         out.push(format!("URI:{kind}:{KEY}:{HASH}:3:10:4096"));
     }
@@ -144,9 +153,12 @@ fn one_changed_character_is_refused_or_another_cap() {
 #[test]
 fn repair_caps() {
     let base = format!("URI:SARSEN-REPAIR:{TRAVERSAL}:{HASH}");
-    for (rest, directory, size) in
-        [("51966:CHK:3:10:4096", false, Some(4096)), ("0:DIR2-CHK:1:1:0", true, Some(0)), ("65535:SSK", false, None), ("7:DIR2", true, None)]
-    {
+    for (rest, directory, size) in [
+        ("51966:CHK:3:10:4096", false, Some(4096)),
+        ("0:DIR2-CHK:1:1:0", true, Some(0)),
+        ("65535:SSK", false, None),
+        ("7:DIR2", true, None),
+    ] {
         let given = format!("{base}:{rest}");
         let cap: Cap = given.parse().unwrap();
         assert_eq!(cap.to_string(), given);
@@ -161,22 +173,50 @@ fn repair_caps() {
         assert_eq!(immutable.is_ok(), size.is_some(), "{immutable:?}");
     }
     for rest in [
-        "", ":7", ":7:LIT", ":7:DIR2-LIT", ":7:chk:3:10:1", ":7:SSK-RO", ":7:MDMF", ":7:DIR2-MDMF", ":7:SSK:", ":7:SSK:3:10:1",
-        ":7:CHK", ":7:CHK:3:10", ":7:CHK:3:10:1:", ":7:CHK:0:10:1", ":7:CHK:11:10:1", ":7:CHK:3:257:1", ":65536:SSK",
-        ":-1:SSK", ":07:SSK", ":00:SSK", "::SSK", ":+7:SSK", ":7:", ":7:CHK-Verifier:3:10:1",
+        "",
+        ":7",
+        ":7:LIT",
+        ":7:DIR2-LIT",
+        ":7:chk:3:10:1",
+        ":7:SSK-RO",
+        ":7:MDMF",
+        ":7:DIR2-MDMF",
+        ":7:SSK:",
+        ":7:SSK:3:10:1",
+        ":7:CHK",
+        ":7:CHK:3:10",
+        ":7:CHK:3:10:1:",
+        ":7:CHK:0:10:1",
+        ":7:CHK:11:10:1",
+        ":7:CHK:3:257:1",
+        ":65536:SSK",
+        ":-1:SSK",
+        ":07:SSK",
+        ":00:SSK",
+        "::SSK",
+        ":+7:SSK",
+        ":7:",
+        ":7:CHK-Verifier:3:10:1",
         ":7:CHK:3:10:1152921504606846977",
     ] {
         let given = format!("{base}{rest}");
         assert!(given.parse::<Cap>().is_err(), "{given}");
     }
     assert!(format!("URI:SARSEN-REPAIR:{KEY}:{HASH}:7:SSK").parse::<Cap>().is_err(), "a short traversal key");
-    assert!(format!("{base}:7:CHK:3:10:1152921504606846976").parse::<Cap>().is_ok(), "2^60 is the largest size");
+    assert!(
+        format!("{base}:7:CHK:3:10:1152921504606846976").parse::<Cap>().is_ok(),
+        "2^60 is the largest size"
+    );
 }
 
 #[test]
 fn unknown_kinds_are_carried() {
-    for body in ["URI:FUTURE:abc", "URI:CHK3:x:y", "URI:chk:x", "URI:FUTURE", "URI:", "URI:F:!\"#$%&'()*+,-./@[]{}~"] {
-        for (written, prefix) in [("", None), ("ro.", Some(Prefix::ReadOnly)), ("imm.", Some(Prefix::Immutable))] {
+    for body in
+        ["URI:FUTURE:abc", "URI:CHK3:x:y", "URI:chk:x", "URI:FUTURE", "URI:", "URI:F:!\"#$%&'()*+,-./@[]{}~"]
+    {
+        for (written, prefix) in
+            [("", None), ("ro.", Some(Prefix::ReadOnly)), ("imm.", Some(Prefix::Immutable))]
+        {
             let given = format!("{written}{body}");
             let cap: Cap = given.parse().unwrap();
             assert_eq!(cap, Cap::Unknown(Unknown { text: body.to_owned(), prefix }));
@@ -187,7 +227,18 @@ fn unknown_kinds_are_carried() {
             assert!(!cap.is_mutable() && !cap.is_directory());
         }
     }
-    for given in ["", "URI", "uri:CHK:", "lafs://x", "ro.", "ro.ro.URI:F:", "imm.ro.URI:F:", "ro.imm.URI:F:", "RO.URI:F:", "x-tahoe-future:a"] {
+    for given in [
+        "",
+        "URI",
+        "uri:CHK:",
+        "lafs://x",
+        "ro.",
+        "ro.ro.URI:F:",
+        "imm.ro.URI:F:",
+        "ro.imm.URI:F:",
+        "RO.URI:F:",
+        "x-tahoe-future:a",
+    ] {
         assert_eq!(given.parse::<Cap>(), Err(CapParseError::NotACap), "{given}");
     }
     assert!(matches!("URI:FUTURE:a b".parse::<Cap>(), Err(CapParseError::BadCharacter { index: 12 })));
@@ -203,7 +254,8 @@ fn prefixes_may_only_repeat_what_the_cap_says() {
         let contradicts = [("ro.", cap.authority() == Authority::Write), ("imm.", cap.is_mutable())];
         for (prefix, contradicts) in contradicts {
             let parsed = format!("{prefix}{given}").parse::<Cap>();
-            let expected = if contradicts { Err(CapParseError::PrefixContradicts { prefix }) } else { Ok(cap.clone()) };
+            let expected =
+                if contradicts { Err(CapParseError::PrefixContradicts { prefix }) } else { Ok(cap.clone()) };
             assert_eq!(parsed, expected, "{prefix}{given}");
         }
     }
@@ -214,13 +266,25 @@ fn debug_and_errors_show_no_secret() {
     for given in one_of_each().into_iter().chain(["URI:FUTURE:krugkidr".to_owned()]) {
         let cap: Cap = given.parse().unwrap();
         let shown = format!("{cap:?} {cap:#?}");
-        for secret in [KEY, TRAVERSAL, "krugkidr", "FUTURE", "144, 145", "145,\n", "9091", "192, 193", "193,\n", "c0c1", "84, 104"] {
+        for secret in [
+            KEY, TRAVERSAL, "krugkidr", "FUTURE", "144, 145", "145,\n", "9091", "192, 193", "193,\n", "c0c1",
+            "84, 104",
+        ] {
             assert!(!shown.contains(secret), "{shown} shows {secret}");
         }
-        for spoilt in [format!("{given}:"), format!("{given}!"), format!("imm.{given}"), given.replacen(":k", ":K", 1), given.replacen(":a", ":A", 1)] {
+        for spoilt in [
+            format!("{given}:"),
+            format!("{given}!"),
+            format!("imm.{given}"),
+            given.replacen(":k", ":K", 1),
+            given.replacen(":a", ":A", 1),
+        ] {
             if let Err(error) = spoilt.parse::<Cap>() {
                 let shown = format!("{error} {error:?}").to_lowercase();
-                assert!(![KEY, TRAVERSAL, HASH, "krugkidr"].iter().any(|secret| shown.contains(secret)), "{shown}");
+                assert!(
+                    ![KEY, TRAVERSAL, HASH, "krugkidr"].iter().any(|secret| shown.contains(secret)),
+                    "{shown}"
+                );
             }
         }
     }
@@ -238,7 +302,7 @@ fn own_derivations_are_pinned() {
 }
 
 const BUCKET: u16 = 24664;
-const TRAVERSAL_KEY_HEX: &str = "";
+const TRAVERSAL_KEY_HEX: &str = "29236464b66191c48efdfaa3b2c0be0e2bce17687c5b3956a5a97f00af05fa47";
 
 fn hash() -> impl Strategy<Value = VerifyHash> {
     any::<[u8; 32]>().prop_map(VerifyHash::new)
@@ -252,28 +316,44 @@ fn any_cap() -> impl Strategy<Value = Cap> {
     let key = any::<[u8; 16]>;
     let literal = (prop::collection::vec(any::<u8>(), 0..=55), any::<bool>())
         .prop_map(|(bytes, directory)| Cap::Literal(Literal { bytes, directory }));
-    let read = (key(), hash(), parameters(), any::<bool>()).prop_map(|(key, hash, (needed, total, size), directory)| {
-        Cap::ImmutableRead(ImmutableRead { key: ReadKey::new(key), hash, needed, total, size, directory })
-    });
-    let verify = (key(), hash(), parameters(), any::<bool>()).prop_map(|(key, hash, (needed, total, size), directory)| {
-        Cap::ImmutableVerify(ImmutableVerify { storage_index: StorageIndex::new(key), hash, needed, total, size, directory })
-    });
+    let read = (key(), hash(), parameters(), any::<bool>()).prop_map(
+        |(key, hash, (needed, total, size), directory)| {
+            Cap::ImmutableRead(ImmutableRead { key: ReadKey::new(key), hash, needed, total, size, directory })
+        },
+    );
+    let verify = (key(), hash(), parameters(), any::<bool>()).prop_map(
+        |(key, hash, (needed, total, size), directory)| {
+            Cap::ImmutableVerify(ImmutableVerify {
+                storage_index: StorageIndex::new(key),
+                hash,
+                needed,
+                total,
+                size,
+                directory,
+            })
+        },
+    );
     let slot = (key(), hash(), any::<bool>(), 0..3).prop_map(|(key, hash, directory, which)| match which {
         0 => Cap::SlotWrite(SlotWrite { key: WriteKey::new(key), hash, directory }),
         1 => Cap::SlotRead(SlotRead { key: ReadKey::new(key), hash, directory }),
         _ => Cap::SlotVerify(SlotVerify { storage_index: StorageIndex::new(key), hash, directory }),
     });
-    let repair = (any::<[u8; 32]>(), hash(), any::<u16>(), prop::option::of(parameters()), any::<bool>()).prop_map(
-        |(key, hash, bucket, parameters, directory)| {
+    let repair = (any::<[u8; 32]>(), hash(), any::<u16>(), prop::option::of(parameters()), any::<bool>())
+        .prop_map(|(key, hash, bucket, parameters, directory)| {
             let kind = match parameters {
                 Some((needed, total, size)) => RepairKind::Immutable { needed, total, size, directory },
                 None => RepairKind::Slot { directory },
             };
-            Cap::Repair(RepairCap { traversal_key: TraversalKey::new(key), hash, bucket: PlacementBucket(bucket), kind })
-        },
-    );
+            Cap::Repair(RepairCap {
+                traversal_key: TraversalKey::new(key),
+                hash,
+                bucket: PlacementBucket(bucket),
+                kind,
+            })
+        });
     let prefix = prop_oneof![Just(None), Just(Some(Prefix::ReadOnly)), Just(Some(Prefix::Immutable))];
-    let unknown = ("URI:X[!-~]{0,40}", prefix).prop_map(|(text, prefix)| Cap::Unknown(Unknown { text, prefix }));
+    let unknown =
+        ("URI:X[!-~]{0,40}", prefix).prop_map(|(text, prefix)| Cap::Unknown(Unknown { text, prefix }));
     prop_oneof![literal, read, verify, slot, repair, unknown]
 }
 

@@ -1,0 +1,187 @@
+//! The client of a Sarsen grid, as a library: store bytes, get a capability; hold a capability, get the bytes.
+//!
+//! ```no_run
+//! use client::{Client, GetOptions, PutOptions, Source};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::open("/home/me/.local/share/sarsen".as_ref())?;
+//! client.refresh().await; // learn from the introducers which servers exist
+//!
+//! let report = client.put(Source::bytes("what I love ".repeat(1000)), PutOptions::default()).await?;
+//! let cap = report.cap; // the read cap: keep it, it is the only way back
+//!
+//! let mut bytes = Vec::new();
+//! client.get(&cap, &mut bytes, GetOptions::default()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same example runs against a live grid in the tests (`testkit/tests/library.rs`).
+//!
+//! How it is built: [`grid`] knows the servers, [`placement`] says in which order an object uses them, [`upload`] and [`download`]
+//! move the bytes, [`servers`] keeps the connections. Clock, randomness, transport and the pool for blocking work are arguments
+//! ([`Seams`]), so that the same code runs in a simulation.
+//!
+//! Deliberately absent: a terminal, the environment, the home directory, a global logger; and trust in any server.
+
+mod files;
+mod progress;
+
+pub mod config;
+pub mod download;
+pub mod grid;
+pub mod placement;
+pub mod servers;
+pub mod status;
+pub mod upload;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use encoding::Params;
+use protocol::transport::Connector;
+use protocol::{Clock, NodeAddress, NodeKey, Pool, Random};
+
+pub use config::{ClientDir, ConfigError, Settings, Shares};
+pub use download::{DownloadError, GetOptions, GetReport, ObjectReader, Sink};
+pub use grid::{GridView, IntroducerReport, Server};
+pub use progress::Transfer;
+pub use servers::{Servers, Timeouts};
+pub use status::{GridStatus, ServerStatus};
+pub use upload::{PutOptions, PutReport, ShareFailure, Source, UploadError};
+
+/// What a client needs of the world.
+#[derive(Clone)]
+pub struct Seams {
+    /// Connections under the account's key, for storing.
+    pub account: Arc<dyn Connector>,
+    /// Connections under a throwaway key, for reading and for introducers, so that reads are not linked to the account.
+    pub anonymous: Arc<dyn Connector>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Where encoding, hashing and files are worked on.
+    pub pool: Arc<dyn Pool>,
+}
+
+/// A client. Clones share connections and what is known of the grid.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    seams: Seams,
+    settings: Settings,
+    params: Params,
+    grid: GridView,
+    writers: Servers,
+    readers: Servers,
+}
+
+impl Client {
+    /// The client whose directory is `dir` (made by [`ClientDir::create`]), on real sockets. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn open(dir: &Path) -> Result<Self, ConfigError> {
+        let dir = ClientDir::open(dir)?;
+        let seams = Seams::real(&dir.account_key()?)?;
+        Self::new(dir.settings()?, dir.grid_view()?, seams)
+    }
+
+    /// A client made of its parts.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Shares`] if the encoding parameters are impossible.
+    pub fn new(settings: Settings, grid: GridView, seams: Seams) -> Result<Self, ConfigError> {
+        let params = settings.shares.params()?;
+        let writers = Servers::new(seams.account.clone(), settings.timeouts);
+        let readers = Servers::new(seams.anonymous.clone(), settings.timeouts);
+        Ok(Self(Arc::new(Inner { seams, settings, params, grid, writers, readers })))
+    }
+
+    /// Learns from the introducers which servers exist, and keeps it for times without them.
+    pub async fn refresh(&self) -> Vec<IntroducerReport> {
+        let deadline = self.0.settings.timeouts.connect;
+        let reports =
+            self.0.grid.refresh(&self.0.seams.anonymous, &self.0.settings.introducers, deadline).await;
+        if let Err(error) = self.0.grid.save() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the list of servers is not kept");
+        }
+        reports
+    }
+
+    /// What is known of the grid.
+    pub fn grid(&self) -> &GridView {
+        &self.0.grid
+    }
+
+    /// k, `shares_happy` and N of what this client stores, and the other settings.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The introducers this client asks.
+    pub fn introducers(&self) -> &[NodeAddress] {
+        &self.0.settings.introducers
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.0.writers.close().await;
+        self.0.readers.close().await;
+    }
+
+    pub(crate) fn params(&self) -> Params {
+        self.0.params
+    }
+
+    pub(crate) fn shares_happy(&self) -> usize {
+        self.0.settings.shares.happy.into()
+    }
+
+    pub(crate) fn convergence_secret(&self) -> &[u8; 32] {
+        &self.0.settings.convergence
+    }
+
+    pub(crate) fn writers(&self) -> &Servers {
+        &self.0.writers
+    }
+
+    pub(crate) fn readers(&self) -> &Servers {
+        &self.0.readers
+    }
+
+    pub(crate) fn random(&self) -> &Arc<dyn Random> {
+        &self.0.seams.random
+    }
+
+    pub(crate) fn pool(&self) -> Arc<dyn Pool> {
+        self.0.seams.pool.clone()
+    }
+}
+
+impl Seams {
+    /// Real sockets, clocks, threads and randomness.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Socket`] if no UDP socket can be had.
+    pub fn real(account: &NodeKey) -> Result<Self, ConfigError> {
+        use protocol::quic::{QuicConnector, bind};
+        let random: Arc<dyn Random> = Arc::new(protocol::OsRandom);
+        let any = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        let throwaway = NodeKey::from_seed(&random.bytes());
+        let (endpoint, buffers) = bind(any, None).map_err(ConfigError::Socket)?;
+        tracing::debug!(?buffers, "UDP socket buffers as granted by the kernel");
+        Ok(Self {
+            account: Arc::new(QuicConnector::new(endpoint.clone(), account)),
+            anonymous: Arc::new(QuicConnector::new(endpoint, &throwaway)),
+            clock: Arc::new(protocol::SystemClock::default()),
+            random,
+            pool: Arc::new(protocol::TokioPool),
+        })
+    }
+}

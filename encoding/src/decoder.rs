@@ -41,7 +41,8 @@ impl SegmentDecoder {
         Self { geometry, erasure: ErasureDecoder::new(params.needed(), params.total()) }
     }
 
-    /// Decodes segment `index` from k different blocks (share number, bytes), each already checked against its own root.
+    /// Decodes segment `index` from k different blocks (share number, bytes), each already checked against its own root; of more than k
+    /// the first k are used.
     ///
     /// `data_roots` are the roots of the k data blocks of this segment, from the table, already checked against the descriptor.
     /// Whatever blocks were used, what they decode to is held against these, so that one cap is one file. Returns the segment's
@@ -59,11 +60,13 @@ impl SegmentDecoder {
     ) -> Result<Vec<Bytes>, DecodeError> {
         let needed = self.geometry.params().needed();
         let block_len = self.geometry.block_len(index);
-        if blocks.iter().any(|(_, block)| block.len() != block_len) || data_roots.len() != usize::from(needed) {
+        if blocks.iter().any(|(_, block)| block.len() != block_len) || data_roots.len() != usize::from(needed)
+        {
             return Err(ErasureError::BlockLength.into());
         }
         let views: Vec<(u16, &[u8])> = blocks.iter().map(|(number, block)| (*number, &block[..])).collect();
         let missing = self.erasure.missing_data(&views)?;
+        blocks.truncate(needed.into());
         for (number, block) in missing {
             if block_root(&block) != data_roots[usize::from(number)] {
                 return Err(DecodeError::InconsistentEncoding { segment: index });
@@ -75,7 +78,12 @@ impl SegmentDecoder {
         self.decrypt(key, index, blocks)
     }
 
-    fn decrypt(&self, key: &ContentKey, index: u64, blocks: Vec<(u16, BytesMut)>) -> Result<Vec<Bytes>, DecodeError> {
+    fn decrypt(
+        &self,
+        key: &ContentKey,
+        index: u64,
+        blocks: Vec<(u16, BytesMut)>,
+    ) -> Result<Vec<Bytes>, DecodeError> {
         let params = self.geometry.params();
         let ends_file = index + 1 == self.geometry.segments();
         let cells_per_block = u64::from(params.block_len()) / CELL_LEN as u64;

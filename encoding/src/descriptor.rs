@@ -187,7 +187,11 @@ impl Descriptor {
         let (data, tag) = sealed.split_at_mut(SEALED_DATA_LEN);
         let sealing = chacha20_poly1305(&id.derive(SEALED_CONTEXT));
         let sum = sealing
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key([0; 12]), Aad::from(self.around_sealed()), data)
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key([0; 12]),
+                Aad::from(self.around_sealed()),
+                data,
+            )
             .expect("40 bytes are below the cipher's limit");
         tag.copy_from_slice(sum.as_ref());
         self.sealed = sealed;
@@ -206,7 +210,11 @@ impl Descriptor {
         let mut sealed = self.sealed;
         let opening = chacha20_poly1305(&id.derive(SEALED_CONTEXT));
         let data = opening
-            .open_in_place(Nonce::assume_unique_for_key([0; 12]), Aad::from(self.around_sealed()), &mut sealed)
+            .open_in_place(
+                Nonce::assume_unique_for_key([0; 12]),
+                Aad::from(self.around_sealed()),
+                &mut sealed,
+            )
             .map_err(|_| SealedError::Malformed)?;
         let (size, hash) = data.split_at(8);
         let size = u64::from_le_bytes(size.try_into().expect("the part has 40 bytes"));

@@ -60,7 +60,13 @@ impl SegmentEncoder {
     ///
     /// [`EncodeError::SegmentLength`] if the length is not a full segment's, or for the last one not between 1 and that (0 for an
     /// empty file).
-    pub fn encode(&mut self, key: &ContentKey, index: u64, plaintext: &[u8], last: bool) -> Result<EncodedSegment, EncodeError> {
+    pub fn encode(
+        &mut self,
+        key: &ContentKey,
+        index: u64,
+        plaintext: &[u8],
+        last: bool,
+    ) -> Result<EncodedSegment, EncodeError> {
         let full = self.params.segment_data_len();
         let len = plaintext.len() as u64;
         if len > full || (!last && len < full) || (last && len == 0 && index > 0) {
@@ -120,7 +126,13 @@ pub struct EncodedObject {
 impl ObjectBuilder {
     /// An object without segments yet.
     pub fn new(params: Params, kind: Kind, id: &ObjectId) -> Self {
-        Self { params, kind, id: id.clone(), columns: vec![Vec::new(); usize::from(params.total())], segments: 0 }
+        Self {
+            params,
+            kind,
+            id: id.clone(),
+            columns: vec![Vec::new(); usize::from(params.total())],
+            segments: 0,
+        }
     }
 
     /// Adds the next segment.
@@ -183,7 +195,9 @@ impl EncodedObject {
             out.extend_from_slice(&self.columns[own]);
         }
         out.extend_from_slice(&self.descriptor_bytes);
-        out.extend_from_slice(&Footer { number, descriptor_len: self.descriptor_bytes.len() as u32 }.to_bytes());
+        out.extend_from_slice(
+            &Footer { number, descriptor_len: self.descriptor_bytes.len() as u32 }.to_bytes(),
+        );
         out.freeze()
     }
 

@@ -24,7 +24,11 @@ impl Matrix {
     }
 
     pub(crate) fn apply(&self, engine: &impl Engine, blocks: &[(u16, &[u8])]) -> Vec<(u16, Vec<u8>)> {
-        self.missing.iter().zip(&self.rows).map(|(number, row)| (*number, combine(engine, row, blocks))).collect()
+        self.missing
+            .iter()
+            .zip(&self.rows)
+            .map(|(number, row)| (*number, combine(engine, row, blocks)))
+            .collect()
     }
 }
 
@@ -96,9 +100,11 @@ fn generator_row(k: u16, number: u16) -> Vec<GfElement> {
 /// Gauss-Jordan elimination. The code is MDS, so any k rows of its generator can be inverted.
 fn invert(mut a: Vec<Vec<GfElement>>) -> Vec<Vec<GfElement>> {
     let k = a.len();
-    let mut inverse: Vec<Vec<GfElement>> = (0..k).map(|i| (0..k).map(|j| u16::from(i == j)).collect()).collect();
+    let mut inverse: Vec<Vec<GfElement>> =
+        (0..k).map(|i| (0..k).map(|j| u16::from(i == j)).collect()).collect();
     for column in 0..k {
-        let pivot = (column..k).find(|row| a[*row][column] != 0).expect("any k rows of an MDS code are independent");
+        let pivot =
+            (column..k).find(|row| a[*row][column] != 0).expect("any k rows of an MDS code are independent");
         a.swap(column, pivot);
         inverse.swap(column, pivot);
         let scale = a[column][column];

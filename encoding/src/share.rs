@@ -188,7 +188,8 @@ impl ShareReport {
         let mut footer = [0; FOOTER_LEN];
         read_at(footer_at, &mut footer)?;
         let footer = Footer::parse(&footer)?;
-        let descriptor_at = footer_at.checked_sub(footer.descriptor_len.into()).ok_or(ShareError::NotAShare)?;
+        let descriptor_at =
+            footer_at.checked_sub(footer.descriptor_len.into()).ok_or(ShareError::NotAShare)?;
         let mut bytes = vec![0; footer.descriptor_len as usize];
         read_at(descriptor_at, &mut bytes)?;
         let descriptor = Descriptor::parse(&bytes)?;

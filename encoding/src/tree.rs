@@ -30,11 +30,16 @@ pub fn column_root(column: &[u8]) -> Root {
     *blake3::hash(column).as_bytes()
 }
 
-/// Cuts the groups around `range` out of `data` (not empty), with the hashes that prove them against its BLAKE3 root.
+/// Cuts the groups around `range` out of `data`, with the hashes that prove them against its BLAKE3 root. Nothing, if the range is
+/// empty or outside the data.
 pub fn slice(data: &[u8], range: Range<u64>) -> Vec<u8> {
-    let outboard = PreOrderMemOutboard::create(data, GROUPS);
+    let covered = group_range(data.len() as u64, &range);
     let mut out = Vec::new();
-    encode_ranges_validated(data, &outboard, &groups(range), &mut out)
+    if covered.is_empty() {
+        return out;
+    }
+    let outboard = PreOrderMemOutboard::create(data, GROUPS);
+    encode_ranges_validated(data, &outboard, &groups(covered), &mut out)
         .expect("the outboard was just made from these bytes, and a Vec takes all");
     out
 }
@@ -51,13 +56,23 @@ pub fn slice_len_max(total: u64, range: &Range<u64>) -> u64 {
 ///
 /// # Errors
 ///
-/// [`SliceError`] if anything in `encoded` is not what `root` commits to, or is missing.
-pub fn open_slice(root: &Root, total: u64, range: Range<u64>, encoded: &[u8]) -> Result<(u64, Vec<u8>), SliceError> {
+/// [`SliceError`] if anything in `encoded` is not what `root` commits to, or is missing, or if the range is empty or outside the data.
+pub fn open_slice(
+    root: &Root,
+    total: u64,
+    range: Range<u64>,
+    encoded: &[u8],
+) -> Result<(u64, Vec<u8>), SliceError> {
     let covered = group_range(total, &range);
+    if covered.is_empty() {
+        // An empty set of groups would prove nothing.
+        return Err(SliceError);
+    }
     let tree = BaoTree::new(total, GROUPS);
     let outboard = EmptyOutboard { tree, root: blake3::Hash::from_bytes(*root) };
     let mut out = OffsetBuffer { base: covered.start, data: vec![0; (covered.end - covered.start) as usize] };
-    decode_ranges(Cursor::new(encoded), &groups(range), &mut out, outboard).map_err(|_| SliceError)?;
+    decode_ranges(Cursor::new(encoded), &groups(covered.clone()), &mut out, outboard)
+        .map_err(|_| SliceError)?;
     Ok((covered.start, out.data))
 }
 
@@ -66,9 +81,13 @@ fn groups(range: Range<u64>) -> ChunkRanges {
     round_up_to_chunks_groups(chunks, GROUPS)
 }
 
+/// The bytes of all groups around `range` in `total` bytes; empty if the range is empty or outside.
 fn group_range(total: u64, range: &Range<u64>) -> Range<u64> {
-    let group = GROUP_LEN as u64;
-    range.start / group * group..(range.end.div_ceil(group) * group).min(total)
+    let (group, end) = (GROUP_LEN as u64, range.end.min(total));
+    if range.start >= end {
+        return 0..0;
+    }
+    range.start / group * group..end.div_ceil(group).saturating_mul(group).min(total)
 }
 
 /// A window of a larger file, for bao-tree to write into.

@@ -27,6 +27,9 @@ pub enum FrameError {
         /// What the decoder says.
         reason: String,
     },
+    /// It is of a kind that this version does not know: a request, an answer or an error added later.
+    #[error("the message is of an unknown kind")]
+    Unknown,
     /// The transport failed.
     #[error("the connection failed")]
     Io(#[from] io::Error),
@@ -50,10 +53,13 @@ pub fn encode<T: Encode<()>>(message: &T) -> Bytes {
 ///
 /// # Errors
 ///
-/// [`FrameError::Malformed`].
+/// [`FrameError::Malformed`], [`FrameError::Unknown`].
 pub fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, FrameError> {
     let mut decoder = minicbor::Decoder::new(bytes);
-    let message = decoder.decode().map_err(|e| FrameError::Malformed { reason: e.to_string() })?;
+    let message = decoder.decode().map_err(|e| match e.is_unknown_variant() {
+        true => FrameError::Unknown,
+        false => FrameError::Malformed { reason: e.to_string() },
+    })?;
     if decoder.position() != bytes.len() {
         return Err(FrameError::Malformed { reason: "bytes follow the message".into() });
     }

@@ -1,0 +1,270 @@
+//! The client's own directory: settings, account key, convergence secret, and the cache of servers.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE32_NOPAD;
+use encoding::Params;
+use protocol::{NodeAddress, NodeKey, Random};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::files::{create_secret, read_secret, write_atomically};
+use crate::grid::{CacheError, GridView};
+use crate::servers::Timeouts;
+
+const SETTINGS_FILE: &str = "sarsen.toml";
+const KEY_FILE: &str = "private/account.key";
+const CONVERGENCE_FILE: &str = "private/convergence";
+const CACHE_FILE: &str = "servers.cache";
+
+/// How many shares: k, how many servers must have one, and N.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shares {
+    /// k, `shares_needed`: so many shares give the file back.
+    pub needed: u16,
+    /// `shares_happy`: so many servers must hold a share of their own before a file counts as stored.
+    pub happy: u16,
+    /// N, `shares_total`: so many shares are made.
+    pub total: u16,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { needed: 3, happy: 7, total: 10 }
+    }
+}
+
+impl Shares {
+    /// Checks 1 <= k <= happy <= N <= 256.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Shares`].
+    pub fn params(self) -> Result<Params, ConfigError> {
+        match Params::new(self.needed, self.total) {
+            Ok(params) if (self.needed..=self.total).contains(&self.happy) => Ok(params),
+            _ => Err(ConfigError::Shares { shares: self }),
+        }
+    }
+}
+
+impl std::str::FromStr for Shares {
+    type Err = ConfigError;
+
+    /// `K/HAPPY/N`.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let numbers: Vec<u16> = text.split('/').map_while(|number| number.parse().ok()).collect();
+        let &[needed, happy, total] = &numbers[..] else {
+            return Err(ConfigError::SharesForm { text: text.to_owned() });
+        };
+        let shares = Self { needed, happy, total };
+        shares.params().map(|_| shares)
+    }
+}
+
+/// A client's settings.
+#[derive(Clone)]
+pub struct Settings {
+    /// Whom to ask which servers exist.
+    pub introducers: Vec<NodeAddress>,
+    /// How files are encoded.
+    pub shares: Shares,
+    /// Where this client is, for itself; servers never see it.
+    pub zone: Option<String>,
+    /// The convergence secret: equal files of clients that share it are stored once.
+    pub convergence: Zeroizing<[u8; 32]>,
+    /// Bounds on waiting.
+    pub timeouts: Timeouts,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingsFile {
+    #[serde(default)]
+    introducers: Vec<String>,
+    #[serde(default)]
+    zone: Option<String>,
+    #[serde(default)]
+    shares: Shares,
+}
+
+/// Why the client's directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is none.
+    #[error("{dir} is not a client's directory")]
+    Missing {
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
+    /// There is one already.
+    #[error("{dir} is a client's directory already")]
+    Exists {
+        /// Where it is.
+        dir: PathBuf,
+    },
+    /// A file in it cannot be read or written.
+    #[error("{path} cannot be used")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The settings cannot be understood.
+    #[error("{path} cannot be understood: {reason}")]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// A key or secret is damaged.
+    #[error("{path} does not hold 32 bytes in base32")]
+    Secret {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Impossible encoding parameters.
+    #[error("{}/{}/{} is not within 1 <= K <= HAPPY <= N <= 256", shares.needed, shares.happy, shares.total)]
+    Shares {
+        /// The parameters.
+        shares: Shares,
+    },
+    /// Not three numbers.
+    #[error("{text} is not of the form K/HAPPY/N")]
+    SharesForm {
+        /// What was given.
+        text: String,
+    },
+    /// The cache of servers cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// No UDP socket.
+    #[error("no UDP socket can be opened")]
+    Socket(#[source] io::Error),
+}
+
+/// A client's directory on disk.
+#[derive(Clone, Debug)]
+pub struct ClientDir(PathBuf);
+
+impl ClientDir {
+    /// Makes a directory for a new client: a new account, a new convergence secret, and the settings given.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; [`ConfigError::Exists`] if `dir` holds a client already.
+    pub fn create(
+        dir: &Path,
+        introducers: &[NodeAddress],
+        shares: Shares,
+        zone: Option<String>,
+        random: &dyn Random,
+    ) -> Result<Self, ConfigError> {
+        shares.params()?;
+        let made = Self(dir.to_owned());
+        if made.path(SETTINGS_FILE).exists() || made.path(KEY_FILE).exists() {
+            return Err(ConfigError::Exists { dir: dir.to_owned() });
+        }
+        let private = made.path("private");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&private).map_err(failed(&private))?;
+        for name in [KEY_FILE, CONVERGENCE_FILE] {
+            let secret = Zeroizing::new(random.bytes::<32>());
+            let text = Zeroizing::new(BASE32_NOPAD.encode(&secret[..]).to_lowercase() + "\n");
+            create_secret(&made.path(name), text.as_bytes()).map_err(failed(&made.path(name)))?;
+        }
+        let introducers = introducers.iter().map(ToString::to_string).collect();
+        let settings = toml::to_string(&SettingsFile { introducers, zone, shares }).expect("plain values");
+        let text = format!("{SETTINGS_COMMENT}{settings}");
+        write_atomically(&made.path(SETTINGS_FILE), text.as_bytes(), 0o600)
+            .map_err(failed(&made.path(SETTINGS_FILE)))?;
+        Ok(made)
+    }
+
+    /// An existing client's directory.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`].
+    pub fn open(dir: &Path) -> Result<Self, ConfigError> {
+        let found = Self(dir.to_owned());
+        if !found.path(SETTINGS_FILE).exists() {
+            return Err(ConfigError::Missing { dir: dir.to_owned() });
+        }
+        Ok(found)
+    }
+
+    /// The settings and the convergence secret.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let path = self.path(SETTINGS_FILE);
+        let text = fs::read_to_string(&path).map_err(failed(&path))?;
+        let bad = |reason: String| ConfigError::Settings { path: path.clone(), reason };
+        let file: SettingsFile = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        let parse = |text: &String| text.parse().map_err(|e| bad(format!("introducer {text}: {e}")));
+        let introducers = file.introducers.iter().map(parse).collect::<Result<_, _>>()?;
+        file.shares.params()?;
+        Ok(Settings {
+            introducers,
+            shares: file.shares,
+            zone: file.zone,
+            convergence: self.secret(CONVERGENCE_FILE)?,
+            timeouts: Timeouts::default(),
+        })
+    }
+
+    /// The account's key.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn account_key(&self) -> Result<NodeKey, ConfigError> {
+        Ok(NodeKey::from_seed(&*self.secret(KEY_FILE)?))
+    }
+
+    /// The servers known so far.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Cache`].
+    pub fn grid_view(&self) -> Result<GridView, ConfigError> {
+        Ok(GridView::load(&self.path(CACHE_FILE))?)
+    }
+
+    fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+        let path = self.path(name);
+        let text = read_secret(&path).map_err(failed(&path))?;
+        let upper = Zeroizing::new(text.trim().to_uppercase());
+        let bytes = BASE32_NOPAD.decode(upper.as_bytes()).ok().map(Zeroizing::new);
+        let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok());
+        secret.map(Zeroizing::new).ok_or(ConfigError::Secret { path })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ConfigError + use<> {
+    let path = path.to_owned();
+    move |source| ConfigError::File { path, source }
+}
+
+const SETTINGS_COMMENT: &str = "\
+# Settings of a Sarsen client. Unknown keys are refused.
+#
+# introducers  whom to ask which servers exist: sarsen://<key>@host:port. Several may be named; the union counts.
+# zone         a label of your own for where this client is.
+# [shares]     needed: so many shares give a file back; happy: so many servers must hold one of their own before a file counts as
+#              stored; total: so many are made. Files already stored keep what they were stored with.
+
+";

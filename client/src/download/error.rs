@@ -1,0 +1,98 @@
+//! Why a download failed, and what servers did on the way.
+
+use std::io;
+
+use encoding::{DecodeError, SealedError};
+
+use crate::grid::Server;
+
+/// What a server did that it should not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The server.
+    pub server: Server,
+    /// The share it was about, if one.
+    pub number: Option<u16>,
+    /// What it did.
+    pub what: String,
+    /// Whether it sent something that is not what it claims: a lie or a broken disk, as against being slow or away.
+    pub corrupt: bool,
+}
+
+impl std::fmt::Display for Complaint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.number {
+            Some(number) => write!(f, "share {number} on {}: {}", self.server.name(), self.what),
+            None => write!(f, "{}: {}", self.server.name(), self.what),
+        }
+    }
+}
+
+/// What one server said when it was asked for shares.
+#[derive(Clone, Debug)]
+pub struct ServerAnswer {
+    /// The server.
+    pub server: Server,
+    /// Its answer, or what went wrong.
+    pub said: String,
+    /// Whether it answered at all.
+    pub answered: bool,
+}
+
+/// Why a file could not be fetched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownloadError {
+    /// Fewer than k different shares could be had.
+    #[error("{needed} different shares are needed, {found} can be had")]
+    NotEnoughShares {
+        /// k
+        needed: u16,
+        /// Different shares that could be had.
+        found: u16,
+        /// What each server said.
+        servers: Vec<ServerAnswer>,
+    },
+    /// No server is known at all.
+    #[error("no storage server is known")]
+    NoServers,
+    /// The cap reads nothing, or something this program cannot read yet.
+    #[error("a {kind} capability cannot be read here")]
+    NotReadable {
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// The object is an index of other objects.
+    #[error("the object is an index of other objects, which this program cannot follow yet")]
+    Tree,
+    /// The cap's k, N, size or place differ from what its object states.
+    #[error("the capability's parameters are not those of its object: it was altered")]
+    CapMismatch,
+    /// The key is wrong, or the uploader sealed the object wrongly.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
+    /// The uploader encoded or encrypted wrongly. No server is to blame.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The range begins past the end of the file, or is empty.
+    #[error("a range from byte {start} is not within a file of {size} bytes")]
+    Range {
+        /// Its first byte.
+        start: u64,
+        /// Bytes of the file.
+        size: u64,
+    },
+    /// What was fetched could not be written.
+    #[error("the output cannot be written")]
+    Sink(#[source] io::Error),
+    /// A task of our own died.
+    #[error("the download broke off; this is a defect of this program")]
+    Internal,
+}
+
+impl DownloadError {
+    /// Whether trying again later may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NotEnoughShares { .. } | Self::NoServers)
+    }
+}

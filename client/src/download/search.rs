@@ -1,0 +1,208 @@
+//! Finding shares: the servers that should have them are asked first, then, by and by, all others.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use caps::{ImmutableRead, VerifyHash};
+use encoding::{Descriptor, MAX_DESCRIPTOR_LEN, ShareCheck, ShareReport};
+use protocol::limits::MAX_INLINE_SHARE;
+use protocol::message::{Bytes32, Found, Lookup, Request};
+use protocol::session::RequestError;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::error::{Complaint, DownloadError, ServerAnswer};
+use super::holdings::{Holdings, KnownShare};
+use crate::Client;
+use crate::grid::Server;
+use crate::servers::within;
+
+/// Shares up to this many bytes come with the answer: a small file costs one round trip.
+const INLINE: u32 = 64 * 1024;
+const _: () = assert!(INLINE <= MAX_INLINE_SHARE);
+
+pub(crate) struct Search {
+    hash: VerifyHash,
+    remaining: VecDeque<Server>,
+    asking: JoinSet<(Server, Result<Answer, LookupError>)>,
+    descriptor: Option<Descriptor>,
+    said: Vec<ServerAnswer>,
+}
+
+struct Answer {
+    descriptor: Option<Descriptor>,
+    shares: Vec<KnownShare>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LookupError {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("it sent a descriptor or share that is not this object's")]
+    Corrupt,
+}
+
+impl Search {
+    pub(crate) fn new(client: &Client, cap: &ImmutableRead) -> Self {
+        let grid = client.grid();
+        let mut servers: Vec<Server> = grid
+            .candidates(cap.placement_bucket())
+            .iter()
+            .map(|candidate| grid.server(&candidate.server))
+            .collect();
+        servers.sort_by_key(|server| client.readers().is_shunned(&server.id));
+        Self {
+            hash: cap.hash,
+            remaining: servers.into(),
+            asking: JoinSet::new(),
+            descriptor: None,
+            said: Vec::new(),
+        }
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<&Descriptor> {
+        self.descriptor.as_ref()
+    }
+
+    /// Asks on until `wanted` different usable shares are known or every server was heard.
+    pub(crate) async fn until(
+        &mut self,
+        client: &Client,
+        holdings: &mut Holdings,
+        complaints: &mut Vec<Complaint>,
+        wanted: usize,
+    ) {
+        let hedge = client.readers().timeouts().hedge;
+        while holdings.distinct() < wanted {
+            let missing = wanted - holdings.distinct();
+            while self.asking.len() < missing && self.ask_next(client) {}
+            match timeout(hedge, self.asking.join_next()).await {
+                Ok(None) => return,
+                Ok(Some(Ok((server, answer)))) => self.hear(server, answer, holdings, complaints),
+                Ok(Some(Err(_))) => {}
+                // Somebody is slow: ask as many others.
+                Err(_) => {
+                    let _ = (0..missing).all(|_| self.ask_next(client));
+                }
+            }
+        }
+    }
+
+    fn ask_next(&mut self, client: &Client) -> bool {
+        let Some(server) = self.remaining.pop_front() else { return false };
+        let (client, hash) = (client.clone(), self.hash);
+        self.asking.spawn(async move {
+            let answer = ask(&client, &server, hash).await;
+            (server, answer)
+        });
+        true
+    }
+
+    fn hear(
+        &mut self,
+        server: Server,
+        answer: Result<Answer, LookupError>,
+        holdings: &mut Holdings,
+        complaints: &mut Vec<Complaint>,
+    ) {
+        let answered = !matches!(answer, Err(LookupError::Request(_)));
+        let said = match answer {
+            Ok(answer) => {
+                let numbers: Vec<String> =
+                    answer.shares.iter().map(|share| share.number.to_string()).collect();
+                answer.shares.into_iter().for_each(|share| holdings.add(share));
+                if self.descriptor.is_none() {
+                    self.descriptor = answer.descriptor;
+                }
+                if numbers.is_empty() {
+                    "has no share".into()
+                } else {
+                    format!("has share {}", numbers.join(", "))
+                }
+            }
+            Err(error) => {
+                let corrupt = matches!(error, LookupError::Corrupt);
+                complaints.push(Complaint {
+                    server: server.clone(),
+                    number: None,
+                    what: error.to_string(),
+                    corrupt,
+                });
+                error.to_string()
+            }
+        };
+        self.said.push(ServerAnswer { server, said, answered });
+    }
+
+    pub(crate) fn not_enough(&self, needed: u16, holdings: &Holdings) -> DownloadError {
+        if self.said.is_empty() {
+            return DownloadError::NoServers;
+        }
+        let found = holdings.distinct() as u16;
+        DownloadError::NotEnoughShares { needed, found, servers: self.said.clone() }
+    }
+}
+
+async fn ask(client: &Client, server: &Server, hash: VerifyHash) -> Result<Answer, LookupError> {
+    let after = client.readers().timeouts().answer;
+    let session = client.readers().session(server).await?;
+    let asked = async {
+        let request = Request::Lookup(Lookup { hash: Bytes32(*hash.as_bytes()), inline: INLINE });
+        let (found, mut stream): (Found, _) = session.request(&request).await?;
+        let mut inline = Vec::new();
+        for share in &found.shares {
+            if !share.inline {
+                inline.push(None);
+                continue;
+            }
+            if share.len > u64::from(INLINE) || inline.len() > 256 {
+                return Err(RequestError::Nonsense { what: "an inline share is longer than was asked for" });
+            }
+            let mut bytes = BytesMut::new();
+            if !stream
+                .recv
+                .fill(&mut bytes, share.len as usize)
+                .await
+                .map_err(protocol::frame::FrameError::from)?
+            {
+                return Err(protocol::frame::FrameError::Ended.into());
+            }
+            inline.push(Some(bytes.freeze()));
+        }
+        Ok((found, inline))
+    };
+    let (found, inline) = within(after, asked).await?;
+    let mut answer = Answer { descriptor: None, shares: Vec::new() };
+    if let Some(bytes) = &found.descriptor {
+        if bytes.len() > MAX_DESCRIPTOR_LEN || Descriptor::hash(bytes) != hash {
+            return Err(LookupError::Corrupt);
+        }
+        answer.descriptor = Some(Descriptor::parse(bytes).map_err(|_| LookupError::Corrupt)?);
+    }
+    for (share, bytes) in found.shares.iter().zip(inline) {
+        let checked = bytes.map(|bytes| check_inline(bytes, hash, share.number)).transpose()?;
+        let inline = checked.map(|(bytes, report)| {
+            answer.descriptor.get_or_insert(report.descriptor);
+            (bytes, report.layout)
+        });
+        answer.shares.push(KnownShare { number: share.number, server: server.clone(), inline });
+    }
+    if !answer.shares.is_empty() && answer.descriptor.is_none() {
+        return Err(LookupError::Corrupt);
+    }
+    Ok(answer)
+}
+
+fn check_inline(bytes: Bytes, hash: VerifyHash, number: u16) -> Result<(Bytes, ShareReport), LookupError> {
+    let read_at = |at: u64, buffer: &mut [u8]| {
+        let start = at as usize;
+        let part = bytes.get(start..start + buffer.len()).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(part);
+        Ok(())
+    };
+    let report = ShareCheck::new(0).finish(bytes.len() as u64, read_at).map_err(|_| LookupError::Corrupt)?;
+    if report.hash != hash || report.number != number {
+        return Err(LookupError::Corrupt);
+    }
+    Ok((bytes, report))
+}

@@ -1,0 +1,243 @@
+//! The grid as this client knows it: which servers exist, learnt from introducers, kept in a cache, never forgotten because an
+//! introducer forgot.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use caps::PlacementBucket;
+use minicbor::{Decode, Encode};
+use protocol::announcement::{Announcement, Signed};
+use protocol::message::{Announcements, Request, Subscribe};
+use protocol::session::{RequestError, Session};
+use protocol::transport::Connector;
+use protocol::{NodeAddress, NodeId, frame};
+
+use crate::placement::{self, Candidate};
+
+/// The cache's format: a newer one is refused.
+const CACHE_VERSION: u16 = 1;
+
+/// A server, as it announced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its key.
+    pub id: NodeId,
+    /// `host:port`, best first.
+    pub addresses: Vec<String>,
+    /// What its owner calls it.
+    pub nickname: String,
+    /// What it shares its fate with.
+    pub zone: Option<String>,
+    /// Its stores.
+    pub stores: Vec<NodeId>,
+}
+
+impl Server {
+    /// A server of which only the key is known.
+    pub fn unknown(id: NodeId) -> Self {
+        Self { id, addresses: Vec::new(), nickname: String::new(), zone: None, stores: Vec::new() }
+    }
+
+    /// Nickname and the beginning of the key, for people.
+    pub fn name(&self) -> String {
+        if self.nickname.is_empty() {
+            self.id.short()
+        } else {
+            format!("{} ({})", self.nickname, self.id.short())
+        }
+    }
+}
+
+impl From<Announcement> for Server {
+    fn from(announcement: Announcement) -> Self {
+        Self {
+            id: announcement.server,
+            addresses: announcement.addresses,
+            nickname: announcement.nickname,
+            zone: announcement.zone,
+            stores: announcement.stores.into_iter().map(|store| store.id).collect(),
+        }
+    }
+}
+
+/// What one introducer answered.
+#[derive(Debug)]
+pub struct IntroducerReport {
+    /// The introducer.
+    pub address: NodeAddress,
+    /// The servers it named, or why it named none.
+    pub outcome: Result<Vec<NodeId>, RequestError>,
+    /// Announcements it passed on that are not to be believed.
+    pub rejected: usize,
+}
+
+/// The servers this client knows.
+pub struct GridView {
+    known: Mutex<BTreeMap<NodeId, Known>>,
+    cache: Option<PathBuf>,
+}
+
+struct Known {
+    signed: Signed,
+    sequence: u64,
+    server: Server,
+}
+
+#[derive(Encode, Decode)]
+struct CacheFile {
+    #[n(0)]
+    version: u16,
+    #[n(1)]
+    announcements: Vec<Signed>,
+}
+
+/// Why the cache could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// It could not be read or written.
+    #[error("the cache of servers {path} cannot be used")]
+    Io {
+        /// Where it is.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A newer program wrote it.
+    #[error("the cache of servers {path} was written by a newer program (version {version})")]
+    Newer {
+        /// Where it is.
+        path: PathBuf,
+        /// Its version.
+        version: u16,
+    },
+}
+
+impl GridView {
+    /// A view that knows nobody and keeps nothing.
+    pub fn empty() -> Self {
+        Self { known: Mutex::default(), cache: None }
+    }
+
+    /// The view kept in the file `path`, empty if there is none. A cache that cannot be understood is as good as none: introducers
+    /// fill it again.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError`].
+    pub fn load(path: &Path) -> Result<Self, CacheError> {
+        let view = Self { known: Mutex::default(), cache: Some(path.to_owned()) };
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(view),
+            Err(source) => return Err(CacheError::Io { path: path.to_owned(), source }),
+        };
+        match frame::decode::<CacheFile>(&bytes) {
+            Ok(file) if file.version > CACHE_VERSION => {
+                return Err(CacheError::Newer { path: path.to_owned(), version: file.version });
+            }
+            Ok(file) => {
+                for signed in file.announcements {
+                    view.learn(signed);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the cache of servers is damaged and ignored")
+            }
+        }
+        Ok(view)
+    }
+
+    /// Takes in an announcement if it is well signed and newer than what is known; returns whose it is. Its date does not matter
+    /// here: a grid must work for weeks without an introducer.
+    pub fn learn(&self, signed: Signed) -> Option<NodeId> {
+        let announcement = match signed.open() {
+            Ok(announcement) => announcement,
+            Err(error) => {
+                tracing::warn!(%error, "an announcement is not believed");
+                return None;
+            }
+        };
+        let (id, sequence) = (announcement.server, announcement.sequence);
+        let mut known = self.lock();
+        if known.get(&id).is_none_or(|old| old.sequence < sequence) {
+            known.insert(id, Known { signed, sequence, server: announcement.into() });
+        }
+        Some(id)
+    }
+
+    /// All known servers.
+    pub fn servers(&self) -> Vec<Server> {
+        self.lock().values().map(|known| known.server.clone()).collect()
+    }
+
+    /// One server; of an unknown one, only its key.
+    pub fn server(&self, id: &NodeId) -> Server {
+        self.lock().get(id).map_or_else(|| Server::unknown(*id), |known| known.server.clone())
+    }
+
+    /// The servers in the order in which an object of this bucket uses them.
+    pub fn candidates(&self, bucket: PlacementBucket) -> Vec<Candidate> {
+        placement::candidates(bucket, self.lock().values().map(|known| &known.server))
+    }
+
+    /// Asks every introducer who is there, within `deadline`, and takes in the union.
+    pub async fn refresh(
+        &self,
+        connector: &Arc<dyn Connector>,
+        introducers: &[NodeAddress],
+        deadline: Duration,
+    ) -> Vec<IntroducerReport> {
+        let mut asking = Vec::new();
+        for address in introducers {
+            let (connector, address) = (connector.clone(), address.clone());
+            asking.push(tokio::spawn(async move {
+                let asked = tokio::time::timeout(deadline, ask(&*connector, &address)).await;
+                (address, asked.unwrap_or(Err(RequestError::Timeout { after: deadline })))
+            }));
+        }
+        let mut reports = Vec::new();
+        for asked in asking {
+            let Ok((address, answer)) = asked.await else { continue };
+            let mut rejected = 0;
+            let outcome = answer.map(|list| {
+                let total = list.len();
+                let named: Vec<NodeId> = list.into_iter().filter_map(|signed| self.learn(signed)).collect();
+                rejected = total - named.len();
+                named
+            });
+            reports.push(IntroducerReport { address, outcome, rejected });
+        }
+        reports
+    }
+
+    /// Writes the cache, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Io`].
+    pub fn save(&self) -> Result<(), CacheError> {
+        let Some(path) = &self.cache else { return Ok(()) };
+        let announcements = self.lock().values().map(|known| known.signed.clone()).collect();
+        let file = CacheFile { version: CACHE_VERSION, announcements };
+        let bytes = minicbor::to_vec(&file).expect("writing to a Vec cannot fail");
+        crate::files::write_atomically(path, &bytes, 0o600)
+            .map_err(|source| CacheError::Io { path: path.clone(), source })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, Known>> {
+        self.known.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+async fn ask(connector: &dyn Connector, address: &NodeAddress) -> Result<Vec<Signed>, RequestError> {
+    let connection = connector.connect(address.id, std::slice::from_ref(&address.host)).await?;
+    let session = Session::start(connection).await?;
+    let (answer, _): (Announcements, _) =
+        session.request(&Request::Subscribe(Subscribe { follow: false })).await?;
+    session.connection().close();
+    Ok(answer.list)
+}

@@ -1,0 +1,256 @@
+//! Which server gets which share: a deterministic order, zones first, and exact bipartite matching for happiness.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use caps::PlacementBucket;
+use protocol::NodeId;
+
+use crate::grid::Server;
+
+/// A server as a place for one object's shares, in the object's own order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The server.
+    pub server: NodeId,
+    /// Its stores, in the object's order: the first takes the share.
+    pub stores: Vec<NodeId>,
+    /// Its zone.
+    pub zone: Option<String>,
+}
+
+/// The servers in the order in which an object of this bucket uses them.
+///
+/// Stores are permuted by a hash of bucket and store id, a server stands where its first store does, and then each round takes one
+/// server of every zone. Every client computes the same order from the same servers, so a reader knows whom to ask first.
+pub fn candidates<'a>(
+    bucket: PlacementBucket,
+    servers: impl IntoIterator<Item = &'a Server>,
+) -> Vec<Candidate> {
+    let mut ranked: Vec<([u8; 32], Candidate)> = Vec::new();
+    for server in servers {
+        let mut stores: Vec<([u8; 32], NodeId)> =
+            server.stores.iter().map(|id| (rank(bucket, id), *id)).collect();
+        stores.sort();
+        let Some((first, _)) = stores.first() else { continue };
+        let first = *first;
+        let stores = stores.into_iter().map(|(_, id)| id).collect();
+        ranked.push((first, Candidate { server: server.id, stores, zone: server.zone.clone() }));
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    by_zone(ranked.into_iter().map(|(_, candidate)| candidate))
+}
+
+fn rank(bucket: PlacementBucket, store: &NodeId) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("sarsen v1 placement");
+    hasher.update(&bucket.0.to_le_bytes()).update(store.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// Round by round, the next server of each zone; zones in the order of their first servers.
+fn by_zone(permuted: impl Iterator<Item = Candidate>) -> Vec<Candidate> {
+    let mut zones: Vec<(Option<String>, Vec<Candidate>)> = Vec::new();
+    for candidate in permuted {
+        match zones.iter_mut().find(|(zone, _)| *zone == candidate.zone) {
+            Some((_, members)) => members.push(candidate),
+            None => zones.push((candidate.zone.clone(), vec![candidate])),
+        }
+    }
+    let rounds = zones.iter().map(|(_, members)| members.len()).max().unwrap_or(0);
+    let mut rest: Vec<_> = zones.into_iter().map(|(_, members)| members.into_iter()).collect();
+    (0..rounds).flat_map(|_| rest.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect()
+}
+
+/// Happiness: how many servers can each be matched with a share of its own, given who holds what. Any k of those servers can lose
+/// the others and still have k different shares. Exact (Kuhn's augmenting paths).
+pub fn happiness(holdings: &BTreeMap<u16, BTreeSet<NodeId>>) -> usize {
+    let mut matching = Matching::default();
+    holdings.keys().filter(|share| matching.augment(**share, holdings, &mut BTreeSet::new())).count()
+}
+
+#[derive(Default)]
+struct Matching {
+    share_of: HashMap<NodeId, u16>,
+}
+
+impl Matching {
+    fn augment(
+        &mut self,
+        share: u16,
+        edges: &BTreeMap<u16, BTreeSet<NodeId>>,
+        seen: &mut BTreeSet<NodeId>,
+    ) -> bool {
+        for server in edges.get(&share).into_iter().flatten() {
+            if !seen.insert(*server) {
+                continue;
+            }
+            let holder = self.share_of.get(server).copied();
+            if holder.is_none_or(|other| self.augment(other, edges, seen)) {
+                self.share_of.insert(*server, share);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Where each share shall go, given who holds some already and who may take more.
+///
+/// Shares stay where they are. The others go, in order of number, to servers that a maximum matching leaves free, in the order of
+/// `candidates` but zones that hold fewer shares first; when no server is free, to the one that holds the fewest. On an empty grid
+/// with enough servers share i goes to candidate i. Returns the new placements only; a share for which there is no server is left out.
+pub fn assign(
+    total: u16,
+    held: &BTreeMap<u16, BTreeSet<NodeId>>,
+    candidates: &[Candidate],
+    refused: &BTreeSet<NodeId>,
+) -> BTreeMap<u16, NodeId> {
+    let mut matching = Matching::default();
+    for share in held.keys() {
+        matching.augment(*share, held, &mut BTreeSet::new());
+    }
+    let zone_of: HashMap<NodeId, &Option<String>> = candidates.iter().map(|c| (c.server, &c.zone)).collect();
+    let mut load: HashMap<NodeId, usize> = HashMap::new();
+    let mut zone_load: HashMap<&Option<String>, usize> = HashMap::new();
+    let mut place = |server: NodeId, load: &mut HashMap<NodeId, usize>| {
+        *load.entry(server).or_default() += 1;
+        if let Some(zone) = zone_of.get(&server) {
+            *zone_load.entry(zone).or_default() += 1;
+        }
+        zone_load.clone()
+    };
+    let mut zones = HashMap::new();
+    for server in held.values().flatten() {
+        zones = place(*server, &mut load);
+    }
+    let mut placed = BTreeMap::new();
+    for share in (0..total).filter(|share| held.get(share).is_none_or(BTreeSet::is_empty)) {
+        let usable = candidates.iter().filter(|c| !refused.contains(&c.server));
+        let choice = usable.min_by_key(|c| {
+            let taken = matching.share_of.contains_key(&c.server);
+            let in_zone = zones.get(&c.zone).copied().unwrap_or(0);
+            // `min_by_key` keeps the first of equals: the candidates' own order.
+            (taken, if taken { load.get(&c.server).copied().unwrap_or(0) } else { 0 }, in_zone)
+        });
+        let Some(choice) = choice else { break };
+        matching.share_of.entry(choice.server).or_insert(share);
+        zones = place(choice.server, &mut load);
+        placed.insert(share, choice.server);
+    }
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(number: u8, zone: Option<&str>) -> Server {
+        let id = NodeId::new([number; 32]);
+        let store = NodeId::new([number ^ 0x80; 32]);
+        Server { id, stores: vec![store], zone: zone.map(str::to_owned), ..Server::unknown(id) }
+    }
+
+    fn set(numbers: &[u8]) -> BTreeSet<NodeId> {
+        numbers.iter().map(|n| NodeId::new([*n; 32])).collect()
+    }
+
+    #[test]
+    fn happiness_is_a_maximum_matching() {
+        let check = |holdings: &[(u16, &[u8])], expected| {
+            let holdings = holdings.iter().map(|(share, servers)| (*share, set(servers))).collect();
+            assert_eq!(happiness(&holdings), expected);
+        };
+        check(&[], 0);
+        check(&[(0, &[1]), (1, &[1]), (2, &[1])], 1);
+        check(&[(0, &[1, 2]), (1, &[1])], 2);
+        check(&[(0, &[1, 2]), (1, &[1]), (2, &[2])], 2);
+        check(&[(0, &[1]), (1, &[1, 2]), (2, &[2, 3]), (3, &[3])], 3);
+    }
+
+    #[test]
+    fn happiness_agrees_with_trying_everything() {
+        fn best(shares: &[BTreeSet<NodeId>], used: &BTreeSet<NodeId>) -> usize {
+            let Some((first, rest)) = shares.split_first() else { return 0 };
+            let with = first.difference(used).map(|server| {
+                let used = used.iter().chain([server]).copied().collect();
+                1 + best(rest, &used)
+            });
+            with.max().unwrap_or(0).max(best(rest, used))
+        }
+        let mut state = 1u64;
+        for _ in 0..300 {
+            let mut holdings = BTreeMap::new();
+            for share in 0..5u16 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let bits = (state >> 33) as u8;
+                holdings.insert(
+                    share,
+                    (0..5).filter(|i| bits >> i & 1 == 1).map(|i| NodeId::new([i; 32])).collect(),
+                );
+            }
+            let shares: Vec<_> = holdings.values().cloned().collect();
+            assert_eq!(happiness(&holdings), best(&shares, &BTreeSet::new()));
+        }
+    }
+
+    #[test]
+    fn an_empty_grid_gets_share_i_on_candidate_i() {
+        let servers: Vec<Server> = (0..12).map(|i| server(i, None)).collect();
+        let order = candidates(PlacementBucket(7), &servers);
+        let placed = assign(10, &BTreeMap::new(), &order, &BTreeSet::new());
+        for (share, server) in &placed {
+            assert_eq!(*server, order[usize::from(*share)].server);
+        }
+        assert_eq!(placed.len(), 10);
+        let reversed: Vec<Server> = servers.into_iter().rev().collect();
+        assert_eq!(order, candidates(PlacementBucket(7), &reversed));
+    }
+
+    #[test]
+    fn zones_come_first() {
+        let servers: Vec<Server> = (0..9)
+            .map(|i| {
+                server(
+                    i,
+                    Some(if i < 6 {
+                        "big"
+                    } else if i < 8 {
+                        "mid"
+                    } else {
+                        "small"
+                    }),
+                )
+            })
+            .collect();
+        let order = candidates(PlacementBucket(3), &servers);
+        let zones: BTreeSet<_> = order[..3].iter().map(|c| c.zone.clone()).collect();
+        assert_eq!(zones.len(), 3, "the first three servers stand in three zones");
+    }
+
+    #[test]
+    fn shares_stay_and_the_rest_fills_the_gaps() {
+        let servers: Vec<Server> = (0..4).map(|i| server(i, None)).collect();
+        let order = candidates(PlacementBucket(1), &servers);
+        let held: BTreeMap<u16, BTreeSet<NodeId>> =
+            [(0, [order[2].server].into()), (3, [order[0].server].into())].into();
+        let placed = assign(4, &held, &order, &[order[1].server].into());
+        assert_eq!(placed.keys().copied().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(placed[&1], order[3].server, "the only free server that did not refuse");
+        let mut all = held;
+        for (share, server) in placed {
+            all.entry(share).or_default().insert(server);
+        }
+        assert_eq!(happiness(&all), 3);
+    }
+
+    #[test]
+    fn more_shares_than_servers_are_spread_evenly() {
+        let servers: Vec<Server> = (0..3).map(|i| server(i, None)).collect();
+        let order = candidates(PlacementBucket(1), &servers);
+        let placed = assign(10, &BTreeMap::new(), &order, &BTreeSet::new());
+        for candidate in &order {
+            let count = placed.values().filter(|server| **server == candidate.server).count();
+            assert!((3..=4).contains(&count));
+        }
+        assert!(assign(10, &BTreeMap::new(), &[], &BTreeSet::new()).is_empty());
+    }
+}

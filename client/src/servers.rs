@@ -1,0 +1,129 @@
+//! Connections to servers: made on demand, pooled, and with a memory for failures.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use protocol::NodeId;
+use protocol::session::{RequestError, Session};
+use protocol::transport::Connector;
+use tokio::time::Instant;
+
+use crate::grid::Server;
+
+/// How long to wait, and how much to ask at once. Everything that waits has a bound here.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection and its hello.
+    pub connect: Duration,
+    /// For the first answer to a request.
+    pub answer: Duration,
+    /// For the next 256 KiB of a stream, in either direction: slower than that counts as failed.
+    pub stall: Duration,
+    /// For a server to make a share durable.
+    pub commit: Duration,
+    /// After this long without an answer a read asks another server too.
+    pub hedge: Duration,
+    /// A server that failed is not tried again for this long, unless nobody else is left.
+    pub shun: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(4),
+            answer: Duration::from_secs(10),
+            stall: Duration::from_secs(15),
+            commit: Duration::from_secs(60),
+            hedge: Duration::from_millis(300),
+            shun: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The pool of connections under one key.
+pub struct Servers {
+    connector: Arc<dyn Connector>,
+    timeouts: Timeouts,
+    slots: Mutex<HashMap<NodeId, Arc<Slot>>>,
+}
+
+#[derive(Default)]
+struct Slot {
+    session: tokio::sync::Mutex<Option<Session>>,
+    failed: Mutex<Option<Instant>>,
+}
+
+impl Servers {
+    /// A pool that connects through `connector`.
+    pub fn new(connector: Arc<dyn Connector>, timeouts: Timeouts) -> Self {
+        Self { connector, timeouts, slots: Mutex::default() }
+    }
+
+    /// The bounds on waiting.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// A session with the server: the pooled one, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if it cannot be reached in time or does not speak our protocol.
+    pub async fn session(&self, server: &Server) -> Result<Session, RequestError> {
+        let slot = self.slot(&server.id);
+        let mut pooled = slot.session.lock().await;
+        if let Some(session) = pooled.as_ref().filter(|session| !session.connection().is_closed()) {
+            return Ok(session.clone());
+        }
+        *pooled = None;
+        let after = self.timeouts.connect;
+        let connecting = async {
+            let connection = self.connector.connect(server.id, &server.addresses).await?;
+            Session::start(connection).await
+        };
+        let made =
+            tokio::time::timeout(after, connecting).await.unwrap_or(Err(RequestError::Timeout { after }));
+        match &made {
+            Ok(session) => *pooled = Some(session.clone()),
+            Err(_) => self.blame(&server.id),
+        }
+        made
+    }
+
+    /// Remembers that the server just failed.
+    pub fn blame(&self, id: &NodeId) {
+        *lock(&self.slot(id).failed) = Some(Instant::now());
+    }
+
+    /// Whether the server failed recently, so that others should be asked first.
+    pub fn is_shunned(&self, id: &NodeId) -> bool {
+        lock(&self.slot(id).failed).is_some_and(|at| at.elapsed() < self.timeouts.shun)
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        let slots: Vec<Arc<Slot>> = lock(&self.slots).values().cloned().collect();
+        for slot in slots {
+            if let Some(session) = slot.session.lock().await.take() {
+                session.connection().close();
+            }
+        }
+    }
+
+    fn slot(&self, id: &NodeId) -> Arc<Slot> {
+        lock(&self.slots).entry(*id).or_default().clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds this lock")
+}
+
+/// Waits for `work` at most `after`.
+pub(crate) async fn within<T>(
+    after: Duration,
+    work: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    tokio::time::timeout(after, work).await.unwrap_or(Err(RequestError::Timeout { after }))
+}

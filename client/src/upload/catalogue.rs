@@ -1,0 +1,125 @@
+//! Sending nothing twice: finding out that a file is on the grid already, and making the servers prove it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use encoding::{EncodedObject, EncodedSegment, Geometry, Kind, ObjectBuilder};
+use protocol::message::{Flags, HasLengths, Request};
+use tokio::task::JoinSet;
+
+use super::Upload;
+use super::error::UploadError;
+use super::feed::{Feed, FileOrigin};
+use crate::servers::within;
+
+/// Servers that take longer to say yes or no are taken to say no.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What proves that a server holds a share: BLAKE3 of the whole share file under a fresh nonce, which only we chose.
+pub(crate) enum Proofs {
+    /// The object has one segment, and here it is.
+    Segment(EncodedSegment),
+    /// Computed while encoding: nonce and proof for each share.
+    Computed(Vec<([u8; 32], [u8; 32])>),
+}
+
+/// The object, if it is cheap or worth while to know it before anything is sent: small files are encoded first in any case, larger
+/// ones when enough servers say that they hold something of that length.
+pub(crate) async fn known_object(
+    upload: &Arc<Upload>,
+    feed: &Feed,
+) -> Result<Option<(EncodedObject, Proofs)>, UploadError> {
+    let Some(origin) = feed.origin() else { return Ok(None) };
+    let (size, hash) = feed.totals();
+    let mut builder = ObjectBuilder::new(upload.params, Kind::Direct, &upload.id);
+    if origin.segments() == 1 {
+        let shared = upload.clone();
+        let segment = upload.client.pool().run(move || origin.encode(&shared, 0)).await?.encoded;
+        builder.add(&segment)?;
+        return Ok(Some((builder.finish(size, &hash)?, Proofs::Segment(segment))));
+    }
+    if !likely_there(upload, size).await? {
+        return Ok(None);
+    }
+    let total = usize::from(upload.params.total());
+    let nonces: Vec<[u8; 32]> = (0..total).map(|_| upload.client.random().bytes()).collect();
+    let mut hashers: Vec<blake3::Hasher> = nonces.iter().map(blake3::Hasher::new_keyed).collect();
+    for index in 0..origin.segments() {
+        let (shared, origin) = (upload.clone(), origin.clone());
+        let job =
+            move || encode_and_hash(&shared, &origin, index, &mut hashers).map(|segment| (segment, hashers));
+        let segment;
+        (segment, hashers) = upload.client.pool().run(job).await?;
+        builder.add(&segment)?;
+    }
+    let object = builder.finish(size, &hash)?;
+    let proofs = (0..)
+        .zip(hashers)
+        .map(|(number, mut hasher)| *hasher.update(&object.trailer(number)).finalize().as_bytes());
+    let proofs = nonces.iter().copied().zip(proofs).collect();
+    Ok(Some((object, Proofs::Computed(proofs))))
+}
+
+fn encode_and_hash(
+    upload: &Upload,
+    origin: &FileOrigin,
+    index: u64,
+    hashers: &mut [blake3::Hasher],
+) -> Result<EncodedSegment, UploadError> {
+    let segment = origin.encode(upload, index)?.encoded;
+    for (hasher, block) in hashers.iter_mut().zip(&segment.blocks) {
+        hasher.update(block);
+    }
+    Ok(segment)
+}
+
+impl Proofs {
+    /// The nonce to send for share `number`.
+    pub(crate) fn nonce(&self, upload: &Upload, number: u16) -> [u8; 32] {
+        match self {
+            Self::Segment(_) => upload.client.random().bytes(),
+            Self::Computed(proofs) => proofs[usize::from(number)].0,
+        }
+    }
+
+    /// What a server that holds share `number` must answer to `nonce`.
+    pub(crate) fn expected(&self, object: &EncodedObject, number: u16, nonce: &[u8; 32]) -> [u8; 32] {
+        match self {
+            Self::Segment(segment) => {
+                let mut hasher = blake3::Hasher::new_keyed(nonce);
+                hasher.update(&segment.blocks[usize::from(number)]).update(&object.trailer(number));
+                *hasher.finalize().as_bytes()
+            }
+            Self::Computed(proofs) => proofs[usize::from(number)].1,
+        }
+    }
+}
+
+/// Asks the first N servers whether they hold anything of this length in this bucket; `shares_happy` of them make it worth encoding.
+async fn likely_there(upload: &Upload, size: u64) -> Result<bool, UploadError> {
+    let bucket = upload.id.placement_bucket();
+    let geometry = Geometry::for_plaintext(upload.params, size).map_err(encoding::EncodeError::from)?;
+    let ask = Arc::new(Request::HasLengths(HasLengths {
+        bucket: bucket.0,
+        lengths: vec![geometry.ciphertext_len()],
+    }));
+    let mut asking = JoinSet::new();
+    for candidate in
+        upload.client.grid().candidates(bucket).into_iter().take(usize::from(upload.params.total()))
+    {
+        let (client, ask) = (upload.client.clone(), ask.clone());
+        asking.spawn(async move {
+            let server = client.grid().server(&candidate.server);
+            let answer = async {
+                let session = client.writers().session(&server).await?;
+                session.request::<Flags>(&ask).await
+            };
+            within(PATIENCE, answer).await.is_ok_and(|(flags, _)| flags.flags.first() == Some(&true))
+        });
+    }
+    let mut yes = 0;
+    while let Some(answer) = asking.join_next().await {
+        yes += usize::from(answer.unwrap_or(false));
+    }
+    Ok(yes >= upload.client.shares_happy().min(usize::from(upload.params.total())))
+}

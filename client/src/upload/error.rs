@@ -1,0 +1,113 @@
+//! Why an upload failed.
+
+use std::io;
+
+use encoding::EncodeError;
+use protocol::message::ErrorCode;
+use protocol::session::RequestError;
+
+use crate::grid::Server;
+
+/// Why one server did not take one share.
+#[derive(Clone, Debug)]
+pub struct ShareFailure {
+    /// Share number.
+    pub number: u16,
+    /// The server.
+    pub server: Server,
+    /// What it said or did.
+    pub reason: String,
+}
+
+impl std::fmt::Display for ShareFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "share {} on {}: {}", self.number, self.server.name(), self.reason)
+    }
+}
+
+/// Why a file could not be stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// The file or stream could not be read.
+    #[error("the input cannot be read")]
+    Source(#[source] io::Error),
+    /// The file kept changing while it was read.
+    #[error("the file changes while it is read")]
+    SourceChanged,
+    /// No server is known at all.
+    #[error("no storage server is known")]
+    NoServers,
+    /// Fewer servers than `shares_happy` hold a share of their own.
+    #[error("only {happiness} servers hold a share of their own, {wanted} are wanted")]
+    NotHappy {
+        /// Servers that do.
+        happiness: usize,
+        /// `shares_happy`.
+        wanted: usize,
+        /// What each server that failed said.
+        failures: Vec<ShareFailure>,
+    },
+    /// What was encoded does not decode: this machine's memory or processor is at fault. Nothing was reported as stored.
+    #[error("the encoded data does not decode on this machine: its memory or processor is faulty")]
+    SelfCheck,
+    /// The file is larger than an object may be.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+impl UploadError {
+    /// Whether trying again later may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NotHappy { .. } | Self::NoServers | Self::SourceChanged)
+    }
+
+    /// Whether every server that failed refused for want of authority or room.
+    pub fn is_refusal(&self) -> bool {
+        let Self::NotHappy { failures, .. } = self else { return false };
+        let refused = |failure: &ShareFailure| {
+            [ErrorCode::NotAdmitted, ErrorCode::NoSpace, ErrorCode::ReadOnly]
+                .iter()
+                .any(|code| failure.reason.starts_with(&code.to_string()))
+        };
+        !failures.is_empty() && failures.iter().all(refused)
+    }
+}
+
+/// Why a share is not on a server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// The request failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The server committed something else than was sent.
+    #[error("it stored something else than was sent")]
+    WrongHash,
+    /// The server claims to hold the share and cannot prove it.
+    #[error("it claims to hold the share and cannot prove it")]
+    BadProof,
+    /// The server takes bytes so slowly that it holds up the others.
+    #[error("it takes data too slowly")]
+    TooSlow,
+    /// The upload ended before the share did.
+    #[error("the upload ended early")]
+    Abandoned,
+    /// The input could not be read again for a replacement.
+    #[error("the input cannot be read again")]
+    Source,
+}
+
+impl From<protocol::transport::TransportError> for SendError {
+    fn from(error: protocol::transport::TransportError) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+impl SendError {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Request(RequestError::Refused(error)) => Some(error.code),
+            _ => None,
+        }
+    }
+}

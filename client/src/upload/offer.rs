@@ -1,0 +1,102 @@
+//! Offering one share to one server: it has it, it takes it, or it says why not.
+
+use protocol::NodeId;
+use protocol::message::{Bytes16, Bytes32, ErrorCode, Expected, Put, PutReply, Request};
+use protocol::session::read_reply;
+use protocol::transport::Stream;
+
+use super::Upload;
+use super::error::SendError;
+use crate::placement::Candidate;
+use crate::servers::within;
+
+/// A server's answer to an offer.
+pub(crate) enum Offer {
+    /// The share is there, proved and leased.
+    Have,
+    /// Send the share from this byte on.
+    Go(Stream, u64),
+}
+
+/// Offers share `number` to the server's stores in turn, until one has or takes it.
+pub(crate) async fn offer(upload: &Upload, number: u16, candidate: &Candidate) -> Result<Offer, SendError> {
+    let mut last = None;
+    for store in &candidate.stores {
+        match offer_to_store(upload, number, candidate.server, *store, upload.upload_id).await {
+            // The same upload is under way from elsewhere: go on beside it, under an id of our own.
+            Err(error) if error.code() == Some(ErrorCode::Busy) => {
+                let own = Bytes16(upload.client.random().bytes());
+                return offer_to_store(upload, number, candidate.server, *store, own).await;
+            }
+            Err(error) if is_about_this_store(&error) => last = Some(error),
+            decided => return decided,
+        }
+    }
+    Err(last.unwrap_or(SendError::Abandoned))
+}
+
+fn is_about_this_store(error: &SendError) -> bool {
+    use ErrorCode::{NoSpace, NotFound, ReadOnly, StoreFailed};
+    matches!(error.code(), Some(NoSpace | NotFound | ReadOnly | StoreFailed))
+}
+
+async fn offer_to_store(
+    upload: &Upload,
+    number: u16,
+    server: NodeId,
+    store: NodeId,
+    id: Bytes16,
+) -> Result<Offer, SendError> {
+    let client = &upload.client;
+    let timeouts = *client.writers().timeouts();
+    let expected = upload.known.get().map(|(object, proofs)| Expected {
+        hash: Bytes32(*object.hash.as_bytes()),
+        nonce: Bytes32(proofs.nonce(upload, number)),
+    });
+    let put = Put {
+        upload: id,
+        number,
+        store,
+        block_len: upload.params.block_len(),
+        len: share_len(upload, number),
+        expected: expected.clone(),
+        lease: upload.lease,
+    };
+    let session = client.writers().session(&client.grid().server(&server)).await?;
+    let asked = within(timeouts.answer, async {
+        let mut stream = session.open(&Request::Put(put)).await?;
+        let reply: PutReply = read_reply(&mut stream).await?;
+        Ok((reply, stream))
+    });
+    match asked.await? {
+        (PutReply::Go(offset), stream) => Ok(Offer::Go(stream, offset)),
+        (PutReply::Have(proof), _) => {
+            let (Some((object, proofs)), Some(expected)) = (upload.known.get(), expected) else {
+                return Err(SendError::BadProof);
+            };
+            let right = proofs.expected(object, number, &expected.nonce.0);
+            // blake3's own comparison takes constant time.
+            if blake3::Hash::from_bytes(right) == blake3::Hash::from_bytes(proof.0) {
+                Ok(Offer::Have)
+            } else {
+                Err(SendError::BadProof)
+            }
+        }
+    }
+}
+
+/// Bytes of the share file, where the object or at least its size is known.
+fn share_len(upload: &Upload, number: u16) -> Option<u64> {
+    if let Some((object, _)) = upload.known.get() {
+        return Some(object.share_len(number));
+    }
+    let geometry = encoding::Geometry::for_plaintext(upload.params, upload.size?).ok()?;
+    let columns = u64::from(upload.params.needed()) + u64::from(number >= upload.params.needed());
+    let descriptor = 144 + 32 * u64::from(upload.params.total());
+    Some(
+        geometry.share_data_len()
+            + columns * geometry.column_len()
+            + descriptor
+            + encoding::FOOTER_LEN as u64,
+    )
+}

@@ -1,0 +1,23 @@
+//! The object format as a whole: against a slow second implementation of the code, committed vectors, damage and malice.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot make its own inputs has nothing to report but the panic"
+)]
+
+#[path = "encoding/damage.rs"]
+mod damage;
+#[path = "encoding/descriptor.rs"]
+mod descriptor;
+#[path = "encoding/erasure.rs"]
+mod erasure;
+#[path = "encoding/malice.rs"]
+mod malice;
+#[path = "encoding/sizes.rs"]
+mod sizes;
+#[path = "encoding/slices.rs"]
+mod slices;
+#[path = "encoding/support.rs"]
+mod support;
+#[path = "encoding/vectors.rs"]
+mod vectors;

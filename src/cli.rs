@@ -1,0 +1,262 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use client::Shares;
+use protocol::NodeAddress;
+
+use crate::sizes::{ByteRange, Size};
+
+/// A storage grid that outlives its disks: files are encrypted and erasure-coded here, and held by servers that nobody needs to trust.
+#[derive(Parser)]
+#[command(name = "sarsen", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// The client's own directory
+    #[arg(long, global = true, env = "SARSEN_DIR", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Say more on stderr; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Show no progress and no notes on stderr, only errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  error
+  2  usage
+  3  partly done
+  4  not found
+  5  too few servers, or a timeout: a retry may help
+  6  refused: authority, quota or admission
+  7  unhealthy
+  8  unrecoverable
+  130  interrupted
+
+CAP may be the capability itself, @FILE to read it from a file, - for standard input, or env: for $SARSEN_CAP.
+Sizes: 50G is 50 * 10^9 bytes, 50GiB is 50 * 2^30.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make this client's directory: a new account and its settings
+    Init(Init),
+    /// Store a file and print its read cap
+    Put(Put),
+    /// Fetch a file by its read cap
+    Get(Get),
+    /// Show introducers, servers, space and round-trip times
+    Status(Json),
+    /// Look into capabilities
+    #[command(subcommand)]
+    Cap(CapCommand),
+    /// Look into share files, with no server running
+    #[command(subcommand)]
+    Share(ShareCommand),
+    /// Run a storage server
+    #[command(subcommand)]
+    Server(ServerCommand),
+    /// Run an introducer
+    #[command(subcommand)]
+    Introducer(IntroducerCommand),
+    /// Run a whole grid in one process: put a file, kill servers, get it back
+    Demo(Demo),
+    /// Measure each stage on this machine, and how near a grid comes to what they allow
+    Bench(Bench),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
+}
+
+impl Command {
+    /// Whether this runs until it is stopped, and logs.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Self::Server(ServerCommand::Run { .. }) | Self::Introducer(IntroducerCommand::Run { .. }))
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Init {
+    /// An introducer's address; may be given several times
+    #[arg(long = "introducer", value_name = "URL")]
+    pub(crate) introducers: Vec<NodeAddress>,
+    /// So many shares give a file back, so many servers must hold one, so many are made
+    #[arg(long, value_name = "K/HAPPY/N", default_value = "3/7/10")]
+    pub(crate) shares: Shares,
+    /// A label for where this client is
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Put {
+    /// The file; - or nothing for standard input
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: Option<PathBuf>,
+    /// Send at most so many bytes a second
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) bwlimit: Option<Size>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Args)]
+pub(crate) struct Get {
+    /// The read cap
+    pub(crate) cap: String,
+    /// Where to; - or nothing for standard output
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: Option<PathBuf>,
+    /// Where to, as an option
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    pub(crate) output: Option<PathBuf>,
+    /// Only these bytes, both ends included
+    #[arg(long, value_name = "START-END")]
+    pub(crate) range: Option<ByteRange>,
+    /// Fetch at most so many bytes a second
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) bwlimit: Option<Size>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CapCommand {
+    /// Show kind, authority and parameters, and the weaker caps that follow from it
+    Show {
+        /// The capability
+        cap: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ShareCommand {
+    /// Show what a share file holds and whether it is intact; no key is needed
+    Show {
+        /// The share file
+        file: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Put a file together from bare share files
+    Assemble {
+        /// Its read cap
+        cap: String,
+        /// Share files; damaged and foreign ones are passed over
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Where to; - for standard output
+        #[arg(short, value_name = "OUT")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ServerCommand {
+    /// Make a server's directory
+    Init {
+        /// The directory
+        server_dir: PathBuf,
+        /// An introducer's address; may be given several times
+        #[arg(long = "introducer", value_name = "URL", required = true)]
+        introducers: Vec<NodeAddress>,
+        /// Where to listen
+        #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0")]
+        listen: String,
+        /// A folder to store shares in, one per disk; may be given several times
+        #[arg(long = "storage", value_name = "PATH[,reserve=SIZE]")]
+        storage: Vec<String>,
+        /// What to call it
+        #[arg(long)]
+        nickname: Option<String>,
+        /// What it shares its fate with: a house, a rack, an owner
+        #[arg(long)]
+        zone: Option<String>,
+    },
+    /// Run it, until SIGTERM or Ctrl-C
+    Run {
+        /// The directory
+        server_dir: PathBuf,
+    },
+    /// Change its disks
+    #[command(subcommand)]
+    Disk(DiskCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DiskCommand {
+    /// Add a storage folder
+    Add(DiskArgs),
+    /// Take a storage folder out; its shares stay in it
+    Remove(DiskArgs),
+    /// Change a storage folder's reserve
+    Set(DiskArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct DiskArgs {
+    /// The server's directory
+    pub(crate) server_dir: PathBuf,
+    /// The storage folder
+    #[arg(value_name = "PATH[,reserve=SIZE]")]
+    pub(crate) storage: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum IntroducerCommand {
+    /// Make an introducer's directory; DIR/introducer.url will hold its address
+    Init {
+        /// The directory
+        introducer_dir: PathBuf,
+        /// Where to listen
+        #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0")]
+        listen: String,
+    },
+    /// Run it, until SIGTERM or Ctrl-C
+    Run {
+        /// The directory
+        introducer_dir: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// How many storage servers
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) servers: u16,
+    /// End when the story is told, instead of staying up
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// How many bytes to move through the grid
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) size: Size,
+    /// Where the grid of the measurement keeps its shares, instead of the folder for temporary files
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) storage: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}

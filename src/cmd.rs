@@ -1,0 +1,75 @@
+//! The verbs, one file each.
+
+mod bench;
+mod cap;
+mod completions;
+mod demo;
+mod get;
+mod init;
+mod introducer;
+mod local_grid;
+mod put;
+mod server;
+mod share;
+mod status;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use client::Client;
+
+use crate::cli::{Cli, Command};
+use crate::report::Interrupted;
+
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    let home = || client_dir(cli.dir.clone());
+    match cli.command {
+        Command::Init(args) => init::run(&home()?, &args, cli.quiet),
+        Command::Put(args) => put::run(&home()?, &args, cli.quiet).await,
+        Command::Get(args) => get::run(home, &args, cli.quiet).await,
+        Command::Status(args) => status::run(&home()?, args.json).await,
+        Command::Cap(command) => cap::run(&command),
+        Command::Share(command) => share::run(&command),
+        Command::Server(command) => server::run(&command).await,
+        Command::Introducer(command) => introducer::run(&command).await,
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Bench(args) => bench::run(&args).await,
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { folder } => completions::man(&folder),
+    }
+}
+
+/// `--dir`, `$SARSEN_DIR`, or `sarsen` in the XDG data folder.
+fn client_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = given {
+        return Ok(dir);
+    }
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(data) = absolute("XDG_DATA_HOME") {
+        return Ok(data.join("sarsen"));
+    }
+    let home = absolute("HOME").context("there is no home folder; name the client's directory with --dir")?;
+    Ok(home.join(".local/share/sarsen"))
+}
+
+/// A client that knows which servers exist: asked of the introducers now, and of the cache where none answers.
+async fn connected(dir: &std::path::Path, quiet: bool) -> anyhow::Result<Client> {
+    let client = Client::open(dir)?;
+    for report in client.refresh().await {
+        if let Err(error) = &report.outcome
+            && !quiet
+        {
+            let known = client.grid().servers().len();
+            eprintln!("note: introducer {} does not answer ({error}); {known} servers are known from before", report.address.host);
+        }
+    }
+    Ok(client)
+}
+
+/// Runs `work` until it is done or the user presses Ctrl-C.
+async fn interruptible<T>(hint: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Interrupted { hint }.into()),
+    }
+}

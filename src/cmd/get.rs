@@ -1,0 +1,110 @@
+//! `sarsen get`: fetch a file by its read cap.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use caps::Cap;
+use client::download::{BlockingSink, FileSink};
+use client::{Client, GetOptions, GetReport, Transfer};
+use protocol::{Pool, TokioPool};
+
+use crate::cli::Get;
+use crate::files::Beside;
+use crate::{caps_from, progress, sizes};
+
+pub(crate) async fn run(home: impl Fn() -> anyhow::Result<PathBuf>, args: &Get, quiet: bool) -> anyhow::Result<()> {
+    let cap = caps_from::read(&args.cap)?;
+    let client = match &cap {
+        // A literal needs no grid.
+        Cap::Literal(_) => offline()?,
+        _ => super::connected(&home()?, quiet).await?,
+    };
+    let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
+    let options = GetOptions { range: args.range.as_ref().map(|range| range.0.clone()), transfer: transfer.clone() };
+    let place = args.output.as_deref().or(args.file.as_deref()).filter(|path| *path != Path::new("-"));
+    let get = async {
+        match place {
+            Some(place) => to_file(&client, &cap, place, options).await,
+            None => to_stdout(&client, &cap, options).await,
+        }
+    };
+    let hint = "get it into the same file again to go on where it stopped";
+    let report = super::interruptible(hint, progress::follow("get", &transfer, quiet, get)).await?;
+    client.close().await;
+    print(&report, args.json.json && place.is_some(), quiet);
+    Ok(())
+}
+
+/// A client that knows nobody.
+fn offline() -> anyhow::Result<Client> {
+    let random = protocol::OsRandom;
+    let key = protocol::NodeKey::from_seed(&(&random as &dyn protocol::Random).bytes());
+    let settings = client::Settings {
+        introducers: Vec::new(),
+        shares: client::Shares::default(),
+        zone: None,
+        convergence: [0; 32].into(),
+        timeouts: client::Timeouts::default(),
+    };
+    Ok(Client::new(settings, client::GridView::empty(), client::Seams::real(&key)?)?)
+}
+
+fn pool() -> Arc<dyn Pool> {
+    Arc::new(TokioPool)
+}
+
+async fn to_stdout(client: &Client, cap: &Cap, options: GetOptions) -> anyhow::Result<GetReport> {
+    let mut sink = BlockingSink::new(std::io::stdout(), pool());
+    Ok(client.get(cap, &mut sink, options).await?)
+}
+
+async fn to_file(client: &Client, cap: &Cap, place: &Path, options: GetOptions) -> anyhow::Result<GetReport> {
+    if matches!(cap, Cap::Literal(_)) || options.range.is_some() {
+        let beside = Beside::open(place, &format!("{}", std::process::id()))?;
+        let mut sink = FileSink::new(Arc::new(beside.file.try_clone()?), 0, pool());
+        let got = client.get(cap, &mut sink, options).await;
+        return match got {
+            Ok(report) => beside.finish().map(|()| report),
+            Err(error) => {
+                beside.discard();
+                Err(error.into())
+            }
+        };
+    }
+    let reader = client.open_object(cap).await?;
+    let mark = cap.verify_hash().map_or_else(String::new, |hash| hash.to_string()[..8].to_owned());
+    let beside = Beside::open(place, &mark)?;
+    let file = Arc::new(beside.file.try_clone()?);
+    let len = file.metadata()?.len();
+    let have = reader.matching_prefix(len, |at, buffer| file.read_exact_at(buffer, at)).await?;
+    file.set_len(have)?;
+    let mut report = GetReport { bytes: 0, complaints: reader.complaints() };
+    if have < reader.size() {
+        let rest = GetOptions { range: Some(have..reader.size()), transfer: options.transfer };
+        let mut sink = FileSink::new(file, have, pool());
+        report = reader.read_into(&mut sink, rest).await?;
+    }
+    beside.finish()?;
+    Ok(report)
+}
+
+fn print(report: &GetReport, json: bool, quiet: bool) {
+    if json {
+        let complaints: Vec<_> = report
+            .complaints
+            .iter()
+            .map(|c| serde_json::json!({ "server": c.server.id.to_string(), "nickname": c.server.nickname,
+                                         "share": c.number, "what": c.what, "corrupt": c.corrupt }))
+            .collect();
+        println!("{}", serde_json::json!({ "bytes": report.bytes, "complaints": complaints }));
+        return;
+    }
+    if quiet {
+        return;
+    }
+    for complaint in &report.complaints {
+        eprintln!("note: {complaint}");
+    }
+    eprintln!("{} fetched", sizes::human(report.bytes));
+}

@@ -1,0 +1,130 @@
+//! `sarsen status`: introducers, servers, space, round-trip times.
+
+use std::path::Path;
+
+use client::{Client, GridStatus, ServerStatus};
+use protocol::message::StoreState;
+
+use crate::sizes::human;
+
+pub(crate) async fn run(dir: &Path, json: bool) -> anyhow::Result<()> {
+    let client = Client::open(dir)?;
+    let hint = "servers that do not answer are waited for a few seconds each";
+    let status = super::interruptible(hint, async { Ok(client.status().await) }).await?;
+    client.close().await;
+    if json {
+        println!("{}", to_json(&client, &status));
+    } else {
+        print(&client, &status);
+    }
+    Ok(())
+}
+
+fn print(client: &Client, status: &GridStatus) {
+    for report in &status.introducers {
+        match &report.outcome {
+            Ok(named) => println!("introducer {}  names {} servers", report.address.host, named.len()),
+            Err(error) => println!("introducer {}  does not answer: {error}", report.address.host),
+        }
+        if report.rejected > 0 {
+            println!("  {} announcements of it are not believed", report.rejected);
+        }
+    }
+    difference(status);
+    let mut free = 0;
+    let mut reached = 0;
+    for server in &status.servers {
+        let zone = server.server.zone.as_ref().map_or_else(String::new, |zone| format!("  zone {zone}"));
+        match &server.outcome {
+            Err(error) => println!("server {}{zone}  does not answer: {error}", server.server.name()),
+            Ok(up) => {
+                let available = available(server);
+                free += available;
+                reached += 1;
+                let ms = up.round_trip.as_secs_f64() * 1e3;
+                let used: u64 = up.status.stores.iter().map(|store| store.used).sum();
+                let (used, available) = (human(used), human(available));
+                println!("server {}{zone}  {used} used, {available} free, {ms:.2} ms", server.server.name());
+                for store in up.status.stores.iter().filter(|store| store.state != StoreState::Writable) {
+                    println!("  store {} takes no shares: {:?}", store.id.short(), store.state);
+                }
+            }
+        }
+    }
+    let shares = client.settings().shares;
+    let expansion = f64::from(shares.total) / f64::from(shares.needed);
+    println!(
+        "{reached} of {} servers answer; {} free, room for {} of files at {} of {}",
+        status.servers.len(),
+        human(free),
+        human((free as f64 / expansion) as u64),
+        shares.needed,
+        shares.total
+    );
+}
+
+/// Where introducers differ, the union is used and the difference shown.
+fn difference(status: &GridStatus) {
+    let named: Vec<_> = status.introducers.iter().filter_map(|report| report.outcome.as_ref().ok().map(|n| (report, n))).collect();
+    for (report, list) in &named {
+        let missing: Vec<String> = status
+            .servers
+            .iter()
+            .filter(|server| !list.contains(&server.server.id) && named.iter().any(|(_, n)| n.contains(&server.server.id)))
+            .map(|server| server.server.name())
+            .collect();
+        if !missing.is_empty() {
+            println!("  {} does not name {}", report.address.host, missing.join(", "));
+        }
+    }
+}
+
+fn available(server: &ServerStatus) -> u64 {
+    let Ok(up) = &server.outcome else { return 0 };
+    up.status.stores.iter().filter(|store| store.state == StoreState::Writable).map(|store| store.available).sum()
+}
+
+fn to_json(client: &Client, status: &GridStatus) -> serde_json::Value {
+    let introducers: Vec<_> = status
+        .introducers
+        .iter()
+        .map(|report| {
+            let (servers, error) = match &report.outcome {
+                Ok(named) => (Some(named.iter().map(ToString::to_string).collect::<Vec<_>>()), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            serde_json::json!({ "address": report.address.to_string(), "servers": servers, "error": error,
+                                "rejected": report.rejected })
+        })
+        .collect();
+    let servers: Vec<_> = status.servers.iter().map(server_json).collect();
+    let shares = client.settings().shares;
+    serde_json::json!({
+        "introducers": introducers, "servers": servers,
+        "shares": { "needed": shares.needed, "happy": shares.happy, "total": shares.total },
+    })
+}
+
+fn server_json(server: &ServerStatus) -> serde_json::Value {
+    let known = &server.server;
+    let mut out = serde_json::json!({
+        "id": known.id.to_string(), "nickname": known.nickname, "zone": known.zone, "addresses": known.addresses,
+        "connected": server.outcome.is_ok(),
+    });
+    match &server.outcome {
+        Err(error) => out["error"] = error.to_string().into(),
+        Ok(up) => {
+            out["software"] = up.status.software.clone().into();
+            out["uptime_s"] = up.status.uptime_s.into();
+            out["connect_ms"] = (up.connect.as_secs_f64() * 1e3).into();
+            out["round_trip_ms"] = (up.round_trip.as_secs_f64() * 1e3).into();
+            let stores = up.status.stores.iter().map(|store| {
+                serde_json::json!({ "id": store.id.to_string(), "incarnation": store.incarnation,
+                    "state": format!("{:?}", store.state), "available": store.available, "used": store.used,
+                    "shares": store.shares })
+            });
+            out["stores"] = stores.collect::<Vec<_>>().into();
+        }
+    }
+    out
+}

@@ -1,0 +1,65 @@
+//! Sizes and ranges as people write them.
+
+use std::ops::Range;
+use std::str::FromStr;
+
+/// A number of bytes: `50G` is 50 * 10^9, `50GiB` is 50 * 2^30, `50` is 50.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        storage_server::parse_size(text).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+/// A range of bytes, `START-END`, both ends included.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ByteRange(pub(crate) Range<u64>);
+
+impl FromStr for ByteRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = |text: &str| text.parse::<u64>().ok();
+        let ends = text.split_once('-').and_then(|(start, end)| Some((parse(start)?, parse(end)?)));
+        match ends {
+            Some((start, end)) if start <= end && end < u64::MAX => Ok(Self(start..end + 1)),
+            _ => Err("a range is START-END in bytes, both ends included, START not above END".into()),
+        }
+    }
+}
+
+/// A number of bytes for people: `1.2 GB`.
+pub(crate) fn human(bytes: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_include_both_ends() {
+        assert_eq!("0-0".parse(), Ok(ByteRange(0..1)));
+        assert_eq!("5-9".parse(), Ok(ByteRange(5..10)));
+        for bad in ["", "5", "9-5", "-5", "5-", "a-b", "0-18446744073709551615"] {
+            assert!(bad.parse::<ByteRange>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(human(999), "999 B");
+        assert_eq!(human(1_500_000), "1.5 MB");
+    }
+}

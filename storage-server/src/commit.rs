@@ -1,0 +1,222 @@
+//! The commit: whatever waits is made durable together, and only then acknowledged
+//! (`docs/spec/store.md`, "Commit").
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use caps::VerifyHash;
+use protocol::message::{LeaseTerms, StoreState};
+use protocol::{NodeId, Pool};
+use tokio::sync::oneshot;
+
+use crate::batch::Batch;
+use crate::error::PutError;
+use crate::index::{Location, ShareKey};
+use crate::pack::{PACK_LEN, record_len};
+use crate::store::{Store, lock};
+use crate::upload::{Claim, ReadyShare};
+
+/// Changes in one transaction, at most.
+const BATCH_MAX: usize = 1024;
+/// Bytes that one batch appends to a pack, at most: what may lie beyond a pack's end after a crash.
+pub(crate) const BATCH_LEN_MAX: u64 = 16 * 1024 * 1024;
+
+/// Something to be made durable.
+pub(crate) enum Change {
+    Share(NewShare),
+    Lease { account: NodeId, terms: LeaseTerms, hashes: Vec<VerifyHash> },
+    Cancel { account: NodeId, tag: [u8; 16], hashes: Vec<VerifyHash> },
+    Contact { account: NodeId },
+}
+
+/// An intact share.
+pub(crate) struct NewShare {
+    pub(crate) key: ShareKey,
+    /// Its place is decided at the commit.
+    pub(crate) location: Location,
+    pub(crate) bytes: ShareBytes,
+    pub(crate) account: NodeId,
+    pub(crate) lease: LeaseTerms,
+    pub(crate) claim: Claim,
+}
+
+pub(crate) enum ShareBytes {
+    /// In memory; goes into a pack.
+    Small(Vec<u8>),
+    /// In its partial file, synced; that becomes the share's file.
+    File,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Stored(VerifyHash),
+    Flags(Vec<bool>),
+}
+
+pub(crate) type Answer = Result<Outcome, PutError>;
+
+/// Changes that wait for the next batch.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: VecDeque<(Change, oneshot::Sender<Answer>)>,
+    running: bool,
+}
+
+/// Where the next record goes. Whoever holds it is the one that writes.
+pub(crate) struct Writer {
+    pub(crate) pack: u32,
+    /// `None` if the pack is still to be created.
+    pub(crate) end: Option<u64>,
+    /// Directories below `shares/` that are known to be there, durably.
+    pub(crate) dirs: HashSet<String>,
+}
+
+impl Writer {
+    pub(crate) fn at(pack: u32, end: u64) -> Self {
+        Self { pack, end: Some(end), dirs: HashSet::new() }
+    }
+
+    pub(crate) fn at_new_pack(pack: u32) -> Self {
+        Self { pack, end: None, dirs: HashSet::new() }
+    }
+}
+
+impl Store {
+    /// Makes a share durable and leased, together with whatever else waits, and returns its H.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub async fn commit(self: &Arc<Self>, pool: &Arc<dyn Pool>, share: ReadyShare) -> Result<VerifyHash, PutError> {
+        match self.submit(pool, share.0).await? {
+            Outcome::Stored(hash) => Ok(hash),
+            Outcome::Flags(_) => unreachable!("a share is answered by its hash"),
+        }
+    }
+
+    /// Adds or renews leases; says of which objects there are shares here, which are now leased.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub async fn lease(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        account: NodeId,
+        terms: LeaseTerms,
+        hashes: Vec<VerifyHash>,
+    ) -> Result<Vec<bool>, PutError> {
+        self.flags(pool, Change::Lease { account, terms, hashes }).await
+    }
+
+    /// Lets leases go; says which there were.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub async fn cancel_lease(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        account: NodeId,
+        tag: [u8; 16],
+        hashes: Vec<VerifyHash>,
+    ) -> Result<Vec<bool>, PutError> {
+        self.flags(pool, Change::Cancel { account, tag, hashes }).await
+    }
+
+    /// Notes that an account is alive, if it is known here.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub async fn contact(self: &Arc<Self>, pool: &Arc<dyn Pool>, account: NodeId) -> Result<(), PutError> {
+        self.flags(pool, Change::Contact { account }).await.map(drop)
+    }
+
+    async fn flags(self: &Arc<Self>, pool: &Arc<dyn Pool>, change: Change) -> Result<Vec<bool>, PutError> {
+        match self.submit(pool, change).await? {
+            Outcome::Flags(flags) => Ok(flags),
+            Outcome::Stored(_) => unreachable!("leases are answered by flags"),
+        }
+    }
+
+    /// Puts a change into the queue. If nobody works on that, the pool does until it is empty: so what arrives while one batch is
+    /// written makes up the next.
+    async fn submit(self: &Arc<Self>, pool: &Arc<dyn Pool>, change: Change) -> Answer {
+        let (sender, receiver) = oneshot::channel();
+        let idle = {
+            let mut queue = lock(&self.queue);
+            queue.waiting.push_back((change, sender));
+            !std::mem::replace(&mut queue.running, true)
+        };
+        if idle {
+            let store = self.clone();
+            pool.spawn(Box::new(move || store.work_off()));
+        }
+        receiver.await.unwrap_or(Err(PutError::Failed))
+    }
+
+    fn work_off(&self) {
+        loop {
+            let (batch, senders): (Vec<_>, Vec<_>) = {
+                let mut queue = lock(&self.queue);
+                if queue.waiting.is_empty() {
+                    queue.running = false;
+                    return;
+                }
+                let count = batch_size(&queue.waiting);
+                queue.waiting.drain(..count).unzip()
+            };
+            let count = batch.len();
+            let answers = catch_unwind(AssertUnwindSafe(|| self.commit_batch(batch))).unwrap_or_else(|_| {
+                let error = self.fence("commit", &io::Error::other("an assertion failed"));
+                vec![Err(error); count]
+            });
+            for (sender, answer) in senders.into_iter().zip(answers) {
+                // Whoever no longer waits does not learn of it; it is durable all the same.
+                let _ = sender.send(answer);
+            }
+        }
+    }
+
+    /// Makes all changes durable, in one transaction.
+    pub(crate) fn commit_batch(&self, changes: Vec<Change>) -> Vec<Answer> {
+        let mut writer = lock(&self.writer);
+        let mut batch = Batch::new(self, &changes);
+        batch.write_shares(&mut writer, &changes);
+        if self.state() == StoreState::Failed {
+            batch.refuse_all();
+            return batch.into_answers();
+        }
+        let end = batch.pack_end(&writer);
+        match batch.write_index(&changes, end) {
+            Ok(()) => writer.advance(end),
+            Err(source) => batch.index_failed(&mut writer, &changes, &source),
+        }
+        batch.settle(&changes);
+        batch.into_answers()
+    }
+}
+
+/// How many of the changes that wait go into the next batch.
+fn batch_size(waiting: &VecDeque<(Change, oneshot::Sender<Answer>)>) -> usize {
+    let mut len = 0;
+    let fits = waiting.iter().take(BATCH_MAX).take_while(|(change, _)| {
+        if let Change::Share(NewShare { bytes: ShareBytes::Small(bytes), .. }) = change {
+            len += record_len(bytes.len());
+        }
+        len <= BATCH_LEN_MAX
+    });
+    fits.count().max(1)
+}
+
+impl Writer {
+    fn advance(&mut self, end: Option<(u32, u64)>) {
+        if let Some((pack, end)) = end {
+            (self.pack, self.end) = if end >= PACK_LEN { (pack + 1, None) } else { (pack, Some(end)) };
+        }
+    }
+}

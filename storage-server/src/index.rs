@@ -1,0 +1,342 @@
+//! The index of a store: where each share lies, which lengths there are, who leases what, and the counters
+//! (`docs/spec/store.md`, "Index").
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use caps::VerifyHash;
+use protocol::NodeId;
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition};
+
+use crate::backend::BackendHealth;
+
+pub(crate) const INDEX_FILE: &str = "index.redb";
+/// The index format this program writes, and the newest it reads.
+pub(crate) const INDEX_FORMAT: u64 = 1;
+const CACHE_LEN: usize = 12 * 1024 * 1024;
+/// A lease that lasts while its account is alive.
+pub(crate) const WHILE_ALIVE: u64 = u64::MAX;
+
+const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
+const SHARES: TableDefinition<'static, &[u8; 34], &[u8; 27]> = TableDefinition::new("shares");
+const LENGTHS: TableDefinition<'static, (u16, u64), u64> = TableDefinition::new("lengths");
+const LEASES: TableDefinition<'static, &[u8; 52], u64> = TableDefinition::new("leases");
+const ACCOUNTS: TableDefinition<'static, &[u8; 32], (u32, u64)> = TableDefinition::new("accounts");
+const PACKS: TableDefinition<'static, u32, u64> = TableDefinition::new("packs");
+
+pub(crate) type IndexResult<T> = Result<T, Box<redb::Error>>;
+
+pub(crate) fn boxed(error: impl Into<redb::Error>) -> Box<redb::Error> {
+    Box::new(error.into())
+}
+
+/// What a share is filed under.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ShareKey {
+    /// H.
+    pub hash: VerifyHash,
+    /// Share number.
+    pub number: u16,
+}
+
+impl ShareKey {
+    fn to_bytes(self) -> [u8; 34] {
+        let mut out = [0; 34];
+        out[..32].copy_from_slice(self.hash.as_bytes());
+        // Big-endian, so that the shares of an object stand in order.
+        out[32..].copy_from_slice(&self.number.to_be_bytes());
+        out
+    }
+}
+
+impl std::fmt::Display for ShareKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.hash, self.number)
+    }
+}
+
+/// Where a share lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// In a pack; the offset is that of its record.
+    Pack { pack: u32, offset: u32 },
+    /// In a file of its own.
+    File,
+}
+
+/// A row of the index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Location {
+    pub(crate) place: Place,
+    /// Bytes of the share file.
+    pub(crate) len: u64,
+    /// Bytes of the object's ciphertext.
+    pub(crate) ciphertext_len: u64,
+    /// The object's placement bucket.
+    pub(crate) bucket: u16,
+}
+
+impl Location {
+    fn to_bytes(self) -> [u8; 27] {
+        let (kind, pack, offset) = match self.place {
+            Place::Pack { pack, offset } => (0, pack, offset),
+            Place::File => (1, 0, 0),
+        };
+        let mut out = [0; 27];
+        out[0] = kind;
+        out[1..3].copy_from_slice(&self.bucket.to_le_bytes());
+        out[3..11].copy_from_slice(&self.ciphertext_len.to_le_bytes());
+        out[11..19].copy_from_slice(&self.len.to_le_bytes());
+        out[19..23].copy_from_slice(&pack.to_le_bytes());
+        out[23..27].copy_from_slice(&offset.to_le_bytes());
+        out
+    }
+
+    fn parse(bytes: &[u8; 27]) -> Self {
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        let place = match bytes[0] {
+            0 => Place::Pack { pack: word(19), offset: word(23) },
+            _ => Place::File,
+        };
+        let bucket = u16::from_le_bytes([bytes[1], bytes[2]]);
+        Self { place, len: long(11), ciphertext_len: long(3), bucket }
+    }
+}
+
+/// The counters, kept with every change and never walked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) format: u64,
+    pub(crate) incarnation: u64,
+    /// Bytes of shares.
+    pub(crate) used: u64,
+    pub(crate) shares: u64,
+    /// Seconds the store has been served so far: what leases are counted in.
+    pub(crate) uptime_s: u64,
+    next_account: u64,
+}
+
+impl Totals {
+    fn read(meta: &impl ReadableTable<&'static str, u64>) -> IndexResult<Self> {
+        let get = |name| -> IndexResult<u64> {
+            Ok(meta.get(name).map_err(boxed)?.map_or(0, |value| value.value()))
+        };
+        Ok(Self {
+            format: get("format")?,
+            incarnation: get("incarnation")?,
+            used: get("used")?,
+            shares: get("shares")?,
+            uptime_s: get("uptime_s")?,
+            next_account: get("next_account")?,
+        })
+    }
+
+    fn write(&self, old: &Self, meta: &mut Table<'_, &'static str, u64>) -> IndexResult<()> {
+        let rows = [
+            ("format", old.format, self.format),
+            ("incarnation", old.incarnation, self.incarnation),
+            ("used", old.used, self.used),
+            ("shares", old.shares, self.shares),
+            ("uptime_s", old.uptime_s, self.uptime_s),
+            ("next_account", old.next_account, self.next_account),
+        ];
+        for (name, _, new) in rows.into_iter().filter(|(_, old, new)| old != new) {
+            meta.insert(name, new).map_err(boxed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The index.
+pub(crate) struct Index {
+    db: Database,
+    pub(crate) health: Arc<BackendHealth>,
+}
+
+impl Index {
+    /// Opens the index in `backend`, or makes a new one if that is empty.
+    pub(crate) fn open(backend: impl StorageBackend, health: Arc<BackendHealth>) -> IndexResult<Self> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_LEN);
+        let db = builder.create_with_backend(backend).map_err(boxed)?;
+        Ok(Self { db, health })
+    }
+
+    /// Sets up the tables of a new index.
+    pub(crate) fn begin(&self, incarnation: u64) -> IndexResult<()> {
+        self.write(|rows| {
+            rows.totals.format = INDEX_FORMAT;
+            rows.totals.incarnation = incarnation;
+            Ok(())
+        })
+    }
+
+    /// Nothing that this handle still does may reach the file.
+    pub(crate) fn give_up(&self) {
+        self.health.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn totals(&self) -> IndexResult<Totals> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        match txn.open_table(META) {
+            Ok(meta) => Totals::read(&meta),
+            // A new index whose first transaction did not come to pass.
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(Totals::default()),
+            Err(error) => Err(boxed(error)),
+        }
+    }
+
+    pub(crate) fn get(&self, key: ShareKey) -> IndexResult<Option<Location>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let shares = txn.open_table(SHARES).map_err(boxed)?;
+        let row = shares.get(&key.to_bytes()).map_err(boxed)?;
+        Ok(row.map(|row| Location::parse(row.value())))
+    }
+
+    /// All shares of one object, by number.
+    pub(crate) fn of_object(&self, hash: VerifyHash) -> IndexResult<Vec<(u16, Location)>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let shares = txn.open_table(SHARES).map_err(boxed)?;
+        let (first, last) = bounds(hash);
+        let rows = shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?;
+        rows.map(|row| {
+            let (key, value) = row.map_err(boxed)?;
+            let number = u16::from_be_bytes([key.value()[32], key.value()[33]]);
+            Ok((number, Location::parse(value.value())))
+        })
+        .collect()
+    }
+
+    /// For each length: are there objects of this bucket and ciphertext length?
+    pub(crate) fn has_lengths(&self, bucket: u16, lengths: &[u64]) -> IndexResult<Vec<bool>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let table = txn.open_table(LENGTHS).map_err(boxed)?;
+        lengths.iter().map(|len| Ok(table.get((bucket, *len)).map_err(boxed)?.is_some())).collect()
+    }
+
+    /// The packs and how far each is written.
+    pub(crate) fn packs(&self) -> IndexResult<Vec<(u32, u64)>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let packs = txn.open_table(PACKS).map_err(boxed)?;
+        let rows = packs.iter().map_err(boxed)?;
+        rows.map(|row| row.map(|(pack, end)| (pack.value(), end.value())).map_err(boxed)).collect()
+    }
+
+    /// Whether an account is known, and when it was last in contact, in seconds of uptime.
+    pub(crate) fn last_contact(&self, account: &NodeId) -> IndexResult<Option<u64>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let accounts = txn.open_table(ACCOUNTS).map_err(boxed)?;
+        let row = accounts.get(account.as_bytes()).map_err(boxed)?;
+        Ok(row.map(|row| row.value().1))
+    }
+
+    /// One durable transaction; if `work` fails, nothing of it happened.
+    pub(crate) fn write<T>(&self, work: impl FnOnce(&mut Rows<'_>) -> IndexResult<T>) -> IndexResult<T> {
+        let mut txn = self.db.begin_write().map_err(boxed)?;
+        // The index holds what strangers send: a forged checksum must not make a torn commit look whole.
+        txn.set_two_phase_commit(true);
+        let result = {
+            let mut meta = txn.open_table(META).map_err(boxed)?;
+            let old = Totals::read(&meta)?;
+            let mut rows = Rows {
+                totals: old,
+                shares: txn.open_table(SHARES).map_err(boxed)?,
+                lengths: txn.open_table(LENGTHS).map_err(boxed)?,
+                leases: txn.open_table(LEASES).map_err(boxed)?,
+                accounts: txn.open_table(ACCOUNTS).map_err(boxed)?,
+                packs: txn.open_table(PACKS).map_err(boxed)?,
+            };
+            let result = work(&mut rows)?;
+            rows.totals.write(&old, &mut meta)?;
+            result
+        };
+        txn.commit().map_err(boxed)?;
+        Ok(result)
+    }
+}
+
+/// The tables within a transaction.
+pub(crate) struct Rows<'t> {
+    pub(crate) totals: Totals,
+    shares: Table<'t, &'static [u8; 34], &'static [u8; 27]>,
+    lengths: Table<'t, (u16, u64), u64>,
+    leases: Table<'t, &'static [u8; 52], u64>,
+    accounts: Table<'t, &'static [u8; 32], (u32, u64)>,
+    packs: Table<'t, u32, u64>,
+}
+
+impl Rows<'_> {
+    /// Adds a share, or gives one that is there another place; says whether it is new.
+    pub(crate) fn add_share(&mut self, key: ShareKey, location: &Location) -> IndexResult<bool> {
+        let old = self.shares.insert(&key.to_bytes(), &location.to_bytes()).map_err(boxed)?;
+        self.totals.used += location.len;
+        if let Some(old) = old {
+            self.totals.used -= Location::parse(old.value()).len;
+            return Ok(false);
+        }
+        drop(old);
+        let length = (location.bucket, location.ciphertext_len);
+        let count = self.lengths.get(length).map_err(boxed)?.map_or(0, |count| count.value());
+        self.lengths.insert(length, count + 1).map_err(boxed)?;
+        self.totals.shares += 1;
+        Ok(true)
+    }
+
+    /// Whether there is any share of this object.
+    pub(crate) fn has_object(&self, hash: VerifyHash) -> IndexResult<bool> {
+        let (first, last) = bounds(hash);
+        Ok(self.shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some())
+    }
+
+    /// How far a pack is written.
+    pub(crate) fn set_pack(&mut self, pack: u32, end: u64) -> IndexResult<()> {
+        self.packs.insert(pack, end).map_err(boxed)?;
+        Ok(())
+    }
+
+    /// The account's short number, and a note that it was in contact now.
+    pub(crate) fn contact(&mut self, account: &NodeId) -> IndexResult<u32> {
+        let known = self.accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value());
+        let (short, last) = known.unwrap_or_else(|| {
+            self.totals.next_account += 1;
+            (self.totals.next_account as u32, 0)
+        });
+        let now = self.totals.uptime_s;
+        if known.is_none() || now.saturating_sub(last) >= CONTACT_GRAIN_S {
+            self.accounts.insert(account.as_bytes(), (short, now)).map_err(boxed)?;
+        }
+        Ok(short)
+    }
+
+    /// The short number of an account that is known.
+    pub(crate) fn known(&self, account: &NodeId) -> IndexResult<Option<u32>> {
+        Ok(self.accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value().0))
+    }
+
+    /// Adds or renews a lease.
+    pub(crate) fn lease(&mut self, short: u32, tag: [u8; 16], hash: VerifyHash, ends: u64) -> IndexResult<()> {
+        self.leases.insert(&lease_key(short, tag, hash), ends).map_err(boxed)?;
+        Ok(())
+    }
+
+    /// Lets a lease go; says whether there was one.
+    pub(crate) fn cancel(&mut self, short: u32, tag: [u8; 16], hash: VerifyHash) -> IndexResult<bool> {
+        Ok(self.leases.remove(&lease_key(short, tag, hash)).map_err(boxed)?.is_some())
+    }
+}
+
+/// An account's last contact is written down when the note is older than this.
+pub(crate) const CONTACT_GRAIN_S: u64 = 3600;
+
+fn bounds(hash: VerifyHash) -> ([u8; 34], [u8; 34]) {
+    (ShareKey { hash, number: 0 }.to_bytes(), ShareKey { hash, number: u16::MAX }.to_bytes())
+}
+
+fn lease_key(short: u32, tag: [u8; 16], hash: VerifyHash) -> [u8; 52] {
+    let mut out = [0; 52];
+    out[..32].copy_from_slice(hash.as_bytes());
+    out[32..36].copy_from_slice(&short.to_be_bytes());
+    out[36..].copy_from_slice(&tag);
+    out
+}

@@ -1,0 +1,249 @@
+//! How a store comes to be, and how it is opened.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+
+use protocol::{NodeId, NodeKey, Random};
+
+use crate::backend::{BackendHealth, DiskBackend, OverlayBackend};
+use crate::commit::{BATCH_LEN_MAX, Writer};
+use crate::disk::{Disk, DiskLock, OpenMode};
+use crate::error::StoreError;
+use crate::identity;
+use crate::index::{INDEX_FILE, INDEX_FORMAT, Index, IndexResult, Totals, boxed};
+use crate::pack::pack_path;
+use crate::rebuild::{RebuildReport, rebuild_index};
+use crate::store::{Opened, StoreOptions, chain};
+
+const LOCK_FILE: &str = "lock";
+const DIRS: [&str; 4] = ["packs", "shares", "partial", "quarantine"];
+
+pub(crate) fn init(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<NodeId, StoreError> {
+    let io = |action| move |source| StoreError::Io { disk: disk.name(), action, source };
+    match identity::read(&**disk) {
+        Err(StoreError::NotAStore { .. }) => {}
+        Err(StoreError::Io { action, source, disk }) => return Err(StoreError::Io { action, source, disk }),
+        _ => return Err(StoreError::AlreadyAStore { disk: disk.name() }),
+    }
+    for dir in ["packs", "shares"] {
+        if !list_or_empty(&**disk, dir).map_err(io("list a directory"))?.is_empty() {
+            return Err(StoreError::LostIdentity { disk: disk.name() });
+        }
+    }
+    disk.create_dir_all("").map_err(io("create the directory"))?;
+    let _lock = take_lock(&**disk)?;
+    make_dirs(&**disk).map_err(io("create a directory"))?;
+    // What an earlier attempt left: nobody can have stored anything in it.
+    remove_if_there(&**disk, INDEX_FILE).map_err(io("remove a file"))?;
+    new_index(&**disk, INDEX_FILE, random).map_err(|source| StoreError::Index { disk: disk.name(), source })?;
+    disk.sync_dir("").map_err(io("sync the directory"))?;
+    // Last: from here on it is a store.
+    let key = NodeKey::from_seed(&random.bytes());
+    identity::write(&**disk, &key).map_err(io("write the identity file"))?;
+    Ok(key.id())
+}
+
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    random: &dyn Random,
+    options: &StoreOptions,
+) -> Result<Opened, StoreError> {
+    let io = |action| {
+        let disk = disk.clone();
+        move |source| StoreError::Io { disk: disk.name(), action, source }
+    };
+    // First of all, so that nothing is written where the disk is not mounted.
+    let key = identity::read(&*disk)?;
+    if let Some(expected) = options.expected.filter(|expected| *expected != key.id()) {
+        return Err(StoreError::WrongStore { disk: disk.name(), expected, found: key.id() });
+    }
+    let lock = take_lock(&*disk)?;
+    let (index, totals, medium_writable) = open_or_rebuild(&disk, random, options)?;
+    if medium_writable {
+        make_dirs(&*disk).map_err(io("create a directory"))?;
+    }
+    let packs = index.packs().map_err(|source| StoreError::Index { disk: disk.name(), source })?;
+    let writer = match medium_writable {
+        true => find_pack_end(&*disk, packs.last().copied()).map_err(io("cut a pack's tail"))?,
+        false => Writer::at_new_pack(0),
+    };
+    let partials = list_or_empty(&*disk, "partial").map_err(io("list partial shares"))?;
+    let partials: HashSet<String> = partials.into_iter().map(|entry| entry.name).collect();
+    let (shares, used) = (totals.shares, totals.used);
+    tracing::info!(store = %key.id(), disk = %disk.name(), shares, used, partials = partials.len(), "store opened");
+    Ok(Opened { disk, key, lock, index, totals, writer, partials, medium_writable })
+}
+
+pub(crate) fn rebuild(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<RebuildReport, StoreError> {
+    identity::read(&**disk)?;
+    let _lock = take_lock(&**disk)?;
+    rebuild_now(disk, random)
+}
+
+fn rebuild_now(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<RebuildReport, StoreError> {
+    make_dirs(&**disk)
+        .map_err(|source| StoreError::Io { disk: disk.name(), action: "create a directory", source })?;
+    let report = rebuild_index(&**disk, random)?;
+    tracing::warn!(
+        disk = %disk.name(),
+        shares = report.shares,
+        bad = report.bad,
+        incarnation = report.incarnation,
+        "index rebuilt from the shares: the store begins a new incarnation, its leases are lost"
+    );
+    Ok(report)
+}
+
+fn take_lock(disk: &dyn Disk) -> Result<Box<dyn DiskLock>, StoreError> {
+    disk.lock(LOCK_FILE).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => StoreError::InUse { disk: disk.name() },
+        _ => StoreError::Io { disk: disk.name(), action: "take the lock", source },
+    })
+}
+
+fn make_dirs(disk: &dyn Disk) -> io::Result<()> {
+    for dir in DIRS {
+        disk.create_dir_all(dir)?;
+    }
+    disk.sync_dir("")
+}
+
+fn open_or_rebuild(
+    disk: &Arc<dyn Disk>,
+    random: &dyn Random,
+    options: &StoreOptions,
+) -> Result<(Index, Totals, bool), StoreError> {
+    let index_error = |source| StoreError::Index { disk: disk.name(), source };
+    let lost = match open_any_index(&**disk, options) {
+        Ok((index, writable)) => match index.totals() {
+            Ok(totals) if totals.format > INDEX_FORMAT => {
+                let (found, known) = (totals.format, INDEX_FORMAT);
+                return Err(StoreError::NewerVersion { disk: disk.name(), found, known });
+            }
+            Ok(totals) if totals.format > 0 => return Ok((index, totals, writable)),
+            Ok(_) => "it was never begun".to_owned(),
+            Err(error) if is_damage(&error) => chain(&*error),
+            Err(error) => return Err(index_error(error)),
+        },
+        Err(OpenIndexError::Missing) => "it is missing".to_owned(),
+        Err(OpenIndexError::Index(error)) if is_damage(&error) => chain(&*error),
+        Err(OpenIndexError::Index(error)) => return Err(index_error(error)),
+        Err(OpenIndexError::Io(source)) => {
+            return Err(StoreError::Io { disk: disk.name(), action: "open the index", source });
+        }
+    };
+    if options.read_only {
+        return Err(StoreError::IndexLost { disk: disk.name() });
+    }
+    tracing::error!(disk = %disk.name(), reason = %lost, "THE INDEX IS LOST: rebuilding it from the shares; all leases are lost with it");
+    rebuild_now(disk, random)?;
+    let index = open_index(&**disk).map_err(index_error)?;
+    let totals = index.totals().map_err(index_error)?;
+    Ok((index, totals, true))
+}
+
+enum OpenIndexError {
+    Missing,
+    Io(io::Error),
+    Index(Box<redb::Error>),
+}
+
+fn open_any_index(disk: &dyn Disk, options: &StoreOptions) -> Result<(Index, bool), OpenIndexError> {
+    let health = Arc::new(BackendHealth::default());
+    match disk.open(INDEX_FILE, OpenMode::ReadWrite) {
+        Ok(file) if file.is_empty().unwrap_or(false) => Err(OpenIndexError::Missing),
+        Ok(file) => {
+            let backend = DiskBackend::new(file, health.clone());
+            Ok((guarded(|| Index::open(backend, health)).map_err(OpenIndexError::Index)?, true))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenIndexError::Missing),
+        Err(error) if options.read_only && cannot_write(&error) => {
+            let file = disk.open(INDEX_FILE, OpenMode::Read).map_err(OpenIndexError::Io)?;
+            let backend = OverlayBackend::new(file).map_err(OpenIndexError::Io)?;
+            Ok((guarded(|| Index::open(backend, health)).map_err(OpenIndexError::Index)?, false))
+        }
+        Err(error) => Err(OpenIndexError::Io(error)),
+    }
+}
+
+/// Opens the index that is there, for writing.
+pub(crate) fn open_index(disk: &dyn Disk) -> IndexResult<Index> {
+    let health = Arc::new(BackendHealth::default());
+    let file = disk.open(INDEX_FILE, OpenMode::ReadWrite).map_err(|e| boxed(redb::StorageError::from(e)))?;
+    guarded(|| Index::open(DiskBackend::new(file, health.clone()), health))
+}
+
+/// Creates an index that begins a new incarnation.
+pub(crate) fn new_index(disk: &dyn Disk, path: &str, random: &dyn Random) -> IndexResult<(Index, u64)> {
+    let file = disk.open(path, OpenMode::CreateNew).map_err(|e| boxed(redb::StorageError::from(e)))?;
+    let health = Arc::new(BackendHealth::default());
+    let index = Index::open(DiskBackend::new(file, health.clone()), health)?;
+    let incarnation = u64::from_le_bytes(random.bytes()) >> 1 | 1;
+    index.begin(incarnation)?;
+    Ok((index, incarnation))
+}
+
+/// redb asserts some things about a file instead of reporting them; a damaged one must not take the server down.
+fn guarded(work: impl FnOnce() -> IndexResult<Index>) -> IndexResult<Index> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(boxed(redb::StorageError::Corrupted("opening it failed an assertion".to_owned())))
+    })
+}
+
+/// Whether the index's content is at fault, rather than the medium or our rights.
+fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_) | redb::Error::RepairAborted => true,
+        redb::Error::Io(error) => {
+            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        }
+        redb::Error::TableTypeMismatch { .. } | redb::Error::TableDoesNotExist(_) => true,
+        _ => false,
+    }
+}
+
+fn cannot_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Where the next record goes. What lies beyond the end that the index knows was never acknowledged, and is cut.
+fn find_pack_end(disk: &dyn Disk, last: Option<(u32, u64)>) -> io::Result<Writer> {
+    let Some((pack, end)) = last else { return Ok(Writer::at_new_pack(0)) };
+    let file = match disk.open(&pack_path(pack), OpenMode::ReadWrite) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::error!(disk = %disk.name(), pack, "a pack file is missing: its shares are lost");
+            return Ok(Writer::at_new_pack(pack + 1));
+        }
+        Err(error) => return Err(error),
+    };
+    let len = file.len()?;
+    if len < end {
+        tracing::error!(disk = %disk.name(), pack, missing = end - len, "a pack file is too short: shares are lost");
+        return Ok(Writer::at_new_pack(pack + 1));
+    }
+    if len - end > BATCH_LEN_MAX {
+        tracing::error!(disk = %disk.name(), pack, bytes = len - end, "a pack holds more than the index knows of: is this an old index? Rebuild it to find those shares");
+        return Ok(Writer::at_new_pack(pack + 1));
+    }
+    if len > end {
+        tracing::info!(disk = %disk.name(), pack, bytes = len - end, "cutting a torn tail");
+        file.set_len(end)?;
+    }
+    Ok(Writer::at(pack, end))
+}
+
+fn list_or_empty(disk: &dyn Disk, dir: &str) -> io::Result<Vec<crate::disk::DirEntry>> {
+    match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &str) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

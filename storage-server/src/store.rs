@@ -1,0 +1,260 @@
+//! A store: one directory on one disk, self-contained, with its own failure.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use protocol::announcement::AnnouncedStore;
+use protocol::message::{StoreState, StoreStatus};
+use protocol::{Clock, NodeId, NodeKey, Random};
+
+use crate::commit::{Queue, Writer};
+use crate::disk::{Disk, DiskFile, DiskLock, OpenMode};
+use crate::error::{PutError, StoreError};
+use crate::index::{Index, IndexResult, Totals};
+use crate::pack::pack_path;
+use crate::upload::Uploads;
+
+/// How a store is opened.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// Bytes of the disk that are left free.
+    pub reserve: u64,
+    /// Takes no shares; on a medium that can be written, leases still are.
+    pub read_only: bool,
+    /// The store that should be there, where somebody wrote that down.
+    pub expected: Option<NodeId>,
+}
+
+/// An open store. Everything it does blocks, except where it is async; servers call it in their pool.
+pub struct Store {
+    pub(crate) disk: Arc<dyn Disk>,
+    key: NodeKey,
+    id: NodeId,
+    clock: Arc<dyn Clock>,
+    options: StoreOptions,
+    /// Whether the medium could be opened for writing.
+    pub(crate) medium_writable: bool,
+    opened_at: Duration,
+    uptime_before: u64,
+    incarnation: u64,
+    index: RwLock<Arc<Index>>,
+    state: AtomicU8,
+    totals: Mutex<Totals>,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) uploads: Mutex<Uploads>,
+    pack_files: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
+    /// Last, so that the lock goes when everything else has.
+    _lock: Box<dyn DiskLock>,
+}
+
+/// What [`Store::open`] found, before it is a store.
+pub(crate) struct Opened {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) key: NodeKey,
+    pub(crate) lock: Box<dyn DiskLock>,
+    pub(crate) index: Index,
+    pub(crate) totals: Totals,
+    pub(crate) writer: Writer,
+    pub(crate) partials: HashSet<String>,
+    pub(crate) medium_writable: bool,
+}
+
+const WRITABLE: u8 = 0;
+const READ_ONLY: u8 = 1;
+const FAILED: u8 = 2;
+/// Pack files kept open for reading.
+const PACK_FILES_MAX: usize = 64;
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("id", &self.id).field("disk", &self.disk.name()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Makes an empty directory, or one that does not exist yet, a store, and returns its id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::AlreadyAStore`], [`StoreError::LostIdentity`], [`StoreError::InUse`], [`StoreError::Io`].
+    pub fn init(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<NodeId, StoreError> {
+        crate::open::init(disk, random)
+    }
+
+    /// Opens a store. An index that is lost or unreadable is rebuilt from the shares, and the store begins a new incarnation.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        random: &dyn Random,
+        options: StoreOptions,
+    ) -> Result<Arc<Self>, StoreError> {
+        let opened = crate::open::open(disk, random, &options)?;
+        Ok(Arc::new(Self::new(opened, clock, options)))
+    }
+
+    /// Makes a store's index anew from its packs and share files, each of them checked; the bad ones are put into quarantine.
+    /// Leases are lost with the index. The store begins a new incarnation.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn rebuild(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<crate::RebuildReport, StoreError> {
+        crate::open::rebuild(disk, random)
+    }
+
+    fn new(opened: Opened, clock: Arc<dyn Clock>, options: StoreOptions) -> Self {
+        let state = if options.read_only || !opened.medium_writable { READ_ONLY } else { WRITABLE };
+        Self {
+            id: opened.key.id(),
+            key: opened.key,
+            opened_at: clock.uptime(),
+            clock,
+            options,
+            medium_writable: opened.medium_writable,
+            uptime_before: opened.totals.uptime_s,
+            incarnation: opened.totals.incarnation,
+            index: RwLock::new(Arc::new(opened.index)),
+            state: AtomicU8::new(state),
+            totals: Mutex::new(opened.totals),
+            writer: Mutex::new(opened.writer),
+            queue: Mutex::default(),
+            uploads: Mutex::new(Uploads::new(opened.partials)),
+            pack_files: Mutex::default(),
+            disk: opened.disk,
+            _lock: opened.lock,
+        }
+    }
+
+    /// The store's key.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Changes whenever promises may have been lost: when the index was rebuilt.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// What the store says of the server that serves it.
+    pub fn announced(&self, server: &NodeId) -> AnnouncedStore {
+        AnnouncedStore::new(&self.key, self.incarnation, server)
+    }
+
+    /// The directory, for people.
+    pub fn name(&self) -> String {
+        self.disk.name()
+    }
+
+    /// Whether it takes shares.
+    pub fn state(&self) -> StoreState {
+        match self.state.load(Ordering::Acquire) {
+            WRITABLE => StoreState::Writable,
+            READ_ONLY => StoreState::ReadOnly,
+            _ => StoreState::Failed,
+        }
+    }
+
+    /// How it is: one read, nothing is walked.
+    pub fn status(&self) -> StoreStatus {
+        let totals = *lock(&self.totals);
+        let state = self.state();
+        let available = if state == StoreState::Writable { self.room().unwrap_or(0) } else { 0 };
+        StoreStatus {
+            id: self.id,
+            incarnation: self.incarnation,
+            state,
+            available,
+            used: totals.used,
+            shares: totals.shares,
+        }
+    }
+
+    /// Seconds this store was served, over all its runs: what leases are counted in.
+    pub fn uptime_s(&self) -> u64 {
+        self.uptime_before + self.clock.uptime().saturating_sub(self.opened_at).as_secs()
+    }
+
+    /// Bytes that may still be promised: what the disk has, less the reserve, less what uploads under way still want.
+    pub(crate) fn room(&self) -> io::Result<u64> {
+        let wanted = lock(&self.uploads).wanted();
+        Ok(self.disk.available()?.saturating_sub(self.options.reserve).saturating_sub(wanted))
+    }
+
+    /// Takes nothing more, for good: the medium broke its word.
+    pub(crate) fn fence(&self, action: &'static str, error: &(dyn std::error::Error + 'static)) -> PutError {
+        if self.state.swap(FAILED, Ordering::AcqRel) != FAILED {
+            let error = chain(error);
+            tracing::error!(store = %self.id, disk = %self.disk.name(), action, %error, "the disk failed: the store takes nothing more until it is opened again");
+        }
+        PutError::Failed
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), PutError> {
+        match self.state() {
+            StoreState::Writable => Ok(()),
+            StoreState::ReadOnly => Err(PutError::ReadOnly),
+            _ => Err(PutError::Failed),
+        }
+    }
+
+    pub(crate) fn index(&self) -> Arc<Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// After the index failed for lack of room, which redb does not forgive its handle: opens it again.
+    pub(crate) fn reopen_index(&self) -> IndexResult<Arc<Index>> {
+        let mut slot = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        slot.give_up();
+        let index = Arc::new(crate::open::open_index(&*self.disk)?);
+        *slot = index.clone();
+        Ok(index)
+    }
+
+    pub(crate) fn set_totals(&self, totals: Totals) {
+        *lock(&self.totals) = totals;
+    }
+
+    /// A pack, open for reading and, where the medium can be written, for writing.
+    pub(crate) fn pack_file(&self, pack: u32) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some(file) = lock(&self.pack_files).get(&pack) {
+            return Ok(file.clone());
+        }
+        let mode = if self.medium_writable { OpenMode::ReadWrite } else { OpenMode::Read };
+        let file = self.disk.open(&pack_path(pack), mode)?;
+        self.keep_pack_file(pack, file.clone());
+        Ok(file)
+    }
+
+    pub(crate) fn keep_pack_file(&self, pack: u32, file: Arc<dyn DiskFile>) {
+        let mut files = lock(&self.pack_files);
+        if files.len() >= PACK_FILES_MAX {
+            files.pop_first();
+        }
+        files.insert(pack, file);
+    }
+}
+
+/// Locks, also after a panic elsewhere: what our mutexes guard is consistent between statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

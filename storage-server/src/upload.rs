@@ -1,0 +1,373 @@
+//! A share on its way in: bounded memory, checked as it arrives, found again after an interruption.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use encoding::ShareCheck;
+use protocol::NodeId;
+use protocol::limits::MAX_SHARE_LEN;
+use protocol::message::{LeaseTerms, Put};
+
+use crate::backend::is_full;
+use crate::commit::{Change, NewShare, ShareBytes};
+use crate::disk::{DiskFile, OpenMode};
+use crate::error::PutError;
+use crate::index::{Location, Place, ShareKey};
+use crate::pack::MAX_PACKED_LEN;
+use crate::store::{Store, lock};
+
+/// Bytes of a share written before they are synced while the rest is still coming.
+const SYNC_EVERY: u64 = 32 * 1024 * 1024;
+/// Blocks of a partial share that [`Upload::resume`] hashes in one call.
+const RESUME_STEP: u64 = 16;
+
+/// What uploads a store has under way, and what lies there of earlier ones.
+#[derive(Default)]
+pub(crate) struct Uploads {
+    /// Bytes that each upload under way still wants.
+    active: HashMap<String, u64>,
+    wanted: u64,
+    /// Names of partial share files.
+    partials: HashSet<String>,
+}
+
+impl Uploads {
+    pub(crate) fn new(partials: HashSet<String>) -> Self {
+        Self { partials, ..Self::default() }
+    }
+
+    pub(crate) fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
+    fn set_wanted(&mut self, name: &str, wanted: u64) {
+        if let Some(old) = self.active.get_mut(name) {
+            self.wanted = self.wanted - *old + wanted;
+            *old = wanted;
+        }
+    }
+}
+
+/// The right to be the one upload of this name, until it is dropped.
+pub(crate) struct Claim {
+    store: Arc<Store>,
+    name: String,
+}
+
+impl Claim {
+    fn new(store: &Arc<Store>, name: String) -> Result<Self, PutError> {
+        let mut uploads = lock(&store.uploads);
+        if uploads.active.contains_key(&name) {
+            return Err(PutError::Busy);
+        }
+        uploads.active.insert(name.clone(), 0);
+        drop(uploads);
+        Ok(Self { store: store.clone(), name })
+    }
+
+    pub(crate) fn path(&self) -> String {
+        format!("partial/{}", self.name)
+    }
+
+    /// The partial file is no longer there.
+    pub(crate) fn forget_partial(&self) {
+        lock(&self.store.uploads).partials.remove(&self.name);
+    }
+
+    /// Removes the partial file.
+    pub(crate) fn discard(&self) {
+        match self.store.disk.remove(&self.path()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(store = %self.store.id(), %error, "a partial share could not be removed");
+            }
+            _ => self.forget_partial(),
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut uploads = lock(&self.store.uploads);
+        uploads.set_wanted(&self.name, 0);
+        uploads.active.remove(&self.name);
+    }
+}
+
+/// A share on its way in. Dropped before [`Upload::finish`], it leaves what was written for a later attempt.
+pub struct Upload {
+    claim: Claim,
+    account: NodeId,
+    number: u16,
+    lease: LeaseTerms,
+    block_len: u32,
+    stated: Option<u64>,
+    /// Bytes taken so far, those of an earlier attempt among them.
+    len: u64,
+    /// Bytes of an earlier attempt that are still to be hashed end here.
+    resume_to: u64,
+    check: ShareCheck,
+    /// What came so far, while it is small and there is no file.
+    small: Vec<u8>,
+    file: Option<Arc<dyn DiskFile>>,
+    unsynced: u64,
+    /// Held while a sync runs: of two at a time, only one would be told of a failure.
+    syncing: Arc<Mutex<()>>,
+}
+
+impl Store {
+    /// Whether beginning this upload needs the disk: if not, it may be begun where nothing may block.
+    pub fn begin_blocks(&self, account: &NodeId, put: &Put) -> bool {
+        put.len.is_none_or(|len| len > MAX_PACKED_LEN)
+            || lock(&self.uploads).partials.contains(&partial_name(account, put))
+    }
+
+    /// Begins an upload, or takes up an earlier one under the same account, upload id and share number.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub fn begin(self: &Arc<Self>, account: NodeId, put: &Put) -> Result<Upload, PutError> {
+        self.check_writable()?;
+        if let Some(len) = put.len.filter(|len| *len > MAX_SHARE_LEN) {
+            return Err(PutError::TooLong { len, max: MAX_SHARE_LEN });
+        }
+        let claim = Claim::new(self, partial_name(&account, put))?;
+        let mut upload = Upload {
+            claim,
+            account,
+            number: put.number,
+            lease: put.lease,
+            block_len: put.block_len,
+            stated: put.len,
+            len: 0,
+            resume_to: 0,
+            check: ShareCheck::new(put.block_len),
+            small: Vec::new(),
+            file: None,
+            unsynced: 0,
+            syncing: Arc::default(),
+        };
+        upload.find_partial()?;
+        upload.reserve()?;
+        Ok(upload)
+    }
+}
+
+impl Upload {
+    fn store(&self) -> &Arc<Store> {
+        &self.claim.store
+    }
+
+    fn find_partial(&mut self) -> Result<(), PutError> {
+        if !lock(&self.store().uploads).partials.contains(&self.claim.name) {
+            return Ok(());
+        }
+        let io = |e: std::io::Error| self.store().fence("open a partial share", &e);
+        let file = match self.store().disk.open(&self.claim.path(), OpenMode::ReadWrite) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.claim.forget_partial();
+                return Ok(());
+            }
+            Err(error) => return Err(io(error)),
+        };
+        let found = file.len().map_err(io)?;
+        let whole = found - found % u64::from(self.block_len);
+        if self.stated.is_some_and(|stated| whole > stated) {
+            // Another share than last time.
+            self.claim.discard();
+            return Ok(());
+        }
+        self.resume_to = whole;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Makes sure there is room for the rest, where its length is known.
+    fn reserve(&self) -> Result<(), PutError> {
+        let Some(stated) = self.stated.filter(|len| *len > MAX_PACKED_LEN) else { return Ok(()) };
+        let needed = stated - self.resume_to;
+        let available = self.store().room().map_err(|e| self.store().fence("ask for free space", &e))?;
+        if needed > available {
+            return Err(PutError::NoSpace { needed, available });
+        }
+        lock(&self.store().uploads).set_wanted(&self.claim.name, needed);
+        Ok(())
+    }
+
+    /// Hashes some of what an earlier attempt left; to be called until it says that nothing is left to hash.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Failed`].
+    pub fn resume(&mut self) -> Result<bool, PutError> {
+        let block_len = u64::from(self.block_len);
+        let Some(file) = self.file.clone() else { return Ok(true) };
+        let end = self.resume_to.min(self.len + RESUME_STEP * block_len);
+        let mut block = vec![0; self.block_len as usize];
+        while self.len < end {
+            if let Err(error) = file.read_exact_at(&mut block, self.len) {
+                tracing::warn!(store = %self.store().id(), %error, "a partial share cannot be read on: it is taken up from here");
+                self.resume_to = self.len;
+                break;
+            }
+            self.check.push(&block);
+            self.len += block_len;
+        }
+        if self.len < self.resume_to {
+            return Ok(false);
+        }
+        file.set_len(self.len).map_err(|e| self.store().fence("cut a partial share", &e))?;
+        Ok(true)
+    }
+
+    /// Where to go on: how much of the share is here already.
+    pub fn offset(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes of a full block: what [`Upload::push`] takes at a time.
+    pub fn block_len(&self) -> u32 {
+        self.block_len
+    }
+
+    /// Whether a piece of this length would only be put into memory: then it may be pushed where nothing may block.
+    pub fn stays_small(&self, piece: usize) -> bool {
+        self.file.is_none() && (self.small.len() + piece) as u64 <= MAX_PACKED_LEN
+    }
+
+    /// Takes the next `block_len` bytes, or at the end fewer.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`]. Where there is no room, nothing of the share is kept.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), PutError> {
+        debug_assert!(piece.len() <= self.block_len as usize);
+        let max = self.stated.unwrap_or(MAX_SHARE_LEN);
+        let len = self.len + piece.len() as u64;
+        if len > max {
+            return Err(PutError::TooLong { len, max });
+        }
+        if self.stays_small(piece.len()) {
+            self.small.extend_from_slice(piece);
+        } else if let Err(error) = self.write(piece) {
+            if matches!(error, PutError::NoSpace { .. }) {
+                self.claim.discard();
+            }
+            return Err(error);
+        }
+        self.check.push(piece);
+        self.len = len;
+        Ok(())
+    }
+
+    fn write(&mut self, piece: &[u8]) -> Result<(), PutError> {
+        let needed = (self.small.len() + piece.len()) as u64;
+        match self.stated {
+            Some(stated) => {
+                let wanted = stated - self.len - piece.len() as u64;
+                lock(&self.store().uploads).set_wanted(&self.claim.name, wanted);
+            }
+            None => {
+                let available = self.store().room().map_err(|e| self.store().fence("ask for free space", &e))?;
+                if needed > available {
+                    return Err(PutError::NoSpace { needed, available });
+                }
+            }
+        }
+        let full = |error: std::io::Error, action| match is_full(&error) {
+            true => PutError::NoSpace { needed, available: 0 },
+            false => self.store().fence(action, &error),
+        };
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => self.create().map_err(|e| full(e, "create a partial share"))?,
+        };
+        if !self.small.is_empty() {
+            file.write_all_at(&self.small, 0).map_err(|e| full(e, "write a partial share"))?;
+        }
+        file.write_all_at(piece, self.len).map_err(|e| full(e, "write a partial share"))?;
+        self.small = Vec::new();
+        self.file = Some(file);
+        self.unsynced += needed;
+        Ok(())
+    }
+
+    fn create(&self) -> std::io::Result<Arc<dyn DiskFile>> {
+        let file = self.store().disk.open(&self.claim.path(), OpenMode::CreateNew)?;
+        lock(&self.store().uploads).partials.insert(self.claim.name.clone());
+        Ok(file)
+    }
+
+    /// Work to do beside what follows, if any is due: it makes durable what was written, so that the end need not wait for all of it.
+    pub fn background_sync(&mut self) -> Option<impl FnOnce() + Send + 'static> {
+        if self.unsynced < SYNC_EVERY {
+            return None;
+        }
+        self.unsynced = 0;
+        let (file, syncing, store) = (self.file.clone()?, self.syncing.clone(), self.store().clone());
+        Some(move || {
+            let Ok(_alone) = syncing.try_lock() else { return };
+            if let Err(error) = file.sync() {
+                store.fence("sync a partial share", &error);
+            }
+        })
+    }
+
+    /// Decides whether what came is an intact share; if so it is ready for [`Store::commit`], if not nothing of it is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub fn finish(self) -> Result<ReadyShare, PutError> {
+        if let Some(stated) = self.stated.filter(|stated| *stated != self.len) {
+            return Err(PutError::TooShort { len: self.len, stated });
+        }
+        let Self { claim, account, number, lease, len, check, small, file, syncing, .. } = self;
+        let store = claim.store.clone();
+        let checked = match &file {
+            Some(file) => check.finish(len, |at, buffer| file.read_exact_at(buffer, at)),
+            None => check.finish(len, |at, buffer| read_slice(&small, at, buffer)),
+        };
+        let report = match checked {
+            Ok(report) => report,
+            Err(encoding::ShareError::Io(error)) => return Err(store.fence("read a share back", &error)),
+            Err(reason) => {
+                claim.discard();
+                return Err(PutError::Corrupt { reason: Arc::new(reason) });
+            }
+        };
+        if report.number != number {
+            claim.discard();
+            return Err(PutError::WrongNumber { stated: number, found: report.number });
+        }
+        if let Some(file) = &file {
+            let _alone = lock(&syncing);
+            file.sync().map_err(|e| store.fence("sync a share", &e))?;
+        }
+        let bytes = if file.is_some() { ShareBytes::File } else { ShareBytes::Small(small) };
+        let location = Location {
+            place: Place::File,
+            len,
+            ciphertext_len: report.descriptor.geometry.ciphertext_len(),
+            bucket: report.descriptor.bucket.0,
+        };
+        let key = ShareKey { hash: report.hash, number };
+        Ok(ReadyShare(Change::Share(NewShare { key, location, bytes, account, lease, claim })))
+    }
+}
+
+/// An intact share that only waits to be committed.
+pub struct ReadyShare(pub(crate) Change);
+
+fn read_slice(bytes: &[u8], at: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+    let at = usize::try_from(at).map_err(|_| std::io::ErrorKind::UnexpectedEof)?;
+    let end = at.checked_add(buffer.len()).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    buffer.copy_from_slice(bytes.get(at..end).ok_or(std::io::ErrorKind::UnexpectedEof)?);
+    Ok(())
+}
+
+fn partial_name(account: &NodeId, put: &Put) -> String {
+    let upload = data_encoding::HEXLOWER.encode(&put.upload.0);
+    format!("{account}-{upload}-{}", put.number)
+}
