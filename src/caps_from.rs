@@ -8,7 +8,8 @@ use caps::{Cap, MAX_CAP_LEN};
 /// Reads the capability that `argument` is or points to: itself, `@FILE`, `-` for standard input, `env:` for `$SARSEN_CAP`.
 pub(crate) fn read(argument: &str) -> anyhow::Result<Cap> {
     let text = if let Some(path) = argument.strip_prefix('@') {
-        let file = std::fs::File::open(path).with_context(|| format!("cannot read a capability from {path}"))?;
+        let file =
+            std::fs::File::open(path).with_context(|| format!("cannot read a capability from {path}"))?;
         bounded(file).with_context(|| format!("cannot read a capability from {path}"))?
     } else if argument == "-" {
         bounded(std::io::stdin()).context("cannot read a capability from standard input")?

@@ -82,7 +82,10 @@ pub(crate) enum Command {
 impl Command {
     /// Whether this runs until it is stopped, and logs.
     pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Self::Server(ServerCommand::Run { .. }) | Self::Introducer(IntroducerCommand::Run { .. }))
+        matches!(
+            self,
+            Self::Server(ServerCommand::Run { .. }) | Self::Introducer(IntroducerCommand::Run { .. })
+        )
     }
 }
 

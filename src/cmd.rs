@@ -60,14 +60,20 @@ async fn connected(dir: &std::path::Path, quiet: bool) -> anyhow::Result<Client>
             && !quiet
         {
             let known = client.grid().servers().len();
-            eprintln!("note: introducer {} does not answer ({error}); {known} servers are known from before", report.address.host);
+            eprintln!(
+                "note: introducer {} does not answer ({error}); {known} servers are known from before",
+                report.address.host
+            );
         }
     }
     Ok(client)
 }
 
 /// Runs `work` until it is done or the user presses Ctrl-C.
-async fn interruptible<T>(hint: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+async fn interruptible<T>(
+    hint: &'static str,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
     tokio::select! {
         done = work => done,
         _ = tokio::signal::ctrl_c() => Err(Interrupted { hint }.into()),

@@ -28,7 +28,9 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report::print(&anyhow::Error::new(error).context("the program cannot start its threads")),
+        Err(error) => {
+            return report::print(&anyhow::Error::new(error).context("the program cannot start its threads"));
+        }
     };
     let code = match runtime.block_on(cmd::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,

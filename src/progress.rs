@@ -7,7 +7,12 @@ use client::Transfer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Runs `work` while a bar on stderr follows `transfer`; without a terminal, or with `quiet`, there is no bar.
-pub(crate) async fn follow<T>(label: &'static str, transfer: &Transfer, quiet: bool, work: impl Future<Output = T>) -> T {
+pub(crate) async fn follow<T>(
+    label: &'static str,
+    transfer: &Transfer,
+    quiet: bool,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = std::pin::pin!(work);
     if quiet || !std::io::stderr().is_terminal() {
         return work.await;

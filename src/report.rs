@@ -80,22 +80,31 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
         return classify_download(error);
     }
     if error.downcast_ref::<CapParseError>().is_some() {
-        return (Exit::Usage, Some("a capability is one line that begins with URI:; was it cut when it was copied?"));
+        return (
+            Exit::Usage,
+            Some("a capability is one line that begins with URI:; was it cut when it was copied?"),
+        );
     }
     if error.downcast_ref::<Damaged>().is_some() {
         return (Exit::Unhealthy, Some("any other k shares of the file still give it back"));
     }
     match error.downcast_ref::<AssembleError>() {
         Some(AssembleError::NotEnoughShares { .. }) => {
-            return (Exit::Unrecoverable, Some("`sarsen share show FILE` says what a share file is and whether it is intact"));
+            return (
+                Exit::Unrecoverable,
+                Some("`sarsen share show FILE` says what a share file is and whether it is intact"),
+            );
         }
-        Some(AssembleError::Sealed(_)) => return (Exit::Refused, Some("is this the cap of another file?")),
+        Some(AssembleError::Cap(_) | AssembleError::Sealed(_)) => {
+            return (Exit::Refused, Some("is this the cap of another file?"));
+        }
         _ => {}
     }
     match error.downcast_ref::<ConfigError>() {
-        Some(ConfigError::Missing { .. }) => {
-            (Exit::Error, Some("make one with `sarsen init --introducer URL`, or name another with --dir or SARSEN_DIR"))
-        }
+        Some(ConfigError::Missing { .. }) => (
+            Exit::Error,
+            Some("make one with `sarsen init --introducer URL`, or name another with --dir or SARSEN_DIR"),
+        ),
         Some(ConfigError::Shares { .. } | ConfigError::SharesForm { .. }) => (Exit::Usage, None),
         _ => (Exit::Error, None),
     }
@@ -111,7 +120,9 @@ fn classify_upload(error: &UploadError) -> (Exit, Option<&'static str>) {
         }
         UploadError::NotHappy { .. } => (
             Exit::Retry,
-            Some("put the same file again to go on where it stopped; `sarsen init --shares` sets how many servers are wanted"),
+            Some(
+                "put the same file again to go on where it stopped; `sarsen init --shares` sets how many servers are wanted",
+            ),
         ),
         UploadError::SourceChanged => (Exit::Retry, Some("put a copy that nobody writes to")),
         _ => (Exit::Error, None),
@@ -126,14 +137,17 @@ fn classify_download(error: &DownloadError) -> (Exit, Option<&'static str>) {
         DownloadError::NotEnoughShares { servers, .. } if servers.iter().any(|server| !server.answered) => {
             (Exit::Retry, Some("some servers did not answer; try again when they are back"))
         }
-        DownloadError::NotEnoughShares { found: 0, .. } => {
-            (Exit::NotFound, Some("every server answered and none has a share of it; is this the right grid?"))
-        }
+        DownloadError::NotEnoughShares { found: 0, .. } => (
+            Exit::NotFound,
+            Some("every server answered and none has a share of it; is this the right grid?"),
+        ),
         DownloadError::NotEnoughShares { .. } => {
             (Exit::Unrecoverable, Some("every server answered and too few shares are left"))
         }
-        DownloadError::NotReadable { .. } => (Exit::Refused, Some("`sarsen cap show` says what a capability lets you do")),
-        DownloadError::CapMismatch | DownloadError::Sealed(_) => {
+        DownloadError::NotReadable { .. } => {
+            (Exit::Refused, Some("`sarsen cap show` says what a capability lets you do"))
+        }
+        DownloadError::Cap(_) => {
             (Exit::Refused, Some("the capability is damaged or forged; get it again from whoever gave it"))
         }
         DownloadError::Decode(_) => {

@@ -11,7 +11,7 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        storage_server::parse_size(text).map(Self).map_err(|error| error.to_string())
+        text.parse::<storage_server::size::Size>().map(|size| Self(size.0)).map_err(|error| error.to_string())
     }
 }
 

@@ -294,14 +294,7 @@ fn trim(mut start: u64, parts: Vec<Bytes>, range: &Range<u64>, pieces: &mut Vec<
 
 /// Holds the descriptor against the cap, and derives the content key.
 fn check(cap: &ImmutableRead, descriptor: &Descriptor) -> Result<ContentKey, DownloadError> {
-    let params = descriptor.geometry.params();
-    let (id, sealed) = descriptor.open(&cap.key)?;
-    if params.needed() != cap.needed || params.total() != cap.total || sealed.size != cap.size {
-        return Err(DownloadError::CapMismatch);
-    }
-    if descriptor.bucket != cap.placement_bucket() {
-        return Err(DownloadError::CapMismatch);
-    }
+    let (id, _) = descriptor.open_cap(cap)?;
     match descriptor.kind {
         Kind::Direct => Ok(ContentKey::new(&id)),
         Kind::Tree => Err(DownloadError::Tree),

@@ -1,6 +1,6 @@
 //! The descriptor: what an object is, in the clear, the same in every share. H is its hash.
 
-use caps::{PlacementBucket, ReadKey, VerifyHash};
+use caps::{ImmutableRead, PlacementBucket, ReadKey, VerifyHash};
 use ring::aead::{Aad, Nonce};
 
 use crate::cells::chacha20_poly1305;
@@ -106,6 +106,18 @@ pub enum SealedError {
     /// The key is right and yet the part does not open: the uploader made it wrongly.
     #[error("the uploader sealed the object's size wrongly")]
     Malformed,
+}
+
+/// Why a cap does not fit the descriptor that its H names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CapError {
+    /// Its key is wrong, or the uploader sealed the object wrongly.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
+    /// Its k, N or size, or the bucket that follows from its key, differ from what the descriptor states.
+    #[error("the capability's parameters are not those of its object: it was altered")]
+    Parameters,
 }
 
 impl Descriptor {
@@ -223,6 +235,23 @@ impl Descriptor {
             return Err(SealedError::Malformed);
         }
         Ok((id, Sealed { size, plaintext_hash }))
+    }
+
+    /// Opens the sealed part with a read cap and holds every field of the cap against the descriptor. Readers call this, not
+    /// [`Descriptor::open`], so that no field of a cap goes unchecked.
+    ///
+    /// # Errors
+    ///
+    /// [`CapError`].
+    pub fn open_cap(&self, cap: &ImmutableRead) -> Result<(ObjectId, Sealed), CapError> {
+        let (id, sealed) = self.open(&cap.key)?;
+        let params = self.geometry.params();
+        let same = (params.needed(), params.total(), sealed.size) == (cap.needed, cap.total, cap.size);
+        if same && self.bucket == cap.placement_bucket() {
+            Ok((id, sealed))
+        } else {
+            Err(CapError::Parameters)
+        }
     }
 
     /// Everything in the descriptor but the sealed part.

@@ -40,10 +40,12 @@ mod matrix;
 mod share;
 mod tree;
 
-pub use assemble::{AssembleError, assemble};
+pub use assemble::{AssembleError, Assembly, ShareSource, assemble, check_share};
 pub use cells::{CELL_DATA_LEN, CELL_LEN, CellError, ContentKey, TAG_LEN};
 pub use decoder::{DecodeError, SegmentDecoder};
-pub use descriptor::{Descriptor, DescriptorError, Extension, Kind, MAX_DESCRIPTOR_LEN, Sealed, SealedError};
+pub use descriptor::{
+    CapError, Descriptor, DescriptorError, Extension, Kind, MAX_DESCRIPTOR_LEN, Sealed, SealedError,
+};
 pub use encoder::{EncodeError, EncodedObject, EncodedSegment, ObjectBuilder, SegmentEncoder};
 pub use erasure::{ErasureDecoder, ErasureEncoder, ErasureError};
 pub use geometry::{BLOCK_LEN, Geometry, GeometryError, MAX_PLAINTEXT_LEN, Params};

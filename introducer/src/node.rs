@@ -238,7 +238,9 @@ fn read_key(path: &Path) -> Result<NodeKey, KeyError> {
 fn reachable(advertise: Option<&str>, bound: SocketAddr) -> String {
     let port = bound.port();
     match advertise {
-        Some(host) if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => host.to_owned(),
+        Some(host) if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            host.to_owned()
+        }
         Some(host) => format!("{host}:{port}"),
         None if !bound.ip().is_unspecified() => bound.to_string(),
         None => format!("{}:{port}", rustix::system::uname().nodename().to_string_lossy()),

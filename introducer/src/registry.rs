@@ -25,7 +25,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { servers: 10_000, bytes: 64 << 20, connections: 4_096, lifetime: Duration::from_secs(400 * DAY_S) }
+        Self {
+            servers: 10_000,
+            bytes: 64 << 20,
+            connections: 4_096,
+            lifetime: Duration::from_secs(400 * DAY_S),
+        }
     }
 }
 
@@ -129,12 +134,7 @@ impl Registry {
     }
 
     /// Forgets what expired more than `grace` ago, `except` one server. Returns whether there was any.
-    pub(crate) fn forget_expired(
-        &mut self,
-        now: Duration,
-        grace: Duration,
-        except: Option<NodeId>,
-    ) -> bool {
+    pub(crate) fn forget_expired(&mut self, now: Duration, grace: Duration, except: Option<NodeId>) -> bool {
         let past = now.saturating_sub(grace).as_secs();
         let stale = |(id, known): &(&NodeId, &Known)| known.expires_s < past && Some(**id) != except;
         let stale: Vec<NodeId> = self.servers.iter().filter(stale).map(|(id, _)| *id).collect();

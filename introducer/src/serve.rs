@@ -11,7 +11,7 @@ use protocol::transport::Listener;
 use protocol::{Clock, NodeId, Pool, SystemClock, TokioPool};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::keep::{self, Keep, LoadError};
 use crate::registry::{AnnounceError, Limits, Registry};
@@ -107,7 +107,9 @@ impl Introducer {
                 Ok(permit) => {
                     tasks.spawn(connection::serve(self.clone(), handshake, permit));
                 }
-                Err(_) => warn!(limit = self.parts.limits.connections, "too many connections, one is turned away"),
+                Err(_) => {
+                    warn!(limit = self.parts.limits.connections, "too many connections, one is turned away")
+                }
             }
         }
         // Requests under way are answered; each connection sees to that and gives up in time.
@@ -133,7 +135,7 @@ impl Introducer {
         self.check(&announcement, remote, now)?;
         let news = self.registry().insert(&announcement, signed, now, &self.parts.limits)?;
         if let Some(signed) = news {
-            info!(server = %announcement.server.short(), sequence = announcement.sequence, "announced");
+            debug!(server = %announcement.server.short(), sequence = announcement.sequence, "announced");
             // Nobody follows if this fails.
             let _ = self.news.send(signed);
         }

@@ -150,7 +150,7 @@ impl Signed {
             return Err(AnnouncementError::TooLong { field: "payload" });
         }
         let announcement: Announcement =
-            minicbor::decode(&self.payload).map_err(|_| AnnouncementError::Malformed)?;
+            crate::frame::decode(&self.payload).map_err(|_| AnnouncementError::Malformed)?;
         announcement.check_bounds()?;
         if !announcement.server.verify(CONTEXT, &self.payload, &self.signature) {
             return Err(AnnouncementError::Signature);

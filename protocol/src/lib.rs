@@ -11,6 +11,7 @@
 //! Deliberately absent: what servers and clients do with the messages, and any trust in a size that was read off the wire.
 
 pub mod announcement;
+pub mod announcer;
 pub mod clock;
 pub mod frame;
 pub mod identity;

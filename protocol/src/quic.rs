@@ -4,5 +4,6 @@ mod endpoint;
 mod tls;
 
 pub use endpoint::{
-    QuicConnector, QuicListener, SocketBuffers, bind, client_config, endpoint_config, server_config,
+    QuicConnector, QuicListener, SocketBuffers, bind, client_config, endpoint_config, reachable,
+    server_config,
 };

@@ -8,7 +8,11 @@ use crate::cli::CapCommand;
 pub(crate) fn run(command: &CapCommand) -> anyhow::Result<()> {
     let CapCommand::Show { cap, json } = command;
     let cap = caps_from::read(cap)?;
-    if json.json { print_json(&cap) } else { print(&cap) }
+    if json.json {
+        print_json(&cap)
+    } else {
+        print(&cap)
+    }
     Ok(())
 }
 
@@ -38,7 +42,9 @@ fn describe(cap: &Cap) -> (&'static str, &'static str) {
 /// The weaker capabilities that follow from this one, with their authority.
 fn weaker(cap: &Cap) -> Vec<(Authority, Cap)> {
     let all = [cap.read(), cap.verify()].into_iter().flatten();
-    all.filter(|weaker| weaker.authority() < cap.authority()).map(|weaker| (weaker.authority(), weaker)).collect()
+    all.filter(|weaker| weaker.authority() < cap.authority())
+        .map(|weaker| (weaker.authority(), weaker))
+        .collect()
 }
 
 /// k, N and size.
@@ -71,13 +77,19 @@ fn print(cap: &Cap) {
         println!("bucket:     {bucket}");
     }
     for (authority, weaker) in weaker(cap) {
-        println!("{authority} cap:{:width$}{weaker}", "", width = 7_usize.saturating_sub(authority.to_string().len()).max(1));
+        println!(
+            "{authority} cap:{:width$}{weaker}",
+            "",
+            width = 7_usize.saturating_sub(authority.to_string().len()).max(1)
+        );
     }
 }
 
 fn print_json(cap: &Cap) {
-    let weaker: serde_json::Map<_, _> =
-        weaker(cap).into_iter().map(|(authority, cap)| (authority.to_string(), cap.to_string().into())).collect();
+    let weaker: serde_json::Map<_, _> = weaker(cap)
+        .into_iter()
+        .map(|(authority, cap)| (authority.to_string(), cap.to_string().into()))
+        .collect();
     let mut out = serde_json::json!({
         "kind": cap.kind(), "authority": cap.authority().to_string(), "directory": cap.is_directory(),
         "mutable": cap.is_mutable(), "size": cap.size(), "weaker": weaker,

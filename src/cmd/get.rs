@@ -13,7 +13,11 @@ use crate::cli::Get;
 use crate::files::Beside;
 use crate::{caps_from, progress, sizes};
 
-pub(crate) async fn run(home: impl Fn() -> anyhow::Result<PathBuf>, args: &Get, quiet: bool) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    home: impl Fn() -> anyhow::Result<PathBuf>,
+    args: &Get,
+    quiet: bool,
+) -> anyhow::Result<()> {
     let cap = caps_from::read(&args.cap)?;
     let client = match &cap {
         // A literal needs no grid.
@@ -21,7 +25,8 @@ pub(crate) async fn run(home: impl Fn() -> anyhow::Result<PathBuf>, args: &Get, 
         _ => super::connected(&home()?, quiet).await?,
     };
     let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
-    let options = GetOptions { range: args.range.as_ref().map(|range| range.0.clone()), transfer: transfer.clone() };
+    let options =
+        GetOptions { range: args.range.as_ref().map(|range| range.0.clone()), transfer: transfer.clone() };
     let place = args.output.as_deref().or(args.file.as_deref()).filter(|path| *path != Path::new("-"));
     let get = async {
         match place {
@@ -94,8 +99,10 @@ fn print(report: &GetReport, json: bool, quiet: bool) {
         let complaints: Vec<_> = report
             .complaints
             .iter()
-            .map(|c| serde_json::json!({ "server": c.server.id.to_string(), "nickname": c.server.nickname,
-                                         "share": c.number, "what": c.what, "corrupt": c.corrupt }))
+            .map(|c| {
+                serde_json::json!({ "server": c.server.id.to_string(), "nickname": c.server.nickname,
+                                         "share": c.number, "what": c.what, "corrupt": c.corrupt })
+            })
             .collect();
         println!("{}", serde_json::json!({ "bytes": report.bytes, "complaints": complaints }));
         return;

@@ -61,7 +61,9 @@ fn print(report: &PutReport, json: bool, quiet: bool) {
     }
     match (report.shares.len(), report.found.len()) {
         (0, _) => eprintln!("{} bytes; the capability itself holds them", report.size),
-        (all, found) if all == found => eprintln!("{}; the grid had all {all} shares already", sizes::human(report.size)),
+        (all, found) if all == found => {
+            eprintln!("{}; the grid had all {all} shares already", sizes::human(report.size))
+        }
         (all, found) => {
             let had = if found > 0 { format!(", {found} of them were there already") } else { String::new() };
             eprintln!("{}; {all} shares on {} servers{had}", sizes::human(report.size), report.happiness);

@@ -65,12 +65,18 @@ fn print(client: &Client, status: &GridStatus) {
 
 /// Where introducers differ, the union is used and the difference shown.
 fn difference(status: &GridStatus) {
-    let named: Vec<_> = status.introducers.iter().filter_map(|report| report.outcome.as_ref().ok().map(|n| (report, n))).collect();
+    let named: Vec<_> = status
+        .introducers
+        .iter()
+        .filter_map(|report| report.outcome.as_ref().ok().map(|n| (report, n)))
+        .collect();
     for (report, list) in &named {
         let missing: Vec<String> = status
             .servers
             .iter()
-            .filter(|server| !list.contains(&server.server.id) && named.iter().any(|(_, n)| n.contains(&server.server.id)))
+            .filter(|server| {
+                !list.contains(&server.server.id) && named.iter().any(|(_, n)| n.contains(&server.server.id))
+            })
             .map(|server| server.server.name())
             .collect();
         if !missing.is_empty() {
@@ -81,7 +87,12 @@ fn difference(status: &GridStatus) {
 
 fn available(server: &ServerStatus) -> u64 {
     let Ok(up) = &server.outcome else { return 0 };
-    up.status.stores.iter().filter(|store| store.state == StoreState::Writable).map(|store| store.available).sum()
+    up.status
+        .stores
+        .iter()
+        .filter(|store| store.state == StoreState::Writable)
+        .map(|store| store.available)
+        .sum()
 }
 
 fn to_json(client: &Client, status: &GridStatus) -> serde_json::Value {

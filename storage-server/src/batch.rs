@@ -160,7 +160,10 @@ impl<'s> Batch<'s> {
             match self.store.disk.open(&pack_path(writer.pack), OpenMode::CreateNew) {
                 Ok(file) => {
                     self.store.keep_pack_file(writer.pack, file);
-                    self.store.disk.sync_dir("packs").map_err(|e| self.store.fence("sync a directory", &e))?;
+                    self.store
+                        .disk
+                        .sync_dir("packs")
+                        .map_err(|e| self.store.fence("sync a directory", &e))?;
                     writer.end = Some(0);
                     return Ok(());
                 }

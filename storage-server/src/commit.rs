@@ -90,7 +90,11 @@ impl Store {
     /// # Errors
     ///
     /// [`PutError`].
-    pub async fn commit(self: &Arc<Self>, pool: &Arc<dyn Pool>, share: ReadyShare) -> Result<VerifyHash, PutError> {
+    pub async fn commit(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        share: ReadyShare,
+    ) -> Result<VerifyHash, PutError> {
         match self.submit(pool, share.0).await? {
             Outcome::Stored(hash) => Ok(hash),
             Outcome::Flags(_) => unreachable!("a share is answered by its hash"),

@@ -315,7 +315,13 @@ impl Rows<'_> {
     }
 
     /// Adds or renews a lease.
-    pub(crate) fn lease(&mut self, short: u32, tag: [u8; 16], hash: VerifyHash, ends: u64) -> IndexResult<()> {
+    pub(crate) fn lease(
+        &mut self,
+        short: u32,
+        tag: [u8; 16],
+        hash: VerifyHash,
+        ends: u64,
+    ) -> IndexResult<()> {
         self.leases.insert(&lease_key(short, tag, hash), ends).map_err(boxed)?;
         Ok(())
     }

@@ -6,29 +6,38 @@
 //! Deliberately absent: sockets (a [`protocol::transport::Listener`] is passed in), clocks, randomness and threads (likewise), any key
 //! that could read what is stored, and any decision about where a share belongs: clients place them.
 
+mod answer;
 mod backend;
 mod batch;
 mod commit;
+pub mod config;
 mod disk;
 mod error;
 mod identity;
 mod index;
+pub mod node;
 mod open;
 mod pack;
 mod read;
 mod real_disk;
 mod rebuild;
+mod serve_put;
+mod serve_read;
+mod server;
+pub mod size;
 mod store;
+mod sweep;
 mod upload;
-
 
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
 pub use error::{PutError, ReadError, StoreError};
 pub use identity::STORE_FORMAT;
 pub use index::ShareKey;
+pub use node::ServerNode;
 pub use pack::MAX_PACKED_LEN;
 pub use read::{Listed, MAX_SLICES_LEN, Proof, StoredShare};
 pub use real_disk::RealDisk;
 pub use rebuild::RebuildReport;
+pub use server::{Admission, Server, ServerLimits, ServerParts};
 pub use store::{Store, StoreOptions};
 pub use upload::{ReadyShare, Upload};

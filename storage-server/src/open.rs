@@ -36,7 +36,8 @@ pub(crate) fn init(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<NodeId, 
     make_dirs(&**disk).map_err(io("create a directory"))?;
     // What an earlier attempt left: nobody can have stored anything in it.
     remove_if_there(&**disk, INDEX_FILE).map_err(io("remove a file"))?;
-    new_index(&**disk, INDEX_FILE, random).map_err(|source| StoreError::Index { disk: disk.name(), source })?;
+    new_index(&**disk, INDEX_FILE, random)
+        .map_err(|source| StoreError::Index { disk: disk.name(), source })?;
     disk.sync_dir("").map_err(io("sync the directory"))?;
     // Last: from here on it is a store.
     let key = NodeKey::from_seed(&random.bytes());
@@ -82,8 +83,11 @@ pub(crate) fn rebuild(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<Rebui
 }
 
 fn rebuild_now(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<RebuildReport, StoreError> {
-    make_dirs(&**disk)
-        .map_err(|source| StoreError::Io { disk: disk.name(), action: "create a directory", source })?;
+    make_dirs(&**disk).map_err(|source| StoreError::Io {
+        disk: disk.name(),
+        action: "create a directory",
+        source,
+    })?;
     let report = rebuild_index(&**disk, random)?;
     tracing::warn!(
         disk = %disk.name(),

@@ -77,7 +77,9 @@ impl Store {
     pub fn open_share(&self, key: ShareKey) -> Result<StoredShare, ReadError> {
         let location = self.index().get(key)?.ok_or(ReadError::NotFound)?;
         let opened = match location.place {
-            Place::Pack { pack, offset } => self.read_record(key, &location, pack, offset).map(Source::Memory),
+            Place::Pack { pack, offset } => {
+                self.read_record(key, &location, pack, offset).map(Source::Memory)
+            }
             Place::File => self.open_file(key, &location).map(Source::File),
         };
         let source = opened.inspect_err(|error| {
@@ -87,7 +89,13 @@ impl Store {
         Ok(StoredShare { key, len: location.len, source })
     }
 
-    fn read_record(&self, key: ShareKey, location: &Location, pack: u32, offset: u32) -> Result<Bytes, ReadError> {
+    fn read_record(
+        &self,
+        key: ShareKey,
+        location: &Location,
+        pack: u32,
+        offset: u32,
+    ) -> Result<Bytes, ReadError> {
         let len = usize::try_from(location.len).map_err(|_| ReadError::Corrupt)?;
         if record_len(len) > HEADER_LEN as u64 + crate::MAX_PACKED_LEN {
             return Err(ReadError::Corrupt);

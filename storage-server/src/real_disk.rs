@@ -82,7 +82,12 @@ impl Disk for RealDisk {
     fn lock(&self, path: &str) -> io::Result<Box<dyn DiskLock>> {
         let at = self.at(path);
         let file = match OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&at) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
                 // A medium that cannot be written is locked all the same.
                 File::open(&at)?
             }

@@ -174,7 +174,8 @@ impl Rebuild<'_> {
                 Err(RebuildError::Io("read a share", error))
             }
             other => {
-                let reason = other.err().map_or("it is filed under a wrong name".to_owned(), |e| e.to_string());
+                let reason =
+                    other.err().map_or("it is filed under a wrong name".to_owned(), |e| e.to_string());
                 tracing::error!(disk = %self.disk.name(), %path, %reason, "a share goes into quarantine");
                 self.report.bad += 1;
                 self.disk.rename(&path, &format!("quarantine/{name}")).map_err(io("quarantine a share"))

@@ -85,6 +85,15 @@ impl Store {
         crate::open::init(disk, random)
     }
 
+    /// The id of the store in a directory, which is not opened for that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotAStore`], [`StoreError::NewerVersion`], [`StoreError::BadIdentity`], [`StoreError::Io`].
+    pub fn identify(disk: &dyn Disk) -> Result<NodeId, StoreError> {
+        crate::identity::read(disk).map(|key| key.id())
+    }
+
     /// Opens a store. An index that is lost or unreadable is rebuilt from the shares, and the store begins a new incarnation.
     ///
     /// # Errors

@@ -178,6 +178,9 @@ impl Upload {
             self.claim.discard();
             return Ok(());
         }
+        if whole == 0 {
+            file.set_len(0).map_err(io)?;
+        }
         self.resume_to = whole;
         self.file = Some(file);
         Ok(())
@@ -195,14 +198,19 @@ impl Upload {
         Ok(())
     }
 
-    /// Hashes some of what an earlier attempt left; to be called until it says that nothing is left to hash.
+    /// Whether [`Upload::resume`] has something to do: to be called until it has not.
+    pub fn to_resume(&self) -> bool {
+        self.len < self.resume_to
+    }
+
+    /// Hashes some of what an earlier attempt left.
     ///
     /// # Errors
     ///
     /// [`PutError::Failed`].
-    pub fn resume(&mut self) -> Result<bool, PutError> {
+    pub fn resume(&mut self) -> Result<(), PutError> {
         let block_len = u64::from(self.block_len);
-        let Some(file) = self.file.clone() else { return Ok(true) };
+        let Some(file) = self.file.clone() else { return Ok(()) };
         let end = self.resume_to.min(self.len + RESUME_STEP * block_len);
         let mut block = vec![0; self.block_len as usize];
         while self.len < end {
@@ -214,11 +222,10 @@ impl Upload {
             self.check.push(&block);
             self.len += block_len;
         }
-        if self.len < self.resume_to {
-            return Ok(false);
+        if self.to_resume() {
+            return Ok(());
         }
-        file.set_len(self.len).map_err(|e| self.store().fence("cut a partial share", &e))?;
-        Ok(true)
+        file.set_len(self.len).map_err(|e| self.store().fence("cut a partial share", &e))
     }
 
     /// Where to go on: how much of the share is here already.
@@ -269,7 +276,8 @@ impl Upload {
                 lock(&self.store().uploads).set_wanted(&self.claim.name, wanted);
             }
             None => {
-                let available = self.store().room().map_err(|e| self.store().fence("ask for free space", &e))?;
+                let available =
+                    self.store().room().map_err(|e| self.store().fence("ask for free space", &e))?;
                 if needed > available {
                     return Err(PutError::NoSpace { needed, available });
                 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use encoding::{DecodeError, SealedError};
+use encoding::{CapError, DecodeError};
 
 use crate::grid::Server;
 
@@ -65,12 +65,9 @@ pub enum DownloadError {
     /// The object is an index of other objects.
     #[error("the object is an index of other objects, which this program cannot follow yet")]
     Tree,
-    /// The cap's k, N, size or place differ from what its object states.
-    #[error("the capability's parameters are not those of its object: it was altered")]
-    CapMismatch,
-    /// The key is wrong, or the uploader sealed the object wrongly.
+    /// The cap is not its object's: its key is wrong, or a field of it was altered.
     #[error(transparent)]
-    Sealed(#[from] SealedError),
+    Cap(#[from] CapError),
     /// The uploader encoded or encrypted wrongly. No server is to blame.
     #[error(transparent)]
     Decode(#[from] DecodeError),

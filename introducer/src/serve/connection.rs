@@ -97,7 +97,7 @@ async fn answer(
     let request = read(&mut stream).await.and_then(|request| match request {
         Request::Hello(_) => Ok(request),
         _ if greeted.load(Ordering::Relaxed) => Ok(request),
-        _ => Err(WireError::new(ErrorCode::BadRequest, "a connection begins with a hello")),
+        _ => Err(WireError::new(ErrorCode::UnsupportedVersion, "a connection begins with a hello")),
     });
     let sent = match request {
         Ok(Request::Hello(hello)) => {

@@ -124,7 +124,11 @@ pub(crate) async fn pushed(stream: &mut Stream) -> Vec<Signed> {
 }
 
 /// Checks that an answer is a refusal of this kind, with these words in it.
-pub(crate) fn check_refused<T: std::fmt::Debug>(answer: Result<T, RequestError>, code: ErrorCode, words: &str) {
+pub(crate) fn check_refused<T: std::fmt::Debug>(
+    answer: Result<T, RequestError>,
+    code: ErrorCode,
+    words: &str,
+) {
     match answer {
         Err(RequestError::Refused(error)) => {
             assert_eq!(error.code, code, "{error}");

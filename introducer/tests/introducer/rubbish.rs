@@ -54,7 +54,7 @@ async fn another_major_version_is_refused_by_name() {
     let running = Running::start();
     let connection = running.connect(&key(5)).await;
     let subscribe = framed(&minicbor::to_vec(Request::Subscribe(Subscribe { follow: false })).unwrap());
-    check_refused(answer(&*connection, subscribe.clone()).await, ErrorCode::BadRequest, "hello");
+    check_refused(answer(&*connection, subscribe.clone()).await, ErrorCode::UnsupportedVersion, "hello");
 
     let mut stream = connection.open().await.unwrap();
     let hello = Request::Hello(Hello { major: 2, ..our_hello() });
@@ -62,7 +62,7 @@ async fn another_major_version_is_refused_by_name() {
     stream.send.finish().unwrap();
     let answer_to_hello = read_reply::<Hello>(&mut stream).await;
     check_refused(answer_to_hello, ErrorCode::UnsupportedVersion, "speaks version 1, not 2");
-    check_refused(answer(&*connection, subscribe).await, ErrorCode::BadRequest, "hello");
+    check_refused(answer(&*connection, subscribe).await, ErrorCode::UnsupportedVersion, "hello");
 
     Session::start(connection).await.unwrap();
     running.stop().await;

@@ -107,6 +107,29 @@ pub fn bind(
     Ok((endpoint, buffers))
 }
 
+/// Where others on the network reach a socket that is bound to `bound`: for one that listens on all addresses, the address that this
+/// machine uses towards the rest of the network, or loopback where there is none. Nothing is sent.
+pub fn reachable(bound: SocketAddr) -> SocketAddr {
+    if !bound.ip().is_unspecified() {
+        return bound;
+    }
+    // TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849): connecting a UDP socket only asks the routing table.
+    let (any, elsewhere): (SocketAddr, SocketAddr) = match bound {
+        SocketAddr::V4(_) => (([0; 4], 0).into(), ([192, 0, 2, 1], 9).into()),
+        SocketAddr::V6(_) => (([0u16; 8], 0).into(), ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into()),
+    };
+    let ours = std::net::UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(elsewhere)?;
+        socket.local_addr()
+    });
+    let loopback = match bound {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    let ip = ours.map(|address| address.ip()).ok().filter(|ip| !ip.is_unspecified()).unwrap_or(loopback);
+    SocketAddr::new(ip, bound.port())
+}
+
 /// Makes connections under one key.
 pub struct QuicConnector {
     endpoint: Endpoint,

@@ -25,11 +25,14 @@ impl Connector for SimConnector {
         addresses: &'a [String],
     ) -> BoxFuture<'a, Result<Box<dyn Connection>, TransportError>> {
         Box::pin(async move {
-            let none = TransportError::Unreachable { address: id.short(), reason: "no address is known".into() };
+            let none =
+                TransportError::Unreachable { address: id.short(), reason: "no address is known".into() };
             let mut last = none;
             for address in addresses {
                 match self.connect_one(id, address).await {
-                    Ok(end) => return Ok(Box::new(SimConnection { end: Arc::new(end) }) as Box<dyn Connection>),
+                    Ok(end) => {
+                        return Ok(Box::new(SimConnection { end: Arc::new(end) }) as Box<dyn Connection>);
+                    }
                     Err(error) => last = error,
                 }
             }
@@ -40,8 +43,10 @@ impl Connector for SimConnector {
 
 impl SimConnector {
     async fn connect_one(&self, expected: NodeId, address: &str) -> Result<End, TransportError> {
-        let unreachable =
-            |reason: &str| TransportError::Unreachable { address: address.to_owned(), reason: reason.to_owned() };
+        let unreachable = |reason: &str| TransportError::Unreachable {
+            address: address.to_owned(),
+            reason: reason.to_owned(),
+        };
         let server = self.passage(address).await.map_err(unreachable)?;
         self.travel(self.key, server).await;
         if server != expected {
@@ -68,7 +73,9 @@ impl SimConnector {
         let begun = Instant::now();
         wait(|waker, now| {
             self.net.with(|state| {
-                let Some(server) = state.listener_key(address) else { return Step::Done(Err("nobody listens")) };
+                let Some(server) = state.listener_key(address) else {
+                    return Step::Done(Err("nobody listens"));
+                };
                 if state.links.is_down(server) || state.links.is_down(self.key) {
                     return Step::Done(Err("the host is down"));
                 }
@@ -114,15 +121,19 @@ impl End {
         wait(|waker, now| {
             self.net.with(|state| {
                 let silent = state.check_silence(self.conn, now);
-                let Some(conn) = state.conns.get_mut(&self.conn) else { return Step::Done(Err("closed")) };
+                let Some(conn) = state.conns.get(&self.conn) else { return Step::Done(Err("closed")) };
                 let lost = match conn.lost_to(self.side, now) {
                     Ok(lost) => lost,
                     Err(reason) => return Step::Done(Err(reason)),
                 };
-                conn.waiters.add(waker);
                 match look(state, waker, now) {
                     Step::Done(value) => Step::Done(Ok(value)),
-                    Step::Wait(moment) => Step::Wait(earlier(moment, earlier(lost, silent))),
+                    Step::Wait(moment) => {
+                        if let Some(conn) = state.conns.get_mut(&self.conn) {
+                            conn.waiters.add(waker);
+                        }
+                        Step::Wait(earlier(moment, earlier(lost, silent)))
+                    }
                 }
             })
         })

@@ -103,7 +103,13 @@ impl Links {
     }
 
     /// How many of `wanted` bytes may pass now, or when to ask again.
-    pub(super) fn admit(&mut self, from: NodeId, to: NodeId, wanted: usize, now: Instant) -> Result<usize, Instant> {
+    pub(super) fn admit(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        wanted: usize,
+        now: Instant,
+    ) -> Result<usize, Instant> {
         let Some(rate) = self.link(from, to).bytes_per_second else { return Ok(wanted) };
         let rate = rate.max(1);
         let busy_until = self.busy_until.entry((self.host(from), self.host(to))).or_insert(now);

@@ -45,7 +45,8 @@ impl Shared {
     /// A latency drawn for one piece in this direction.
     pub(super) fn latency(&self, state: &State, from: NodeId, to: NodeId) -> Duration {
         let range = &state.links.link(from, to).latency;
-        let nanoseconds = |latency: &Duration| u64::try_from(latency.as_nanos()).expect("latencies are below years");
+        let nanoseconds =
+            |latency: &Duration| u64::try_from(latency.as_nanos()).expect("latencies are below years");
         Duration::from_nanos(self.random.between(nanoseconds(range.start()), nanoseconds(range.end())))
     }
 

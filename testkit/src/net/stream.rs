@@ -301,11 +301,7 @@ fn gone(reason: &str) -> io::Error {
 }
 
 impl AsyncRead for SimRecv {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { end, pipe, timer, done } = self.get_mut();
         let room = buf.remaining();
         if room == 0 {

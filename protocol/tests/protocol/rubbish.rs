@@ -1,0 +1,165 @@
+//! Whatever arrives, nothing panics, and what was read is written back as it was.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use protocol::announcement::{Announcement, Signed};
+use protocol::message::{
+    Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Done, ErrorCode, Expected, Flags, Found,
+    FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, ReadBlocks, ReadSlice,
+    ReadTable, Reply, Request, Status, StoreState, StoreStatus, Subscribe, WireError,
+};
+use protocol::{NodeAddress, NodeId, frame};
+
+fn bytes32() -> impl Strategy<Value = Bytes32> {
+    any::<[u8; 32]>().prop_map(Bytes32)
+}
+
+fn bytes16() -> impl Strategy<Value = Bytes16> {
+    any::<[u8; 16]>().prop_map(Bytes16)
+}
+
+fn node() -> impl Strategy<Value = NodeId> {
+    any::<[u8; 32]>().prop_map(NodeId::new)
+}
+
+fn terms() -> impl Strategy<Value = LeaseTerms> {
+    (bytes16(), any::<Option<u64>>()).prop_map(|(tag, duration_s)| LeaseTerms { tag, duration_s })
+}
+
+fn signed() -> impl Strategy<Value = Signed> {
+    let signature = prop::collection::vec(any::<u8>(), 64).prop_map(|bytes| bytes.try_into().unwrap());
+    (any::<Vec<u8>>(), signature).prop_map(|(payload, signature)| Signed { payload, signature })
+}
+
+fn put() -> impl Strategy<Value = Put> {
+    let expected = prop::option::of((bytes32(), bytes32()));
+    let expected = expected.prop_map(|both| both.map(|(hash, nonce)| Expected { hash, nonce }));
+    (bytes16(), any::<u16>(), node(), any::<u32>(), any::<Option<u64>>(), expected, terms()).prop_map(
+        |(upload, number, store, block_len, len, expected, lease)| Put {
+            upload,
+            number,
+            store,
+            block_len,
+            len,
+            expected,
+            lease,
+        },
+    )
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let hashes = || prop::collection::vec(bytes32(), 0..20);
+    prop_oneof![
+        (any::<(u16, u16)>(), any::<Vec<String>>(), any::<String>()).prop_map(
+            |((major, minor), features, software)| Request::Hello(Hello { major, minor, features, software })
+        ),
+        Just(Request::Status),
+        any::<(u16, Vec<u64>)>()
+            .prop_map(|(bucket, lengths)| Request::HasLengths(HasLengths { bucket, lengths })),
+        put().prop_map(Request::Put),
+        (bytes32(), any::<u32>()).prop_map(|(hash, inline)| Request::Lookup(Lookup { hash, inline })),
+        (bytes32(), any::<(u16, u64, u32)>()).prop_map(|(hash, (number, first, count))| {
+            Request::ReadBlocks(ReadBlocks { hash, number, first, count })
+        }),
+        (bytes32(), any::<(u16, Vec<u16>, u64, u64)>()).prop_map(
+            |(hash, (number, columns, first, count))| {
+                Request::ReadTable(ReadTable { hash, number, columns, first, count })
+            }
+        ),
+        (bytes32(), any::<(u16, u64, u32, u32)>()).prop_map(|(hash, (number, segment, start, end))| {
+            Request::ReadSlice(ReadSlice { hash, number, segment, start, end })
+        }),
+        (terms(), hashes()).prop_map(|(terms, hashes)| Request::Lease(Lease { terms, hashes })),
+        (bytes16(), hashes()).prop_map(|(tag, hashes)| Request::CancelLease(CancelLease { tag, hashes })),
+        signed().prop_map(|announcement| Request::Announce(Announce { announcement })),
+        any::<bool>().prop_map(|follow| Request::Subscribe(Subscribe { follow })),
+    ]
+}
+
+fn check_round_trip<T>(message: &T)
+where
+    T: minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()> + PartialEq + std::fmt::Debug,
+{
+    let bytes = minicbor::to_vec(message).unwrap();
+    assert_eq!(&frame::decode::<T>(&bytes).unwrap(), message);
+    for len in 0..bytes.len().min(300) {
+        assert!(frame::decode::<T>(&bytes[..len]).is_err(), "{len} of {} bytes", bytes.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn requests_round_trip(request in request()) {
+        check_round_trip(&request);
+    }
+
+    #[test]
+    fn bytes_never_panic(bytes in any::<Vec<u8>>(), text in any::<String>()) {
+        read_everything(&bytes, &text);
+    }
+
+    /// Rubbish that begins well goes deeper.
+    #[test]
+    fn changed_requests_never_panic(request in request(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = minicbor::to_vec(&request).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        read_everything(&bytes, &String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn addresses_never_panic(text in "sarsen://[a-z2-7]{50,53}@.{0,20}:[0-9]{0,6}") {
+        if let Ok(address) = text.parse::<NodeAddress>() {
+            prop_assert_eq!(address.to_string(), text);
+        }
+    }
+}
+
+fn read_everything(bytes: &[u8], text: &str) {
+    let _ = frame::decode::<Request>(bytes);
+    let _ = frame::decode::<Reply<Found>>(bytes);
+    let _ = frame::decode::<Reply<Announcements>>(bytes);
+    let _ = frame::decode::<Announcement>(bytes);
+    if let Ok(signed) = frame::decode::<Signed>(bytes) {
+        let _ = signed.open_fresh(Duration::from_secs(1));
+    }
+    let _ = Signed { payload: bytes.to_vec(), signature: [0; 64] }.open();
+    let _ = text.parse::<NodeAddress>();
+    let _ = text.parse::<NodeId>();
+}
+
+#[test]
+fn answers_round_trip() {
+    let (id, hash) = (NodeId::new([1; 32]), Bytes32([2; 32]));
+    let state = |state| StoreStatus { id, incarnation: 1, state, available: 2, used: 3, shares: u64::MAX };
+    let stores = [StoreState::Writable, StoreState::ReadOnly, StoreState::Failed].map(state).to_vec();
+    check_round_trip(&Reply::Ok(Status { nickname: "n".into(), software: "s".into(), uptime_s: 9, stores }));
+    check_round_trip(&Reply::Ok(Flags { flags: vec![true, false] }));
+    check_round_trip(&Reply::Ok(PutReply::Have(hash)));
+    check_round_trip(&Reply::Ok(PutReply::Go(u64::MAX)));
+    check_round_trip(&Reply::Ok(PutDone { hash }));
+    let shares = vec![FoundShare { number: 255, store: id, len: 1 << 46, inline: true }];
+    check_round_trip(&Reply::Ok(Found { shares, descriptor: None }));
+    check_round_trip(&Reply::Ok(Found { shares: Vec::new(), descriptor: Some(vec![1, 2, 3]) }));
+    check_round_trip(&Reply::Ok(Bulk { lens: vec![0, 1 << 40] }));
+    check_round_trip(&Reply::Ok(Done {}));
+    check_round_trip(&Reply::<Done>::Err(WireError::new(ErrorCode::BadAnnouncement, "no")));
+}
+
+#[test]
+fn an_error_message_is_cut_to_its_bound_between_characters() {
+    let error = WireError::new(ErrorCode::Busy, "\u{2026}".repeat(200));
+    assert_eq!(error.message.chars().count(), 170);
+}
+
+#[test]
+fn stated_lengths_are_not_believed() {
+    // Lists and strings of 2^56 items, in 20 bytes: refused at once, with no room made for them.
+    let begun = Instant::now();
+    for head in [0x9b_u8, 0x5b, 0x7b, 0xbb] {
+        let huge = [&[0x82, 2, 0x81, 0x82, 0, head, 0][..], &[255; 7], &[0, 0]].concat();
+        assert!(frame::decode::<Request>(&huge).is_err());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}

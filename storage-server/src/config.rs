@@ -1,0 +1,259 @@
+//! `server.toml`: what a server's owner decides. Unknown keys are refused.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use protocol::identity::AddressError;
+use protocol::limits::{MAX_LIST, MAX_TEXT_LEN};
+use protocol::{NodeAddress, NodeId};
+use serde::{Deserialize, Deserializer};
+
+use crate::server::Admission;
+use crate::size::Size;
+
+/// The content of `server.toml`.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen: `address:port`; port 0 takes a free one.
+    pub listen: String,
+    /// Where others find this server: `host:port`, best first. Empty: where it listens.
+    #[serde(default)]
+    pub advertise: Vec<String>,
+    /// What its owner calls it.
+    #[serde(default)]
+    pub nickname: String,
+    /// What it shares its fate with.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// Introducers to announce it to.
+    #[serde(default, deserialize_with = "addresses")]
+    pub introducers: Vec<NodeAddress>,
+    /// Who may store.
+    #[serde(default, deserialize_with = "admission")]
+    pub admission: AdmissionConfig,
+    /// Its stores.
+    #[serde(default)]
+    pub storage: Vec<StorageConfig>,
+}
+
+/// Who may store, as the file says it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum AdmissionConfig {
+    /// `"open"`
+    #[default]
+    Open,
+    /// `{ accounts = ["<key>", ...] }`
+    Accounts(Vec<NodeId>),
+}
+
+impl AdmissionConfig {
+    /// As a server takes it.
+    pub fn to_admission(&self) -> Admission {
+        match self {
+            Self::Open => Admission::Open,
+            Self::Accounts(accounts) => Admission::Listed(accounts.iter().copied().collect()),
+        }
+    }
+}
+
+/// One store.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Its directory; relative to that of the file.
+    pub path: PathBuf,
+    /// Bytes of its disk that are left free.
+    #[serde(default)]
+    pub reserve: Size,
+    /// Takes no shares, and serves those it has.
+    #[serde(default)]
+    pub read_only: bool,
+    /// The store that must be there: another disk, or none, is then noticed.
+    #[serde(default, deserialize_with = "optional_id")]
+    pub id: Option<NodeId>,
+}
+
+/// Why `server.toml` cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Not TOML, an unknown key, a wrong type or value; the message has line and column.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A text or list is too long, or a text has control characters.
+    #[error("{field} is too long, or has control characters in it")]
+    TooLong {
+        /// Which.
+        field: &'static str,
+    },
+    /// Two stores in one directory.
+    #[error("{} is listed as a store twice", path.display())]
+    Twice {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl Config {
+    /// Reads the text of a `server.toml`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)?;
+        let bad = |text: &String| text.len() > MAX_TEXT_LEN || text.chars().any(char::is_control);
+        let lists = [("storage", config.storage.len()), ("advertise", config.advertise.len())];
+        if let Some((field, _)) = lists.into_iter().find(|(_, len)| *len > MAX_LIST) {
+            return Err(ConfigError::TooLong { field });
+        }
+        let texts = [
+            ("nickname", bad(&config.nickname)),
+            ("zone", config.zone.as_ref().is_some_and(bad)),
+            ("advertise", config.advertise.iter().any(bad)),
+        ];
+        if let Some((field, _)) = texts.into_iter().find(|(_, bad)| *bad) {
+            return Err(ConfigError::TooLong { field });
+        }
+        let mut seen = HashSet::new();
+        match config.storage.iter().find(|store| !seen.insert(&store.path)) {
+            Some(store) => Err(ConfigError::Twice { path: store.path.clone() }),
+            None => Ok(config),
+        }
+    }
+
+    /// The commented text of a new `server.toml`.
+    pub fn to_text(&self) -> String {
+        let list = |items: Vec<String>| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
+        let introducers = list(self.introducers.iter().map(ToString::to_string).collect());
+        let admission = match &self.admission {
+            AdmissionConfig::Open => quoted("open"),
+            AdmissionConfig::Accounts(accounts) => {
+                format!("{{ accounts = [{}] }}", list(accounts.iter().map(ToString::to_string).collect()))
+            }
+        };
+        let zone = match &self.zone {
+            Some(zone) => format!("zone = {}", quoted(zone)),
+            None => "# zone = \"cellar\"".to_owned(),
+        };
+        let mut text = format!(
+            r#"# A storage server of Sarsen. Unknown keys are refused; sizes are like "50G" (10^9) or "50GiB" (2^30).
+
+# Where to listen (UDP).
+listen = {listen}
+
+# Where others find this server, "host:port", best first. Empty: where it listens.
+advertise = [{advertise}]
+
+# What you call it; everybody can read it.
+nickname = {nickname}
+
+# What it shares its fate with (a house, a rack): copies are spread over zones first.
+{zone}
+
+# Introducers to announce it to: "sarsen://<key>@host:port".
+introducers = [{introducers}]
+
+# Who may store: "open" (everybody), or {{ accounts = ["<key>", ...] }}. Reading needs no account.
+admission = {admission}
+
+# Stores, one for each disk. `sarsen server disk add|remove|set` edits them.
+#   path       its directory
+#   reserve    bytes of the disk that are left free
+#   read_only  true: it takes no shares, and serves those it has
+#   id         the store that must be there, so that an unmounted or swapped disk is noticed
+"#,
+            listen = quoted(&self.listen),
+            advertise = list(self.advertise.clone()),
+            nickname = quoted(&self.nickname),
+        );
+        for store in &self.storage {
+            text.push_str(&store.to_text());
+        }
+        text
+    }
+}
+
+impl StorageConfig {
+    /// Its block in `server.toml`.
+    pub fn to_text(&self) -> String {
+        let id = self.id.map(|id| format!("id = \"{id}\"\n")).unwrap_or_default();
+        let (path, reserve) = (quoted(&self.path.to_string_lossy()), self.reserve);
+        let read_only = self.read_only;
+        format!("\n[[storage]]\npath = {path}\nreserve = \"{reserve}\"\nread_only = {read_only}\n{id}")
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn parsed<T: std::str::FromStr<Err = AddressError>, E: serde::de::Error>(text: &str) -> Result<T, E> {
+    text.parse().map_err(|error| E::custom(format_args!("{text:?}: {error}")))
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NodeAddress>, D::Error> {
+    Vec::<String>::deserialize(deserializer)?.iter().map(|text| parsed(text)).collect()
+}
+
+fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NodeId>, D::Error> {
+    parsed(&String::deserialize(deserializer)?).map(Some)
+}
+
+fn admission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdmissionConfig, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Text {
+        Open,
+        Accounts(Vec<String>),
+    }
+    match Text::deserialize(deserializer)? {
+        Text::Open => Ok(AdmissionConfig::Open),
+        Text::Accounts(accounts) => {
+            accounts.iter().map(|text| parsed(text)).collect::<Result<_, _>>().map(AdmissionConfig::Accounts)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let config = Config {
+            listen: "0.0.0.0:3456".into(),
+            advertise: vec!["a.example:3456".into()],
+            nickname: "the \"old\" one".into(),
+            zone: Some("cellar".into()),
+            introducers: vec![format!("sarsen://{}@h:1", NodeId::new([1; 32])).parse().unwrap()],
+            admission: AdmissionConfig::Accounts(vec![NodeId::new([2; 32])]),
+            storage: vec![StorageConfig {
+                path: "/disk/a".into(),
+                reserve: Size(50_000_000_000),
+                read_only: true,
+                id: Some(NodeId::new([3; 32])),
+            }],
+        };
+        assert_eq!(Config::parse(&config.to_text()).unwrap(), config);
+        let plain = Config { zone: None, admission: AdmissionConfig::Open, storage: vec![], ..config };
+        assert_eq!(Config::parse(&plain.to_text()).unwrap(), plain);
+    }
+
+    #[test]
+    fn errors_name_line_and_key() {
+        for (text, line, word) in [
+            ("listen = \"a:1\"\nlisen = 1\n", 2, "lisen"),
+            ("listen = \"a:1\"\nadmission = \"closed\"\n", 2, "closed"),
+            ("listen = \"a:1\"\n\nintroducers = [\"http://x\"]\n", 3, "sarsen://"),
+            ("listen = \"a:1\"\n[[storage]]\npath = \"x\"\nreserve = \"5X\"\n", 4, "5X"),
+            ("listen = \"a:1\"\n[[storage]]\nreserve = \"5G\"\n", 2, "path"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("line {line}")) && error.contains(word), "{error}");
+        }
+        let twice = "listen = \"a:1\"\n[[storage]]\npath = \"x\"\n[[storage]]\npath = \"x\"\n";
+        assert!(matches!(Config::parse(twice), Err(ConfigError::Twice { .. })));
+    }
+}

@@ -1,0 +1,230 @@
+//! Answers to those who store: put, lease, cancel.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use caps::VerifyHash;
+use encoding::Params;
+use protocol::limits::MAX_BATCH;
+use protocol::message::{
+    Bytes32, CancelLease, ErrorCode, Expected, Flags, Lease, Put, PutDone, PutReply, WireError,
+};
+use protocol::transport::{RecvHalf, Stream};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use crate::answer::{Failure, answer, begin_answer};
+use crate::error::{PutError, ReadError};
+use crate::index::ShareKey;
+use crate::pack::MAX_PACKED_LEN;
+use crate::server::{Caller, Server};
+use crate::store::Store;
+use crate::upload::Upload;
+
+impl Server {
+    pub(crate) async fn put(&self, caller: &Caller, put: &Put, stream: &mut Stream) -> Result<(), Failure> {
+        self.admit(caller)?;
+        if Params::with_block_len(1, 1, put.block_len).is_err() {
+            return Err(Failure::refused(ErrorCode::BadRequest, "no object has blocks of this length"));
+        }
+        let store = self.store(&put.store)?;
+        store.check_writable()?;
+        if let Some(expected) = &put.expected
+            && let Some(proof) = self.prove(caller, store, put, expected).await?
+        {
+            return answer(stream, self.limits.stalled, &PutReply::Have(proof)).await;
+        }
+        let mut upload = self.begin(caller, store, put).await?;
+        let block_len = u64::from(put.block_len);
+        let len = put.len.filter(|len| *len <= MAX_PACKED_LEN).unwrap_or(2 * block_len);
+        let _memory = self.memory(caller, len).await?;
+        begin_answer(stream, self.limits.stalled, &PutReply::Go(upload.offset())).await?;
+        upload = self.body(upload, &mut *stream.recv).await?;
+        let ready = match upload.stays_small(0) {
+            true => upload.finish(),
+            false => self.pool.run(move || upload.finish()).await,
+        };
+        let hash = store.commit(&self.pool, ready?).await?;
+        answer(stream, self.limits.stalled, &PutDone { hash: Bytes32(*hash.as_bytes()) }).await
+    }
+
+    /// If the share is here: leases it, durably, and then proves that it is.
+    async fn prove(
+        &self,
+        caller: &Caller,
+        store: &Arc<Store>,
+        put: &Put,
+        expected: &Expected,
+    ) -> Result<Option<Bytes32>, Failure> {
+        let key = ShareKey { hash: VerifyHash::new(expected.hash.0), number: put.number };
+        let (at, nonce) = (store.clone(), expected.nonce.0);
+        let mut proof = match self.pool.run(move || at.open_share(key).map(|share| share.proof(&nonce))).await
+        {
+            Ok(proof) => proof,
+            // One that is here and cannot be read is taken again.
+            Err(ReadError::NotFound | ReadError::Corrupt) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let _memory = self.memory(caller, MAX_PACKED_LEN).await?;
+        let leased = store.lease(&self.pool, caller.account, put.lease, vec![key.hash]).await?;
+        if leased != [true] {
+            return Ok(None);
+        }
+        loop {
+            let step = self.pool.run(move || {
+                let step = proof.step();
+                (proof, step)
+            });
+            let (back, done) = step.await;
+            match done {
+                Ok(Some(hash)) => return Ok(Some(Bytes32(hash))),
+                Ok(None) => proof = back,
+                Err(ReadError::Corrupt) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn begin(&self, caller: &Caller, store: &Arc<Store>, put: &Put) -> Result<Upload, PutError> {
+        if !store.begin_blocks(&caller.account, put) {
+            return store.begin(caller.account, put);
+        }
+        let (at, account, put) = (store.clone(), caller.account, put.clone());
+        let mut upload = self.pool.run(move || at.begin(account, &put)).await?;
+        while upload.to_resume() {
+            let step = self.pool.run(move || {
+                let done = upload.resume();
+                (upload, done)
+            });
+            let (back, done) = step.await;
+            upload = back;
+            done?;
+        }
+        Ok(upload)
+    }
+
+    /// Takes the rest of a share: while one block is hashed and written, the next comes in.
+    async fn body(&self, mut upload: Upload, recv: &mut dyn RecvHalf) -> Result<Upload, Failure> {
+        let block_len = upload.block_len() as usize;
+        let mut piece = self.piece(recv, BytesMut::new(), block_len).await?;
+        let mut spare = BytesMut::new();
+        while !piece.is_empty() {
+            if upload.stays_small(piece.len()) {
+                upload.push(&piece)?;
+                spare = piece;
+                piece = self.piece(recv, std::mem::take(&mut spare), block_len).await?;
+                continue;
+            }
+            let write = self.pool.run(move || {
+                let result = upload.push(&piece);
+                (upload, piece, result)
+            });
+            let (written, next) =
+                tokio::join!(write, self.piece(recv, std::mem::take(&mut spare), block_len));
+            let result;
+            (upload, spare, result) = written;
+            result?;
+            piece = next?;
+            if let Some(sync) = upload.background_sync() {
+                self.pool.spawn(Box::new(sync));
+            }
+        }
+        Ok(upload)
+    }
+
+    /// The next `len` bytes, fewer at the end of the stream.
+    async fn piece(
+        &self,
+        recv: &mut dyn RecvHalf,
+        buffer: BytesMut,
+        len: usize,
+    ) -> Result<BytesMut, Failure> {
+        let mut buffer = buffer;
+        buffer.clear();
+        let fill = async {
+            while buffer.len() < len {
+                let room = len - buffer.len();
+                // Room grows with what arrives: small shares are many.
+                buffer.reserve(room.min(buffer.len().max(16 * 1024)));
+                let mut limited = (&mut *recv).take(room as u64);
+                match timeout(self.limits.stalled, limited.read_buf(&mut buffer)).await {
+                    Ok(Ok(0)) => break,
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) | Err(_) => return Err(Failure::Gone),
+                }
+            }
+            Ok(())
+        };
+        timeout(self.limits.block, fill).await.unwrap_or(Err(Failure::Gone))?;
+        Ok(buffer)
+    }
+
+    pub(crate) async fn lease(
+        &self,
+        caller: &Caller,
+        lease: Lease,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        self.admit(caller)?;
+        let hashes = bounded_hashes(&lease.hashes)?;
+        let mut flags = AnyStore::new(hashes.len());
+        for store in &self.stores {
+            flags.add(store.lease(&self.pool, caller.account, lease.terms, hashes.clone()).await);
+        }
+        answer(stream, self.limits.stalled, &flags.into_flags()?).await
+    }
+
+    pub(crate) async fn cancel_lease(
+        &self,
+        caller: &Caller,
+        cancel: CancelLease,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        self.admit(caller)?;
+        let hashes = bounded_hashes(&cancel.hashes)?;
+        let mut flags = AnyStore::new(hashes.len());
+        for store in &self.stores {
+            flags.add(store.cancel_lease(&self.pool, caller.account, cancel.tag.0, hashes.clone()).await);
+        }
+        answer(stream, self.limits.stalled, &flags.into_flags()?).await
+    }
+}
+
+fn bounded_hashes(hashes: &[Bytes32]) -> Result<Vec<VerifyHash>, Failure> {
+    if hashes.len() > MAX_BATCH {
+        return Err(Failure::refused(ErrorCode::BadRequest, "too many objects in one request"));
+    }
+    Ok(hashes.iter().map(|hash| VerifyHash::new(hash.0)).collect())
+}
+
+/// Yes where any store says yes; an error only if no store could answer.
+struct AnyStore {
+    flags: Vec<bool>,
+    answered: bool,
+    error: Option<PutError>,
+}
+
+impl AnyStore {
+    fn new(count: usize) -> Self {
+        Self { flags: vec![false; count], answered: false, error: None }
+    }
+
+    fn add(&mut self, answer: Result<Vec<bool>, PutError>) {
+        match answer {
+            Ok(flags) => {
+                self.answered = true;
+                self.flags.iter_mut().zip(flags).for_each(|(any, flag)| *any |= flag);
+            }
+            Err(error) => self.error = Some(error),
+        }
+    }
+
+    fn into_flags(self) -> Result<Flags, Failure> {
+        match self.error {
+            Some(error) if !self.answered => {
+                Err(Failure::Refused(WireError::new(error.code(), error.to_string())))
+            }
+            _ => Ok(Flags { flags: self.flags }),
+        }
+    }
+}

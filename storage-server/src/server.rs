@@ -1,0 +1,376 @@
+//! The server: takes connections, and answers every request that concerns stores.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use protocol::limits::MAX_STREAMS;
+use protocol::message::{ErrorCode, MAJOR, Request, Status, StoreState, StoreStatus, WireError};
+use protocol::session::{SOFTWARE, our_hello};
+use protocol::transport::{Incoming, Listener, Stream};
+use protocol::{Clock, NodeId, Pool};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use crate::answer::{Failure, answer, receive_request};
+use crate::store::{Store, lock};
+
+/// Who may store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Every account.
+    Open,
+    /// These accounts.
+    Listed(HashSet<NodeId>),
+}
+
+impl Admission {
+    fn admits(&self, account: &NodeId) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Listed(accounts) => accounts.contains(account),
+        }
+    }
+}
+
+/// What a server is made of.
+pub struct ServerParts {
+    /// What its owner calls it.
+    pub nickname: String,
+    /// Its stores.
+    pub stores: Vec<Arc<Store>>,
+    /// Stores that should be here and could not be opened.
+    pub failed: Vec<NodeId>,
+    /// Who may store.
+    pub admission: Admission,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where disks are used and hashes computed.
+    pub pool: Arc<dyn Pool>,
+    /// How long and how much.
+    pub limits: ServerLimits,
+}
+
+/// How long a server waits, and how much it takes on.
+#[derive(Clone, Debug)]
+pub struct ServerLimits {
+    /// For a handshake, a hello, the header of a request, room in memory.
+    pub header: Duration,
+    /// Without a byte of a body coming in or going out.
+    pub stalled: Duration,
+    /// For one block to come in.
+    pub block: Duration,
+    /// Connections at once.
+    pub connections: usize,
+    /// KiB of blocks in memory at once; one connection gets a quarter at most.
+    pub memory_kib: usize,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(20),
+            stalled: Duration::from_secs(60),
+            block: Duration::from_secs(600),
+            connections: 1024,
+            memory_kib: 32 * 1024,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Running,
+    /// What is under way is finished, what is new is refused.
+    Draining,
+    Stopped,
+}
+
+/// A server.
+pub struct Server {
+    nickname: String,
+    pub(crate) stores: Vec<Arc<Store>>,
+    failed: Vec<NodeId>,
+    admission: Admission,
+    clock: Arc<dyn Clock>,
+    pub(crate) pool: Arc<dyn Pool>,
+    pub(crate) limits: ServerLimits,
+    started: Duration,
+    phase: watch::Sender<Phase>,
+    under_way: watch::Sender<usize>,
+    memory: Arc<Semaphore>,
+    /// When accounts were last noted as alive, by our uptime.
+    contacts: Mutex<HashMap<NodeId, Duration>>,
+}
+
+/// Who asks, and what it has taken of our memory.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) account: NodeId,
+    memory: Arc<Semaphore>,
+}
+
+/// Accounts whose contact is remembered in memory.
+const CONTACTS_MAX: usize = 4096;
+const CONTACT_EVERY: Duration = Duration::from_secs(3600);
+/// Time for a refused caller to read why.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Server {
+    /// A server of these parts.
+    pub fn new(parts: ServerParts) -> Arc<Self> {
+        let ServerParts { nickname, stores, failed, admission, clock, pool, limits } = parts;
+        Arc::new(Self {
+            nickname,
+            stores,
+            failed,
+            admission,
+            started: clock.uptime(),
+            clock,
+            pool,
+            memory: Arc::new(Semaphore::new(limits.memory_kib)),
+            limits,
+            phase: watch::Sender::new(Phase::Running),
+            under_way: watch::Sender::new(0),
+            contacts: Mutex::default(),
+        })
+    }
+
+    /// Takes connections and answers them, until the server was drained or the listener is closed.
+    pub async fn serve(self: Arc<Self>, listener: Arc<dyn Listener>) {
+        let mut phase = self.phase.subscribe();
+        let connections = Arc::new(Semaphore::new(self.limits.connections));
+        tokio::spawn(self.clone().sweep());
+        loop {
+            let next = async {
+                let permit = connections.clone().acquire_owned().await.ok()?;
+                Some((permit, listener.accept().await?))
+            };
+            let (permit, handshake) = tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => break,
+                next = next => match next {
+                    Some(next) => next,
+                    None => break,
+                },
+            };
+            let server = self.clone();
+            tokio::spawn(async move {
+                if let Ok(Some(incoming)) = timeout(server.limits.header, handshake).await {
+                    server.connection(&*incoming).await;
+                }
+                drop(permit);
+            });
+        }
+        listener.close();
+    }
+
+    /// Refuses what is new and waits for what is under way, for as long as `patience` lasts; then [`Server::serve`] returns.
+    pub async fn drain(&self, patience: Duration) {
+        self.phase.send_if_modified(|phase| {
+            let running = *phase == Phase::Running;
+            if running {
+                *phase = Phase::Draining;
+            }
+            running
+        });
+        let mut under_way = self.under_way.subscribe();
+        let left = timeout(patience, under_way.wait_for(|count| *count == 0)).await;
+        if left.is_err() {
+            let requests = *self.under_way.borrow();
+            tracing::warn!(requests, "patience is over: requests under way are cut off");
+        }
+        self.phase.send_replace(Phase::Stopped);
+    }
+
+    /// How the server is. Asks the disks for their free space.
+    pub fn status(&self) -> Status {
+        let failed = self.failed.iter().map(|id| StoreStatus {
+            id: *id,
+            incarnation: 0,
+            state: StoreState::Failed,
+            available: 0,
+            used: 0,
+            shares: 0,
+        });
+        Status {
+            nickname: self.nickname.clone(),
+            software: SOFTWARE.to_owned(),
+            uptime_s: self.clock.uptime().saturating_sub(self.started).as_secs(),
+            stores: self.stores.iter().map(|store| store.status()).chain(failed).collect(),
+        }
+    }
+
+    /// The stores that are open.
+    pub fn stores(&self) -> &[Arc<Store>] {
+        &self.stores
+    }
+
+    pub(crate) fn store(&self, id: &NodeId) -> Result<&Arc<Store>, Failure> {
+        if self.failed.contains(id) {
+            return Err(Failure::refused(ErrorCode::StoreFailed, "the store could not be opened"));
+        }
+        let store = self.stores.iter().find(|store| store.id() == *id);
+        store.ok_or(Failure::refused(ErrorCode::NotFound, "no such store here"))
+    }
+
+    pub(crate) fn admit(&self, caller: &Caller) -> Result<(), Failure> {
+        match self.admission.admits(&caller.account) {
+            true => Ok(()),
+            false => Err(Failure::refused(ErrorCode::NotAdmitted, "this account may not store here")),
+        }
+    }
+
+    /// Waits for room in memory for `len` bytes, and keeps it until the permits are dropped.
+    pub(crate) async fn memory(&self, caller: &Caller, len: u64) -> Result<impl Drop + use<>, Failure> {
+        let most = (self.limits.memory_kib / 4).max(1) as u64;
+        let kib = len.div_ceil(1024).clamp(1, most) as u32;
+        let both = async {
+            let own = caller.memory.clone().acquire_many_owned(kib).await.ok()?;
+            let all = self.memory.clone().acquire_many_owned(kib).await.ok()?;
+            Some(Held { _permits: [own, all] })
+        };
+        let held = timeout(self.limits.header, both).await.ok().flatten();
+        held.ok_or(Failure::refused(ErrorCode::Busy, "too much is under way"))
+    }
+
+    async fn connection(self: &Arc<Self>, incoming: &dyn Incoming) {
+        let memory = Arc::new(Semaphore::new((self.limits.memory_kib / 4).max(1)));
+        let caller = Caller { account: incoming.remote(), memory };
+        let Ok(Some(first)) = timeout(self.limits.header, incoming.accept_stream()).await else {
+            incoming.close();
+            return;
+        };
+        if !self.hello(first).await {
+            let _ = timeout(LINGER, incoming.accept_stream()).await;
+            incoming.close();
+            return;
+        }
+        self.note_contact(caller.account);
+        let streams = Arc::new(Semaphore::new(MAX_STREAMS as usize));
+        while let Ok(permit) = streams.clone().acquire_owned().await {
+            let Some(stream) = incoming.accept_stream().await else { break };
+            let (server, caller) = (self.clone(), caller.clone());
+            tokio::spawn(async move {
+                server.request(&caller, stream).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn hello(&self, mut stream: Stream) -> bool {
+        let Some(request) = receive_request(&mut stream, self.limits.header).await else { return false };
+        let refused = match request {
+            Request::Hello(hello) if hello.major == MAJOR => {
+                tracing::debug!(software = %hello.software.escape_debug(), "hello");
+                return answer(&mut stream, self.limits.stalled, &our_hello()).await.is_ok();
+            }
+            Request::Hello(hello) => {
+                format!("this server speaks version {MAJOR} of the protocol, not {}", hello.major)
+            }
+            _ => "the first request of a connection must be a hello".to_owned(),
+        };
+        let failure = Failure::Refused(WireError::new(ErrorCode::UnsupportedVersion, refused));
+        failure.answer(&mut stream, self.limits.stalled).await;
+        false
+    }
+
+    async fn request(self: &Arc<Self>, caller: &Caller, mut stream: Stream) {
+        let Some(request) = receive_request(&mut stream, self.limits.header).await else { return };
+        let Some(_under_way) = UnderWay::begin(self) else {
+            let failure = Failure::refused(ErrorCode::ShuttingDown, "the server is going down");
+            return failure.answer(&mut stream, self.limits.stalled).await;
+        };
+        if let Err(failure) = self.dispatch(caller, request, &mut stream).await {
+            failure.answer(&mut stream, self.limits.stalled).await;
+        }
+    }
+
+    async fn dispatch(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: Request,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        let stalled = self.limits.stalled;
+        match request {
+            Request::Hello(_) => answer(stream, stalled, &our_hello()).await,
+            Request::Status => {
+                let server = self.clone();
+                let status = self.pool.run(move || server.status()).await;
+                answer(stream, stalled, &status).await
+            }
+            Request::HasLengths(ask) => self.has_lengths(ask, stream).await,
+            Request::Put(put) => self.put(caller, &put, stream).await,
+            Request::Lookup(lookup) => self.lookup(caller, lookup, stream).await,
+            Request::ReadBlocks(read) => self.read_blocks(caller, read, stream).await,
+            Request::ReadTable(read) => self.read_table(caller, read, stream).await,
+            Request::ReadSlice(read) => self.read_slice(caller, read, stream).await,
+            Request::Lease(lease) => self.lease(caller, lease, stream).await,
+            Request::CancelLease(cancel) => self.cancel_lease(caller, cancel, stream).await,
+            Request::Announce(_) | Request::Subscribe(_) => {
+                Err(Failure::refused(ErrorCode::Unsupported, "this is a storage server, not an introducer"))
+            }
+        }
+    }
+
+    /// Any contact keeps an account alive. Written down now and then; accounts that never stored anything are not.
+    fn note_contact(self: &Arc<Self>, account: NodeId) {
+        let now = self.clock.uptime();
+        {
+            let mut contacts = lock(&self.contacts);
+            if contacts.get(&account).is_some_and(|last| now.saturating_sub(*last) < CONTACT_EVERY) {
+                return;
+            }
+            if contacts.len() >= CONTACTS_MAX {
+                contacts.clear();
+            }
+            contacts.insert(account, now);
+        }
+        let server = self.clone();
+        tokio::spawn(async move {
+            for store in &server.stores {
+                // A store that fails here says so in its own log and state.
+                let _ = store.contact(&server.pool, account).await;
+            }
+        });
+    }
+
+    /// Removes what a crash may have left beside the shares.
+    async fn sweep(self: Arc<Self>) {
+        for store in self.stores.clone() {
+            for step in 0.. {
+                let store = store.clone();
+                if !self.pool.run(move || store.sweep(step)).await {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+struct Held {
+    _permits: [tokio::sync::OwnedSemaphorePermit; 2],
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {}
+}
+
+/// Counts a request while it is under way.
+struct UnderWay(Arc<Server>);
+
+impl UnderWay {
+    fn begin(server: &Arc<Server>) -> Option<Self> {
+        // Counted before the phase is looked at, so that whoever drains either sees it or refuses it.
+        server.under_way.send_modify(|count| *count += 1);
+        let under_way = Self(server.clone());
+        (*server.phase.borrow() == Phase::Running).then_some(under_way)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
+}

@@ -1,0 +1,96 @@
+//! Share files that the index does not know: a crash between the naming of a file and the transaction leaves them.
+
+use std::io;
+
+use caps::VerifyHash;
+use encoding::{ShareCheck, ShareError};
+use protocol::NodeId;
+use protocol::message::StoreState;
+
+use crate::disk::OpenMode;
+use crate::index::{IndexResult, Location, Place, ShareKey};
+use crate::store::{Store, lock};
+
+impl Store {
+    /// Looks for strays through one directory of share files, the `step`th; says no once there are no more. A stray that is intact
+    /// is taken in, without a lease: should the index be an old one, nothing is lost. One that is not goes into quarantine.
+    pub fn sweep(&self, step: usize) -> bool {
+        if self.state() != StoreState::Writable {
+            return false;
+        }
+        self.sweep_dir(step).unwrap_or_else(|error| {
+            tracing::warn!(store = %self.id(), %error, "cannot look for stray share files");
+            false
+        })
+    }
+
+    fn sweep_dir(&self, step: usize) -> io::Result<bool> {
+        let mut dirs = self.disk.list("shares")?;
+        dirs.retain(|entry| entry.is_dir);
+        dirs.sort_by(|a, b| a.name.cmp(&b.name));
+        let Some(dir) = dirs.get(step) else { return Ok(false) };
+        for entry in self.disk.list(&format!("shares/{}", dir.name))? {
+            let Some(key) = parse_name(&entry.name) else { continue };
+            if matches!(self.index().get(key), Ok(None)) {
+                self.take_in(key, &format!("shares/{}/{}", dir.name, entry.name), &entry.name)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_in(&self, key: ShareKey, path: &str, name: &str) -> io::Result<()> {
+        let file = match self.disk.open(path, OpenMode::Read) {
+            // Gone already, by another name or another hand.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let len = file.len()?;
+        let location = match ShareCheck::new(1).finish(len, |at, buffer| file.read_exact_at(buffer, at)) {
+            Ok(report) if report.hash == key.hash && report.number == key.number => Location {
+                place: Place::File,
+                len,
+                ciphertext_len: report.descriptor.geometry.ciphertext_len(),
+                bucket: report.descriptor.bucket.0,
+            },
+            Err(ShareError::Io(error)) => return Err(error),
+            _ => {
+                let _writer = lock(&self.writer);
+                if !matches!(self.index().get(key), Ok(None)) {
+                    return Ok(());
+                }
+                tracing::error!(store = %self.id(), share = %key, "a stray share is not intact: it goes into quarantine");
+                return self.disk.rename(path, &format!("quarantine/{name}"));
+            }
+        };
+        // Nothing is being committed meanwhile: what was is no longer a stray.
+        let _writer = lock(&self.writer);
+        match self.adopt(key, &location) {
+            Ok(true) => {
+                tracing::info!(store = %self.id(), share = %key, "took in a share that a crash had left")
+            }
+            Ok(false) => {}
+            Err(error) => drop(self.fence("take in a stray share", &*error)),
+        }
+        Ok(())
+    }
+
+    fn adopt(&self, key: ShareKey, location: &Location) -> IndexResult<bool> {
+        let index = self.index();
+        if index.get(key)?.is_some() {
+            return Ok(false);
+        }
+        let totals = index.write(|rows| {
+            rows.add_share(key, location)?;
+            Ok(rows.totals)
+        })?;
+        self.set_totals(totals);
+        Ok(true)
+    }
+}
+
+/// The share that a file of this name holds.
+fn parse_name(name: &str) -> Option<ShareKey> {
+    let (hash, number) = name.split_once('.')?;
+    let hash = hash.parse::<NodeId>().ok()?;
+    Some(ShareKey { hash: VerifyHash::new(*hash.as_bytes()), number: number.parse().ok()? })
+}

@@ -1,0 +1,16 @@
+//! The storage server's tests, in one binary.
+
+#[path = "storage/crash.rs"]
+mod crash;
+#[path = "storage/crash_disk.rs"]
+mod crash_disk;
+#[path = "storage/life.rs"]
+mod life;
+#[path = "storage/objects.rs"]
+mod objects;
+#[path = "storage/rights.rs"]
+mod rights;
+#[path = "storage/server.rs"]
+mod server;
+#[path = "storage/wire.rs"]
+mod wire;

@@ -1,0 +1,248 @@
+//! A grid in one process: one introducer, storage servers, clients; on the simulated network and disks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Client, GridView, Seams, Settings, Shares, Timeouts};
+use introducer::{Introducer, MemoryKeep, Parts};
+use protocol::announcement::{Announcement, Signed};
+use protocol::announcer::{GOOD_FOR, announce};
+use protocol::session::SOFTWARE;
+use protocol::{Clock, InlinePool, NodeAddress, NodeId, NodeKey, Random};
+use storage_server::{Admission, Server, ServerLimits, ServerParts, Store, StoreError, StoreOptions};
+use tokio::task::JoinHandle;
+
+use crate::clock::SimClock;
+use crate::disk::{SimDisk, Survival};
+use crate::net::SimNet;
+use crate::random::SimRandom;
+
+/// Bytes of each simulated disk.
+pub const DISK: u64 = 1 << 30;
+/// When simulations begin: 2026-01-01 UTC.
+const BEGIN: Duration = Duration::from_secs(1_767_225_600);
+
+/// The grid.
+pub struct SimGrid {
+    /// Its network.
+    pub net: SimNet,
+    /// Everybody's clock.
+    pub clock: Arc<SimClock>,
+    /// Everybody's randomness.
+    pub random: Arc<SimRandom>,
+    /// Its servers.
+    pub servers: Vec<SimServer>,
+    /// Its introducer.
+    pub introducer: NodeAddress,
+    introducing: Arc<Introducer>,
+    clients: u64,
+}
+
+/// A storage server with one store.
+pub struct SimServer {
+    /// Its key.
+    pub key: NodeKey,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Where it listens.
+    pub address: String,
+    /// Its zone.
+    pub zone: Option<String>,
+    /// How its store is opened.
+    pub options: StoreOptions,
+    /// Who may store.
+    pub admission: Admission,
+    running: Option<Running>,
+    sequence: u64,
+}
+
+struct Running {
+    server: Arc<Server>,
+    task: JoinHandle<()>,
+}
+
+impl SimGrid {
+    /// A grid of `servers` servers, all up and announced. Must be called within a tokio runtime with paused time.
+    ///
+    /// # Panics
+    ///
+    /// If a part of it cannot be set up.
+    pub async fn start(seed: u64, servers: u16) -> Self {
+        println!("seed {seed}");
+        let random = Arc::new(SimRandom::new(seed));
+        let net = SimNet::new(seed);
+        let clock = Arc::new(SimClock::new(BEGIN));
+        let key = NodeKey::from_seed(&seed_of(&random, "introducer"));
+        let mut parts = Parts::new(Arc::new(MemoryKeep::default()));
+        parts.clock = clock.clone();
+        parts.pool = Arc::new(InlinePool);
+        let introducing = Introducer::new(parts).expect("an empty memory loads");
+        tokio::spawn(introducing.clone().serve(net.listener(key.id(), "introducer:1")));
+        let introducer = NodeAddress { id: key.id(), host: "introducer:1".into() };
+        let mut grid = Self { net, clock, random, servers: Vec::new(), introducer, introducing, clients: 0 };
+        for _ in 0..servers {
+            grid.add_server(None).await;
+        }
+        grid
+    }
+
+    /// Adds a server, up and announced; returns its index.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be set up.
+    pub async fn add_server(&mut self, zone: Option<&str>) -> usize {
+        let index = self.servers.len();
+        let name = format!("server{index}");
+        let key = NodeKey::from_seed(&seed_of(&self.random, &name));
+        let disk = SimDisk::new(&name, DISK, self.random.fork(&format!("{name} disk")));
+        Store::init(&disk.as_disk(), &*self.random).expect("an empty disk becomes a store");
+        self.servers.push(SimServer {
+            key,
+            disk,
+            address: format!("{name}:1"),
+            zone: zone.map(str::to_owned),
+            options: StoreOptions::default(),
+            admission: Admission::Open,
+            running: None,
+            sequence: 0,
+        });
+        self.restart(index).await.expect("a new store opens");
+        index
+    }
+
+    /// Starts server `index` again and announces it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if its store does not open.
+    ///
+    /// # Panics
+    ///
+    /// If it runs already, or the introducer refuses it.
+    pub async fn restart(&mut self, index: usize) -> Result<(), StoreError> {
+        let (clock, random, net) = (self.clock.clone(), self.random.clone(), self.net.clone());
+        let server = &mut self.servers[index];
+        assert!(server.running.is_none(), "it runs already");
+        net.host_up(server.key.id());
+        let store = Store::open(server.disk.as_disk(), clock.clone(), &*random, server.options.clone())?;
+        let announced = store.announced(&server.key.id());
+        let parts = ServerParts {
+            nickname: format!("server{index}"),
+            stores: vec![store],
+            failed: Vec::new(),
+            admission: server.admission.clone(),
+            clock: clock.clone(),
+            pool: Arc::new(InlinePool),
+            limits: ServerLimits::default(),
+        };
+        let running = Server::new(parts);
+        let listener = net.listener(server.key.id(), &server.address);
+        let task = tokio::spawn(running.clone().serve(listener));
+        server.running = Some(Running { server: running, task });
+        server.sequence += 1;
+        let now = clock.unix_time();
+        let signed = Announcement {
+            server: server.key.id(),
+            sequence: server.sequence,
+            issued_s: now.as_secs(),
+            expires_s: (now + GOOD_FOR).as_secs(),
+            addresses: vec![server.address.clone()],
+            nickname: format!("server{index}"),
+            zone: server.zone.clone(),
+            stores: vec![announced],
+            software: SOFTWARE.to_owned(),
+        }
+        .sign(&server.key);
+        announce(&*net.connector(server.key.id()), &self.introducer, signed)
+            .await
+            .expect("the introducer takes it");
+        Ok(())
+    }
+
+    /// Stops server `index` at once: its connections break, and of what its disk did not sync survives what `survival` says.
+    pub fn crash(&mut self, index: usize, survival: Survival) {
+        let server = &mut self.servers[index];
+        if let Some(running) = server.running.take() {
+            running.task.abort();
+        }
+        self.net.host_down(server.key.id());
+        server.disk.crash(survival);
+    }
+
+    /// Stops server `index` as `kill -9` does.
+    pub fn kill(&mut self, index: usize) {
+        self.crash(index, Survival::Everything);
+    }
+
+    /// A new client that knows all servers that are announced now.
+    ///
+    /// # Panics
+    ///
+    /// If the encoding parameters are impossible.
+    pub async fn client(&mut self, shares: &str) -> Client {
+        self.client_with(shares, Timeouts::default()).await
+    }
+
+    /// As [`SimGrid::client`], with other bounds on waiting.
+    ///
+    /// # Panics
+    ///
+    /// If the encoding parameters are impossible.
+    pub async fn client_with(&mut self, shares: &str, timeouts: Timeouts) -> Client {
+        self.clients += 1;
+        let label = format!("client{}", self.clients);
+        let client = self.client_of(&label, shares, timeouts);
+        client.refresh().await;
+        client
+    }
+
+    /// The client of this name: the same name is the same account and convergence secret, as after a restart.
+    ///
+    /// # Panics
+    ///
+    /// If the encoding parameters are impossible.
+    pub fn client_of(&self, label: &str, shares: &str, timeouts: Timeouts) -> Client {
+        let account = NodeKey::from_seed(&seed_of(&self.random, label));
+        let throwaway = NodeKey::from_seed(&seed_of(&self.random, &format!("{label} reads")));
+        let settings = Settings {
+            introducers: vec![self.introducer.clone()],
+            shares: shares.parse::<Shares>().expect("K/HAPPY/N"),
+            zone: None,
+            convergence: seed_of(&self.random, &format!("{label} convergence")).into(),
+            timeouts,
+        };
+        let seams = Seams {
+            account: self.net.connector(account.id()),
+            anonymous: self.net.connector(throwaway.id()),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            pool: Arc::new(InlinePool),
+        };
+        Client::new(settings, GridView::empty(), seams).expect("the parameters were parsed")
+    }
+
+    /// The index of the server with this key.
+    pub fn index_of(&self, id: &NodeId) -> Option<usize> {
+        self.servers.iter().position(|server| server.key.id() == *id)
+    }
+
+    /// The announcements the introducer passes on.
+    pub fn announcements(&self) -> Vec<Arc<Signed>> {
+        self.introducing.announcements()
+    }
+}
+
+impl SimServer {
+    /// The server, if it is up.
+    pub fn server(&self) -> Option<&Arc<Server>> {
+        self.running.as_ref().map(|running| &running.server)
+    }
+}
+
+/// 32 bytes that depend on the seed and the label alone.
+pub fn seed_of(random: &SimRandom, label: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    random.fork(label).fill(&mut out);
+    out
+}

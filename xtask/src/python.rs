@@ -1,0 +1,27 @@
+//! The Python that tests run programs under `misc/` with, so that the formats are read by more than our own code.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::command::{command, run, succeeds, target_dir};
+
+/// The variable that names it to the tests.
+pub(crate) const VARIABLE: &str = "SARSEN_PYTHON";
+const PACKAGES: [&str; 2] = ["blake3", "cryptography"];
+
+/// The Python named by the environment, or else one of our own below the target directory, made when it is missing.
+pub(crate) fn ensure() -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os(VARIABLE) {
+        return Ok(given.into());
+    }
+    let home = target_dir().join("venv");
+    let python = home.join("bin/python");
+    let import = format!("import {}", PACKAGES.join(", "));
+    if !succeeds(command(&python).args(["-c", &import])) {
+        run(command("python3").args(["-m", "venv", "--clear"]).arg(&home))
+            .context("no virtual environment (Debian: python3-venv)")?;
+        run(command(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    }
+    Ok(python)
+}
