@@ -27,7 +27,7 @@ use crate::grid::Server;
 use crate::placement::happiness;
 use crate::progress::Transfer;
 use catalogue::Proofs;
-use feed::{EncoderShelf, Feed};
+use feed::{EncoderShelf, Feed, FileOrigin};
 use send::Sending;
 
 /// How often a file that changes while it is read is started over.
@@ -109,11 +109,11 @@ impl Client {
         let id = ObjectId::convergent(self.convergence_secret(), params, Kind::Direct, size, &prints.whole);
         let upload_id = Bytes16(self.upload_id(&id));
         let upload = Arc::new(self.upload(params, id, upload_id, options, Some(size)));
-        let feed = Feed::file(file, size, prints);
-        if let Some(known) = catalogue::known_object(&upload, &feed).await? {
+        let origin = FileOrigin::new(file, size, prints);
+        if let Some(known) = catalogue::known_object(&upload, origin.clone()).await? {
             let _ = upload.known.set(known);
         }
-        upload.run(feed).await
+        upload.run(Feed::file(origin)).await
     }
 
     async fn put_stream(
@@ -193,7 +193,7 @@ fn literal(bytes: Vec<u8>, transfer: &Transfer) -> PutReport {
 impl Upload {
     async fn run(self: Arc<Self>, mut feed: Feed) -> Result<PutReport, UploadError> {
         let upload = self;
-        let mut sending = Sending::place(&upload, &feed).await?;
+        let mut sending = Sending::place(&upload, feed.origin()).await?;
         if sending.all_found() {
             // Every share is there already: nothing is read again and nothing is sent.
             let (object, _) = upload.known.get().expect("shares are found only where the object is known");

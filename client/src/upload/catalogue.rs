@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::Upload;
 use super::error::UploadError;
-use super::feed::{Feed, FileOrigin};
+use super::feed::FileOrigin;
 use crate::servers::within;
 
 /// Servers that take longer to say yes or no are taken to say no.
@@ -27,10 +27,9 @@ pub(crate) enum Proofs {
 /// ones when enough servers say that they hold something of that length.
 pub(crate) async fn known_object(
     upload: &Arc<Upload>,
-    feed: &Feed,
+    origin: FileOrigin,
 ) -> Result<Option<(EncodedObject, Proofs)>, UploadError> {
-    let Some(origin) = feed.origin() else { return Ok(None) };
-    let (size, hash) = feed.totals();
+    let (size, hash) = origin.totals();
     let mut builder = ObjectBuilder::new(upload.params, Kind::Direct, &upload.id);
     if origin.segments() == 1 {
         let shared = upload.clone();

@@ -43,12 +43,8 @@ pub(crate) struct FileOrigin {
 }
 
 impl Feed {
-    pub(crate) fn file(file: Arc<dyn ReadAt>, size: u64, prints: Fingerprints) -> Self {
-        Self::again(FileOrigin { file, size, prints: Arc::new(prints) })
-    }
-
     /// The file's segments from the first one on.
-    pub(crate) fn again(origin: FileOrigin) -> Self {
+    pub(crate) fn file(origin: FileOrigin) -> Self {
         Self { origin: Origin::File(origin), next: 0, pending: VecDeque::new() }
     }
 
@@ -69,7 +65,7 @@ impl Feed {
     /// Bytes and BLAKE3 of all that was fed. Final once [`Feed::next`] returned `None`.
     pub(crate) fn totals(&self) -> (u64, [u8; 32]) {
         match &self.origin {
-            Origin::File(origin) => (origin.size, origin.prints.whole),
+            Origin::File(origin) => origin.totals(),
             Origin::Stream { hasher, size, .. } => (*size, *hasher.finalize().as_bytes()),
         }
     }
@@ -122,6 +118,15 @@ impl Feed {
 }
 
 impl FileOrigin {
+    pub(crate) fn new(file: Arc<dyn ReadAt>, size: u64, prints: Fingerprints) -> Self {
+        Self { file, size, prints: Arc::new(prints) }
+    }
+
+    /// Bytes and BLAKE3 of the file.
+    pub(crate) fn totals(&self) -> (u64, [u8; 32]) {
+        (self.size, self.prints.whole)
+    }
+
     /// Reads and encodes segment `index`; what changed since the first pass is not encoded.
     pub(crate) fn encode(&self, upload: &Upload, index: u64) -> Result<FedSegment, UploadError> {
         let step = upload.params.segment_data_len();

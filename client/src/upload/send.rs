@@ -54,7 +54,7 @@ struct Lane {
 
 impl Sending {
     /// Finds a server for every share. Nothing of the file is sent before enough servers agreed.
-    pub(crate) async fn place(upload: &Arc<Upload>, feed: &Feed) -> Result<Self, UploadError> {
+    pub(crate) async fn place(upload: &Arc<Upload>, origin: Option<FileOrigin>) -> Result<Self, UploadError> {
         let client = &upload.client;
         let mut candidates = client.grid().candidates(upload.id.placement_bucket());
         if candidates.is_empty() {
@@ -64,7 +64,7 @@ impl Sending {
         candidates.sort_by_key(|candidate| client.writers().is_shunned(&candidate.server));
         let mut sending = Self {
             upload: upload.clone(),
-            origin: feed.origin(),
+            origin,
             candidates,
             found: BTreeMap::new(),
             durable: BTreeMap::new(),
@@ -299,7 +299,7 @@ impl Share {
         };
         self.offset = offset;
         let upload = self.upload.clone();
-        let mut feed = Feed::again(origin);
+        let mut feed = Feed::file(origin);
         let mut at = 0;
         while let Some(segment) = feed.next(&upload).await.map_err(|_| SendError::Source)? {
             let block = segment.encoded.blocks[usize::from(self.number)].clone();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::message::ErrorCode;
 use storage_server::{Disk, ShareKey, Store, StoreOptions};
 
 use crate::crash_disk::{CrashDisk, Unsynced};
@@ -13,7 +14,12 @@ fn work(store: &Arc<Store>, objects: &[Object]) -> Vec<(ShareKey, Vec<u8>)> {
     for (upload, object) in (0..).zip(objects) {
         for number in [0, 3] {
             let share = &object.shares[usize::from(number)];
-            if store_share(store, share, number, upload).is_ok() {
+            let mut stored = store_share(store, share, number, upload);
+            if stored.as_ref().is_err_and(|error| error.code() == ErrorCode::Corrupt) {
+                // The part that an earlier attempt had left was torn: it is gone now.
+                stored = store_share(store, share, number, upload);
+            }
+            if stored.is_ok() {
                 acknowledged.push((object.key(number), share.clone()));
             }
         }

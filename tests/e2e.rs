@@ -1,0 +1,24 @@
+//! The program as its users meet it: separate processes, real sockets, real disks. Its modules share one binary.
+
+#[path = "e2e/codes.rs"]
+mod codes;
+#[path = "e2e/disks.rs"]
+mod disks;
+#[path = "e2e/files.rs"]
+mod files;
+#[path = "e2e/grid.rs"]
+mod grid;
+#[path = "e2e/interrupted.rs"]
+mod interrupted;
+#[path = "e2e/keys.rs"]
+mod keys;
+#[path = "e2e/outlives.rs"]
+mod outlives;
+#[path = "e2e/program.rs"]
+mod program;
+#[path = "e2e/secrets.rs"]
+mod secrets;
+#[path = "e2e/servers.rs"]
+mod servers;
+#[path = "e2e/shares.rs"]
+mod shares;
