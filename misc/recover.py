@@ -14,6 +14,7 @@ numbers below are those of objects.md. It needs Python 3.11 and `blake3` and `cr
 import argparse
 import base64
 import binascii
+import hashlib
 import os
 import re
 import struct
@@ -59,6 +60,11 @@ class ReadCap(NamedTuple):
     k: int
     n: int
     size: int
+
+    def bucket(self) -> int:
+        tag = b"allmydata_immutable_key_to_storage_index_v1"
+        index = hashlib.sha256(hashlib.sha256(b"%d:%s," % (len(tag), tag) + self.key).digest()).digest()[:16]
+        return int.from_bytes(derive("sarsen v1 placement bucket", index)[:2], "little")
 
 
 def base32(text: str) -> bytes:
@@ -173,7 +179,7 @@ class Object:
     def __init__(self, descriptor: bytes, cap: ReadCap) -> None:
         need(descriptor[:2] == b"\x01\x00", "unsupported format version: a newer program is needed")
         need(len(descriptor) >= HEAD.size, "no object: the descriptor is cut off")
-        (_, self.kind, cipher, codec, zero, self.k, self.n, _, self.block_len, c, salt, commitment, sealed) = HEAD.unpack_from(descriptor)
+        (_, self.kind, cipher, codec, zero, self.k, self.n, bucket, self.block_len, c, salt, commitment, sealed) = HEAD.unpack_from(descriptor)
         known = self.kind in (0, 1) and (cipher, codec, zero) == (1, 1, 0)
         need(known, "unsupported kind, cipher or codec: a newer program is needed")
         need(1 <= self.k <= self.n <= 256, "no object: k or N is out of bounds")
@@ -186,6 +192,7 @@ class Object:
         self.share_roots = descriptor[HEAD.size : roots_end]
         self.check_extensions(descriptor[roots_end:])
         need((self.k, self.n) == (cap.k, cap.n), "the cap was altered: k or N is not the object's")
+        need(bucket == cap.bucket(), "the cap was altered: its bucket is not the object's")
 
         self.segments = -(-c // (self.k * self.block_len))
         self.last_len = c - (self.segments - 1) * self.k * self.block_len

@@ -14,6 +14,7 @@ mod share;
 mod status;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use client::Client;
@@ -38,6 +39,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Man { folder } => completions::man(&folder),
     }
 }
+
+/// What an interrupted command takes at most, twice, to say that it is going.
+const FAREWELL: Duration = Duration::from_millis(50);
 
 /// `--dir`, `$SARSEN_DIR`, or `sarsen` in the XDG data folder.
 fn client_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
@@ -69,13 +73,18 @@ async fn connected(dir: &std::path::Path, quiet: bool) -> anyhow::Result<Client>
     Ok(client)
 }
 
-/// Runs `work` until it is done or the user presses Ctrl-C.
+/// Runs `work` until it is done or the user presses Ctrl-C; servers are then told that no more will come.
 async fn interruptible<T>(
+    client: &Client,
     hint: &'static str,
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
     tokio::select! {
-        done = work => done,
-        _ = tokio::signal::ctrl_c() => Err(Interrupted { hint }.into()),
+        done = work => return done,
+        _ = tokio::signal::ctrl_c() => {}
     }
+    // Best effort, and close frames must still leave the socket.
+    let _ = tokio::time::timeout(FAREWELL, client.close()).await;
+    tokio::time::sleep(FAREWELL).await;
+    Err(Interrupted { hint }.into())
 }

@@ -121,17 +121,15 @@ pub(crate) struct Object {
 impl ObjectReader {
     async fn open(client: Client, cap: ImmutableRead) -> Result<Self, DownloadError> {
         let mut search = Search::new(&client, &cap);
-        let mut holdings = Holdings::default();
-        let mut complaints = Vec::new();
-        search.until(&client, &mut holdings, &mut complaints, cap.needed.into()).await;
+        let (holdings, complaints) = (Mutex::new(Holdings::default()), Mutex::default());
+        search.until(&client, &holdings, &complaints, cap.needed.into()).await;
         let Some(descriptor) = search.descriptor() else {
-            return Err(search.not_enough(cap.needed, &holdings));
+            return Err(search.not_enough(cap.needed, &lock(&holdings)));
         };
         let descriptor = descriptor.clone();
         let key = check(&cap, &descriptor)?;
-        let found = holdings.distinct();
-        if found < usize::from(cap.needed) {
-            return Err(search.not_enough(cap.needed, &holdings));
+        if lock(&holdings).distinct() < usize::from(cap.needed) {
+            return Err(search.not_enough(cap.needed, &lock(&holdings)));
         }
         Ok(Self(Arc::new(Object {
             table: Table::new(descriptor.geometry),
@@ -139,10 +137,10 @@ impl ObjectReader {
             hash: Bytes32(*cap.hash.as_bytes()),
             descriptor,
             key,
-            holdings: Mutex::new(holdings),
+            holdings,
             search: tokio::sync::Mutex::new(search),
             decoders: Mutex::default(),
-            complaints: Mutex::new(complaints),
+            complaints,
         })))
     }
 
@@ -308,14 +306,6 @@ impl Object {
 
     fn needed(&self) -> u16 {
         self.geometry().params().needed()
-    }
-
-    fn complain(&self, complaint: Complaint) {
-        tracing::info!(%complaint, "a server failed us");
-        let mut complaints = lock(&self.complaints);
-        if !complaints.contains(&complaint) {
-            complaints.push(complaint);
-        }
     }
 }
 

@@ -72,21 +72,21 @@ impl Servers {
     /// [`RequestError`] if it cannot be reached in time or does not speak our protocol.
     pub async fn session(&self, server: &Server) -> Result<Session, RequestError> {
         let slot = self.slot(&server.id);
-        let mut pooled = slot.session.lock().await;
-        if let Some(session) = pooled.as_ref().filter(|session| !session.connection().is_closed()) {
-            return Ok(session.clone());
-        }
-        *pooled = None;
-        let after = self.timeouts.connect;
-        let connecting = async {
+        // Whoever waits for a connection that another makes waits no longer than for one of its own.
+        let made = within(self.timeouts.connect, async {
+            let mut pooled = slot.session.lock().await;
+            if let Some(session) = pooled.as_ref().filter(|session| !session.connection().is_closed()) {
+                return Ok(session.clone());
+            }
+            *pooled = None;
             let connection = self.connector.connect(server.id, &server.addresses).await?;
-            Session::start(connection).await
-        };
-        let made =
-            tokio::time::timeout(after, connecting).await.unwrap_or(Err(RequestError::Timeout { after }));
-        match &made {
-            Ok(session) => *pooled = Some(session.clone()),
-            Err(_) => self.blame(&server.id),
+            let session = Session::start(connection).await?;
+            *pooled = Some(session.clone());
+            Ok(session)
+        });
+        let made = made.await;
+        if made.is_err() {
+            self.blame(&server.id);
         }
         made
     }

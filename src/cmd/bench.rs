@@ -13,6 +13,7 @@ use protocol::TokioPool;
 
 use super::local_grid::LocalGrid;
 use crate::cli::Bench;
+use crate::out::say;
 use stages::{Stage, Stages};
 
 /// Servers of the grid that is measured.
@@ -32,24 +33,26 @@ pub(crate) async fn run(args: &Bench) -> anyhow::Result<()> {
     let folder = tempfile_in(args.storage.as_deref())?;
     let stages = Stages::measure(folder.path()).await?;
     if !json {
-        print_stages(&stages);
+        print_stages(&stages)?;
     }
     let wholes = measure_grid(args, folder.path(), &stages).await?;
     if json {
-        print_json(&stages, &wholes);
+        print_json(&stages, &wholes)?;
     } else {
-        println!();
+        say!("")?;
         for whole in &wholes {
             let share = whole.reached / whole.allowed * 100.0;
-            println!(
+            say!(
                 "{:<34}{:>8.0} MB/s, {share:.0} % of the {:.0} MB/s that the stages allow",
-                whole.name, whole.reached, whole.allowed
-            );
+                whole.name,
+                whole.reached,
+                whole.allowed
+            )?;
         }
-        println!(
+        say!(
             "\nThe stages run on one core each; the grid's {SERVERS} servers and the client share {} cores.",
             stages.cores
-        );
+        )?;
     }
     Ok(())
 }
@@ -95,14 +98,15 @@ fn rate(bytes: usize, took: Duration) -> f64 {
     bytes as f64 / took.as_secs_f64() / 1e6
 }
 
-fn print_stages(stages: &Stages) {
-    println!("One core of this machine ({} there are), MB/s of what each stage works on:", stages.cores);
+fn print_stages(stages: &Stages) -> anyhow::Result<()> {
+    say!("One core of this machine ({} there are), MB/s of what each stage works on:", stages.cores)?;
     for Stage { name, rate, .. } in stages.all() {
-        println!("  {name:<32}{rate:>8.0}");
+        say!("  {name:<32}{rate:>8.0}")?;
     }
+    Ok(())
 }
 
-fn print_json(stages: &Stages, wholes: &[Whole]) {
+fn print_json(stages: &Stages, wholes: &[Whole]) -> anyhow::Result<()> {
     let list: Vec<_> = stages
         .all()
         .iter()
@@ -115,5 +119,5 @@ fn print_json(stages: &Stages, wholes: &[Whole]) {
                                 "share_reached": whole.reached / whole.allowed })
         })
         .collect();
-    println!("{}", serde_json::json!({ "cores": stages.cores, "stages": list, "grid": grid }));
+    say!("{}", serde_json::json!({ "cores": stages.cores, "stages": list, "grid": grid }))
 }

@@ -4,16 +4,12 @@ use caps::{Authority, Cap};
 
 use crate::caps_from;
 use crate::cli::CapCommand;
+use crate::out::say;
 
 pub(crate) fn run(command: &CapCommand) -> anyhow::Result<()> {
     let CapCommand::Show { cap, json } = command;
     let cap = caps_from::read(cap)?;
-    if json.json {
-        print_json(&cap)
-    } else {
-        print(&cap)
-    }
-    Ok(())
+    if json.json { print_json(&cap) } else { print(&cap) }
 }
 
 /// Kind, what it names, and what its holder may do.
@@ -60,32 +56,33 @@ fn parameters(cap: &Cap) -> Option<(u16, u16, u64)> {
     }
 }
 
-fn print(cap: &Cap) {
+fn print(cap: &Cap) -> anyhow::Result<()> {
     let (thing, may) = describe(cap);
-    println!("kind:       {}, {thing}", cap.kind());
-    println!("authority:  {}: who holds it may {may}", cap.authority());
+    say!("kind:       {}, {thing}", cap.kind())?;
+    say!("authority:  {}: who holds it may {may}", cap.authority())?;
     if let Some((needed, total, size)) = parameters(cap) {
-        println!("size:       {size} bytes");
-        println!("encoding:   any {needed} of {total} shares");
+        say!("size:       {size} bytes")?;
+        say!("encoding:   any {needed} of {total} shares")?;
     } else if let Some(size) = cap.size() {
-        println!("size:       {size} bytes");
+        say!("size:       {size} bytes")?;
     }
     if let Some(hash) = cap.verify_hash() {
-        println!("H:          {hash}");
+        say!("H:          {hash}")?;
     }
     if let Some(bucket) = cap.placement_bucket() {
-        println!("bucket:     {bucket}");
+        say!("bucket:     {bucket}")?;
     }
     for (authority, weaker) in weaker(cap) {
-        println!(
+        say!(
             "{authority} cap:{:width$}{weaker}",
             "",
             width = 7_usize.saturating_sub(authority.to_string().len()).max(1)
-        );
+        )?;
     }
+    Ok(())
 }
 
-fn print_json(cap: &Cap) {
+fn print_json(cap: &Cap) -> anyhow::Result<()> {
     let weaker: serde_json::Map<_, _> = weaker(cap)
         .into_iter()
         .map(|(authority, cap)| (authority.to_string(), cap.to_string().into()))
@@ -99,5 +96,5 @@ fn print_json(cap: &Cap) {
         out["needed"] = needed.into();
         out["total"] = total.into();
     }
-    println!("{out}");
+    say!("{out}")
 }

@@ -9,8 +9,9 @@ use clap_complete::Shell;
 use crate::cli::Cli;
 
 pub(crate) fn completions(shell: Shell) -> anyhow::Result<()> {
-    clap_complete::generate(shell, &mut Cli::command(), "sarsen", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sarsen", &mut script);
+    crate::out::bytes(&script)
 }
 
 pub(crate) fn man(folder: &Path) -> anyhow::Result<()> {

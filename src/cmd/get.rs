@@ -11,6 +11,7 @@ use protocol::{Pool, TokioPool};
 
 use crate::cli::Get;
 use crate::files::Beside;
+use crate::out::say;
 use crate::{caps_from, progress, sizes};
 
 pub(crate) async fn run(
@@ -35,10 +36,9 @@ pub(crate) async fn run(
         }
     };
     let hint = "get it into the same file again to go on where it stopped";
-    let report = super::interruptible(hint, progress::follow("get", &transfer, quiet, get)).await?;
+    let report = super::interruptible(&client, hint, progress::follow("get", &transfer, quiet, get)).await?;
     client.close().await;
-    print(&report, args.json.json && place.is_some(), quiet);
-    Ok(())
+    print(&report, args.json.json && place.is_some(), quiet)
 }
 
 /// A client that knows nobody.
@@ -94,7 +94,7 @@ async fn to_file(client: &Client, cap: &Cap, place: &Path, options: GetOptions) 
     Ok(report)
 }
 
-fn print(report: &GetReport, json: bool, quiet: bool) {
+fn print(report: &GetReport, json: bool, quiet: bool) -> anyhow::Result<()> {
     if json {
         let complaints: Vec<_> = report
             .complaints
@@ -104,14 +104,15 @@ fn print(report: &GetReport, json: bool, quiet: bool) {
                                          "share": c.number, "what": c.what, "corrupt": c.corrupt })
             })
             .collect();
-        println!("{}", serde_json::json!({ "bytes": report.bytes, "complaints": complaints }));
-        return;
+        say!("{}", serde_json::json!({ "bytes": report.bytes, "complaints": complaints }))?;
+        return Ok(());
     }
     if quiet {
-        return;
+        return Ok(());
     }
     for complaint in &report.complaints {
         eprintln!("note: {complaint}");
     }
     eprintln!("{} fetched", sizes::human(report.bytes));
+    Ok(())
 }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use client::{PutOptions, PutReport, Source, Transfer};
 
 use crate::cli::Put;
+use crate::out::say;
 use crate::{progress, sizes};
 
 pub(crate) async fn run(dir: &Path, args: &Put, quiet: bool) -> anyhow::Result<()> {
@@ -18,10 +19,9 @@ pub(crate) async fn run(dir: &Path, args: &Put, quiet: bool) -> anyhow::Result<(
     let options = PutOptions { transfer: transfer.clone() };
     let put = async { Ok(client.put(source, options).await?) };
     let hint = "put the same file again to go on where it stopped";
-    let report = super::interruptible(hint, progress::follow("put", &transfer, quiet, put)).await?;
+    let report = super::interruptible(&client, hint, progress::follow("put", &transfer, quiet, put)).await?;
     client.close().await;
-    print(&report, args.json.json, quiet);
-    Ok(())
+    print(&report, args.json.json, quiet)
 }
 
 /// A regular file can be read twice, which makes the upload resumable; anything else is a stream.
@@ -38,7 +38,7 @@ fn open(path: &Path) -> anyhow::Result<Source> {
     Ok(Source::stream(tokio::fs::File::from_std(stream)))
 }
 
-fn print(report: &PutReport, json: bool, quiet: bool) {
+fn print(report: &PutReport, json: bool, quiet: bool) -> anyhow::Result<()> {
     if json {
         let shares = report.shares.iter().map(|(number, server)| {
             serde_json::json!({ "number": number, "server": server.id.to_string(), "nickname": server.nickname,
@@ -49,12 +49,11 @@ fn print(report: &PutReport, json: bool, quiet: bool) {
             "cap": report.cap.to_string(), "size": report.size, "sent": report.sent, "happiness": report.happiness,
             "shares": shares.collect::<Vec<_>>(), "failures": failures,
         });
-        println!("{object}");
-        return;
+        return say!("{object}");
     }
-    println!("{}", report.cap);
+    say!("{}", report.cap)?;
     if quiet {
-        return;
+        return Ok(());
     }
     for failure in &report.failures {
         eprintln!("note: {failure}");
@@ -69,4 +68,5 @@ fn print(report: &PutReport, json: bool, quiet: bool) {
             eprintln!("{}; {all} shares on {} servers{had}", sizes::human(report.size), report.happiness);
         }
     }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use encoding::{Assembly, ShareSource, check_share};
 use crate::caps_from;
 use crate::cli::ShareCommand;
 use crate::files::Beside;
+use crate::out::say;
 use crate::report::Damaged;
 
 /// A share file on disk.
@@ -43,7 +44,7 @@ fn show(path: &Path, json: bool) -> anyhow::Result<()> {
         Ok(report) => report,
         Err(error) => {
             if json {
-                println!("{}", serde_json::json!({ "intact": false, "error": error.to_string() }));
+                say!("{}", serde_json::json!({ "intact": false, "error": error.to_string() }))?;
             }
             return Err(Damaged(error).into());
         }
@@ -57,19 +58,19 @@ fn show(path: &Path, json: bool) -> anyhow::Result<()> {
             "ciphertext_len": geometry.ciphertext_len(), "bucket": report.descriptor.bucket.0,
             "kind": format!("{:?}", report.descriptor.kind).to_lowercase(),
         });
-        println!("{out}");
+        say!("{out}")?;
         return Ok(());
     }
-    println!(
+    say!(
         "share:       {} of {} (any {} give the file back)",
         report.number,
         params.total(),
         params.needed()
-    );
-    println!("H:           {}", report.hash);
-    println!("ciphertext:  {} bytes in {} segments", geometry.ciphertext_len(), geometry.segments());
-    println!("bucket:      {}", report.descriptor.bucket);
-    println!("intact:      yes, every byte");
+    )?;
+    say!("H:           {}", report.hash)?;
+    say!("ciphertext:  {} bytes in {} segments", geometry.ciphertext_len(), geometry.segments())?;
+    say!("bucket:      {}", report.descriptor.bucket)?;
+    say!("intact:      yes, every byte")?;
     Ok(())
 }
 

@@ -5,38 +5,34 @@ use std::path::Path;
 use client::{Client, GridStatus, ServerStatus};
 use protocol::message::StoreState;
 
+use crate::out::say;
 use crate::sizes::human;
 
 pub(crate) async fn run(dir: &Path, json: bool) -> anyhow::Result<()> {
     let client = Client::open(dir)?;
     let hint = "servers that do not answer are waited for a few seconds each";
-    let status = super::interruptible(hint, async { Ok(client.status().await) }).await?;
+    let status = super::interruptible(&client, hint, async { Ok(client.status().await) }).await?;
     client.close().await;
-    if json {
-        println!("{}", to_json(&client, &status));
-    } else {
-        print(&client, &status);
-    }
-    Ok(())
+    if json { say!("{}", to_json(&client, &status)) } else { print(&client, &status) }
 }
 
-fn print(client: &Client, status: &GridStatus) {
+fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
     for report in &status.introducers {
         match &report.outcome {
-            Ok(named) => println!("introducer {}  names {} servers", report.address.host, named.len()),
-            Err(error) => println!("introducer {}  does not answer: {error}", report.address.host),
+            Ok(named) => say!("introducer {}  names {} servers", report.address.host, named.len())?,
+            Err(error) => say!("introducer {}  does not answer: {error}", report.address.host)?,
         }
         if report.rejected > 0 {
-            println!("  {} announcements of it are not believed", report.rejected);
+            say!("  {} announcements of it are not believed", report.rejected)?;
         }
     }
-    difference(status);
+    difference(status)?;
     let mut free = 0;
     let mut reached = 0;
     for server in &status.servers {
         let zone = server.server.zone.as_ref().map_or_else(String::new, |zone| format!("  zone {zone}"));
         match &server.outcome {
-            Err(error) => println!("server {}{zone}  does not answer: {error}", server.server.name()),
+            Err(error) => say!("server {}{zone}  does not answer: {error}", server.server.name())?,
             Ok(up) => {
                 let available = available(server);
                 free += available;
@@ -44,27 +40,27 @@ fn print(client: &Client, status: &GridStatus) {
                 let ms = up.round_trip.as_secs_f64() * 1e3;
                 let used: u64 = up.status.stores.iter().map(|store| store.used).sum();
                 let (used, available) = (human(used), human(available));
-                println!("server {}{zone}  {used} used, {available} free, {ms:.2} ms", server.server.name());
+                say!("server {}{zone}  {used} used, {available} free, {ms:.2} ms", server.server.name())?;
                 for store in up.status.stores.iter().filter(|store| store.state != StoreState::Writable) {
-                    println!("  store {} takes no shares: {:?}", store.id.short(), store.state);
+                    say!("  store {} takes no shares: {:?}", store.id.short(), store.state)?;
                 }
             }
         }
     }
     let shares = client.settings().shares;
     let expansion = f64::from(shares.total) / f64::from(shares.needed);
-    println!(
+    say!(
         "{reached} of {} servers answer; {} free, room for {} of files at {} of {}",
         status.servers.len(),
         human(free),
         human((free as f64 / expansion) as u64),
         shares.needed,
         shares.total
-    );
+    )
 }
 
 /// Where introducers differ, the union is used and the difference shown.
-fn difference(status: &GridStatus) {
+fn difference(status: &GridStatus) -> anyhow::Result<()> {
     let named: Vec<_> = status
         .introducers
         .iter()
@@ -80,9 +76,10 @@ fn difference(status: &GridStatus) {
             .map(|server| server.server.name())
             .collect();
         if !missing.is_empty() {
-            println!("  {} does not name {}", report.address.host, missing.join(", "));
+            say!("  {} does not name {}", report.address.host, missing.join(", "))?;
         }
     }
+    Ok(())
 }
 
 fn available(server: &ServerStatus) -> u64 {

@@ -22,22 +22,28 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        [dir, count] => run(dir, count),
         ["fill", dir, count] => fill(dir, count.parse()?),
         ["reopen", dir] => reopen(dir),
+        [dir, count] => run(dir, count),
         _ => Err("usage: million DIR COUNT".into()),
     }
 }
 
 fn run(dir: &str, count: &str) -> Result<(), Failure> {
     let program = std::env::current_exe()?;
+    let _: u64 = count.parse()?;
     let killed = Command::new(&program).args(["fill", dir, count]).status()?;
     println!("filling ended with {killed}");
+    if killed.code().is_some() {
+        return Err("it should have been killed".into());
+    }
     let disk = Command::new("du").args(["-sk", dir]).output()?;
     let kib: u64 = String::from_utf8_lossy(&disk.stdout).split_whitespace().next().unwrap_or("0").parse()?;
     println!("on disk: {} bytes", kib * 1024);
     for _ in 0..2 {
-        Command::new(&program).args(["reopen", dir]).status()?;
+        if !Command::new(&program).args(["reopen", dir]).status()?.success() {
+            return Err("it cannot be opened again".into());
+        }
     }
     Ok(())
 }
@@ -65,10 +71,10 @@ fn share(encoder: &mut SegmentEncoder, seed: u64) -> Result<(ShareKey, Vec<u8>),
     Ok((ShareKey { hash: encoded.hash, number: 0 }, bytes))
 }
 
-async fn store_some(store: Arc<Store>, first: u64, count: u64, stored: Arc<AtomicU64>) -> Result<(), Failure> {
+async fn store_some(store: Arc<Store>, first: u64, end: u64, stored: Arc<AtomicU64>) -> Result<(), Failure> {
     let pool: Arc<dyn Pool> = Arc::new(TokioPool);
     let mut encoder = SegmentEncoder::new(Params::new(3, 10)?);
-    for seed in (first..count).step_by(AT_ONCE as usize) {
+    for seed in (first..end).step_by(AT_ONCE as usize) {
         let (_, bytes) = share(&mut encoder, seed)?;
         let put = Put {
             upload: Bytes16([first as u8; 16]),
@@ -92,31 +98,42 @@ fn fill(dir: &str, count: u64) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (store, stored) = (open(dir)?, Arc::new(AtomicU64::new(0)));
     let started = Instant::now();
-    let all = |count| {
-        let tasks: Vec<_> =
-            (0..AT_ONCE).map(|i| runtime.spawn(store_some(store.clone(), i, count, stored.clone()))).collect();
+    let all = |from, to| {
+        let tasks: Vec<_> = (0..AT_ONCE)
+            .map(|i| runtime.spawn(store_some(store.clone(), from + i, to, stored.clone())))
+            .collect();
         for task in tasks {
             runtime.block_on(task)??;
         }
         Ok::<_, Failure>(())
     };
-    all(count)?;
+    all(0, count)?;
     let took = started.elapsed().as_secs_f64();
     let status = store.status();
-    println!("{} shares of {} bytes stored in {took:.1} s: {:.0}/s", status.shares, status.used, count as f64 / took);
+    println!(
+        "{} shares of {} bytes stored in {took:.1} s: {:.0}/s",
+        status.shares,
+        status.used,
+        count as f64 / took
+    );
     println!("{}", memory()?);
     // More, in the middle of which the end comes.
     std::thread::spawn(|| {
         std::thread::sleep(std::time::Duration::from_millis(300));
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
     });
-    all(u64::MAX)
+    all(count, u64::MAX)
 }
 
 fn reopen(dir: &str) -> Result<(), Failure> {
     let started = Instant::now();
     let store = open(dir)?;
-    println!("reopened in {:.3} s: {} shares, {} bytes", started.elapsed().as_secs_f64(), store.status().shares, store.status().used);
+    println!(
+        "reopened in {:.3} s: {} shares, {} bytes",
+        started.elapsed().as_secs_f64(),
+        store.status().shares,
+        store.status().used
+    );
     let mut encoder = SegmentEncoder::new(Params::new(3, 10)?);
     let started = Instant::now();
     for seed in 0..1000 {

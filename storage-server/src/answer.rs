@@ -62,7 +62,7 @@ pub(crate) async fn receive_request(stream: &mut Stream, deadline: Duration) -> 
             Failure::refused(ErrorCode::BadRequest, &error.to_string()).answer(stream, deadline).await;
             None
         }
-        Ok(Err(error @ FrameError::Unknown { .. })) => {
+        Ok(Err(error @ FrameError::Unknown)) => {
             Failure::refused(ErrorCode::Unsupported, &error.to_string()).answer(stream, deadline).await;
             None
         }

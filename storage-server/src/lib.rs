@@ -21,6 +21,7 @@ mod pack;
 mod read;
 mod real_disk;
 mod rebuild;
+mod senders;
 mod serve_put;
 mod serve_read;
 mod server;

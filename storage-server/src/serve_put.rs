@@ -17,6 +17,7 @@ use crate::answer::{Failure, answer, begin_answer};
 use crate::error::{PutError, ReadError};
 use crate::index::ShareKey;
 use crate::pack::MAX_PACKED_LEN;
+use crate::senders::Sender;
 use crate::server::{Caller, Server};
 use crate::store::Store;
 use crate::upload::Upload;
@@ -34,12 +35,18 @@ impl Server {
         {
             return answer(stream, self.limits.stalled, &PutReply::Have(proof)).await;
         }
-        let mut upload = self.begin(caller, store, put).await?;
-        let block_len = u64::from(put.block_len);
-        let len = put.len.filter(|len| *len <= MAX_PACKED_LEN).unwrap_or(2 * block_len);
-        let _memory = self.memory(caller, len).await?;
+        let begun = match self.begin(caller, store, put).await {
+            Err(PutError::Busy) if self.senders.dislodge(&caller.account, put).await => {
+                self.begin(caller, store, put).await
+            }
+            begun => begun,
+        };
+        let mut upload = begun?;
+        let sender = self.senders.list(&caller.account, put);
+        // What stays in memory until it is committed; larger shares pass through, block by block.
+        let _memory = self.memory(caller, put.len.unwrap_or(MAX_PACKED_LEN).min(MAX_PACKED_LEN)).await?;
         begin_answer(stream, self.limits.stalled, &PutReply::Go(upload.offset())).await?;
-        upload = self.body(upload, &mut *stream.recv).await?;
+        upload = self.body(caller, put, upload, &sender, &mut *stream.recv).await?;
         let ready = match upload.stays_small(0) {
             true => upload.finish(),
             false => self.pool.run(move || upload.finish()).await,
@@ -104,27 +111,43 @@ impl Server {
     }
 
     /// Takes the rest of a share: while one block is hashed and written, the next comes in.
-    async fn body(&self, mut upload: Upload, recv: &mut dyn RecvHalf) -> Result<Upload, Failure> {
+    async fn body(
+        &self,
+        caller: &Caller,
+        put: &Put,
+        mut upload: Upload,
+        sender: &Sender,
+        recv: &mut dyn RecvHalf,
+    ) -> Result<Upload, Failure> {
         let block_len = upload.block_len() as usize;
-        let mut piece = self.piece(recv, BytesMut::new(), block_len).await?;
+        let in_memory = put.len.is_some_and(|len| len <= MAX_PACKED_LEN);
+        let mut next = async |buffer: BytesMut| {
+            let room = if in_memory { None } else { Some(self.memory(caller, block_len as u64).await?) };
+            let piece = tokio::select! {
+                piece = self.piece(sender, recv, buffer, block_len) => piece?,
+                () = sender.must_make_way() => return Err(Failure::Gone),
+            };
+            Ok((piece, room))
+        };
+        let (mut piece, mut room) = next(BytesMut::new()).await?;
         let mut spare = BytesMut::new();
         while !piece.is_empty() {
             if upload.stays_small(piece.len()) {
                 upload.push(&piece)?;
-                spare = piece;
-                piece = self.piece(recv, std::mem::take(&mut spare), block_len).await?;
+                drop(room);
+                (piece, room) = next(piece).await?;
                 continue;
             }
             let write = self.pool.run(move || {
                 let result = upload.push(&piece);
+                drop(room);
                 (upload, piece, result)
             });
-            let (written, next) =
-                tokio::join!(write, self.piece(recv, std::mem::take(&mut spare), block_len));
+            let (written, following) = tokio::join!(write, next(std::mem::take(&mut spare)));
             let result;
             (upload, spare, result) = written;
             result?;
-            piece = next?;
+            (piece, room) = following?;
             if let Some(sync) = upload.background_sync() {
                 self.pool.spawn(Box::new(sync));
             }
@@ -135,6 +158,7 @@ impl Server {
     /// The next `len` bytes, fewer at the end of the stream.
     async fn piece(
         &self,
+        sender: &Sender,
         recv: &mut dyn RecvHalf,
         buffer: BytesMut,
         len: usize,
@@ -149,7 +173,7 @@ impl Server {
                 let mut limited = (&mut *recv).take(room as u64);
                 match timeout(self.limits.stalled, limited.read_buf(&mut buffer)).await {
                     Ok(Ok(0)) => break,
-                    Ok(Ok(_)) => {}
+                    Ok(Ok(_)) => sender.heard(),
                     Ok(Err(_)) | Err(_) => return Err(Failure::Gone),
                 }
             }

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::answer::{Failure, answer, receive_request};
+use crate::senders::Senders;
 use crate::store::{Store, lock};
 
 /// Who may store.
@@ -99,6 +100,7 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     under_way: watch::Sender<usize>,
     memory: Arc<Semaphore>,
+    pub(crate) senders: Senders,
     /// When accounts were last noted as alive, by our uptime.
     contacts: Mutex<HashMap<NodeId, Duration>>,
 }
@@ -129,6 +131,7 @@ impl Server {
             clock,
             pool,
             memory: Arc::new(Semaphore::new(limits.memory_kib)),
+            senders: Senders::default(),
             limits,
             phase: watch::Sender::new(Phase::Running),
             under_way: watch::Sender::new(0),

@@ -1,5 +1,10 @@
 //! The storage server's tests, in one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot make its own inputs has nothing to report but the panic"
+)]
+
 #[path = "storage/crash.rs"]
 mod crash;
 #[path = "storage/crash_disk.rs"]

@@ -203,6 +203,16 @@ impl SimGrid {
     ///
     /// If the encoding parameters are impossible.
     pub fn client_of(&self, label: &str, shares: &str, timeouts: Timeouts) -> Client {
+        let (settings, seams) = self.client_parts(label, shares, timeouts);
+        Client::new(settings, GridView::empty(), seams).expect("the parameters were parsed")
+    }
+
+    /// What [`SimGrid::client_of`] makes a client of, for those that shall be different.
+    ///
+    /// # Panics
+    ///
+    /// If the encoding parameters are impossible.
+    pub fn client_parts(&self, label: &str, shares: &str, timeouts: Timeouts) -> (Settings, Seams) {
         let account = NodeKey::from_seed(&seed_of(&self.random, label));
         let throwaway = NodeKey::from_seed(&seed_of(&self.random, &format!("{label} reads")));
         let settings = Settings {
@@ -219,7 +229,7 @@ impl SimGrid {
             random: self.random.clone(),
             pool: Arc::new(InlinePool),
         };
-        Client::new(settings, GridView::empty(), seams).expect("the parameters were parsed")
+        (settings, seams)
     }
 
     /// The index of the server with this key.

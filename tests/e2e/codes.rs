@@ -93,7 +93,8 @@ fn a_client_is_made_once() {
 #[test]
 fn what_nobody_stored_is_4() {
     let grid = Grid::shared();
-    let ran = grid.client.run(["get", NEVER_STORED]).fails(4, &["3 different shares are needed, 0 can be had"]);
+    let ran =
+        grid.client.run(["get", NEVER_STORED]).fails(4, &["3 different shares are needed, 0 can be had"]);
     assert_eq!(ran.err.matches("has no share").count(), 10, "every server is named: {}", ran.err);
     let place = grid.path("never-stored");
     grid.client.run(["get", NEVER_STORED, place.to_str().unwrap()]).fails(4, &[]);
@@ -130,11 +131,15 @@ fn too_few_servers_are_5() {
     grid.servers[1].kill();
     let other = grid.file("other", 23, 200_000);
     let ran = grid.client.run(["put".as_ref(), other.as_os_str()]);
-    let ran = ran.fails(5, &["2 servers hold a share of their own, 3 are wanted", "hint: put the same file again"]);
+    let ran =
+        ran.fails(5, &["2 servers hold a share of their own, 3 are wanted", "hint: put the same file again"]);
     assert!(ran.err.contains("server0 (") && ran.err.contains("server1 ("), "both are named: {}", ran.err);
     assert_eq!(grid.client.get(&cap).len(), 200_000, "two of four are enough to read");
     grid.servers[2].kill();
-    let ran = grid.client.run(["get", &cap]).fails(5, &["2 different shares are needed, 1 can be had", "try again"]);
+    let ran = grid
+        .client
+        .run(["get", &cap])
+        .fails(5, &["2 different shares are needed, 1 can be had", "try again"]);
     for name in ["server0 (", "server1 (", "server2 (", "has share"] {
         assert!(ran.err.contains(name), "{name}: {}", ran.err);
     }

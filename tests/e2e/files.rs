@@ -18,7 +18,11 @@ fn put_prints_the_cap_alone() {
     assert_eq!((again.line(), again.err.as_str()), (ran.line(), ""));
     let json = grid.client.put_json(&file);
     assert_eq!(json["cap"], ran.line());
-    assert_eq!((json["sent"].as_u64(), json["size"].as_u64()), (Some(0), Some(100_000)), "it is there already");
+    assert_eq!(
+        (json["sent"].as_u64(), json["size"].as_u64()),
+        (Some(0), Some(100_000)),
+        "it is there already"
+    );
     assert_eq!(json["shares"].as_array().unwrap().len(), 10);
 }
 
@@ -78,13 +82,17 @@ fn ranges_include_both_ends() {
     let file = grid.path("ranges");
     fs::write(&file, &data).unwrap();
     let cap = grid.client.put(&file);
-    for (start, end) in [(0, 0), (0, 9), (16_367, 16_368), (786_431, 786_432), (1, 2_999_999), (2_999_999, 2_999_999)] {
+    for (start, end) in
+        [(0, 0), (0, 9), (16_367, 16_368), (786_431, 786_432), (1, 2_999_999), (2_999_999, 2_999_999)]
+    {
         let range = format!("{start}-{end}");
         assert!(grid.client.run(["get", &cap, "--range", &range]).ok().out == data[start..=end], "{range}");
     }
     let past = grid.client.run(["get", &cap, "--range", "2999990-4000000"]).ok();
     assert!(past.out == data[2_999_990..], "what lies past the end is left out");
-    grid.client.run(["get", &cap, "--range", "3000000-3000001"]).fails(2, &["is not within a file of 3000000 bytes"]);
+    grid.client
+        .run(["get", &cap, "--range", "3000000-3000001"])
+        .fails(2, &["is not within a file of 3000000 bytes"]);
     let place = grid.path("ranges-out");
     grid.client.run(["get", &cap, place.to_str().unwrap(), "--range", "5-99"]).ok();
     assert!(fs::read(place).unwrap() == data[5..100]);
@@ -105,7 +113,8 @@ fn standard_input_of_any_length_and_pace() {
     let grid = Grid::shared();
     let data = noise(5, 50_000_000);
     let mut command = grid.client.command(["put", "-q"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     for piece in data.chunks(7_654_321) {
         stdin.write_all(piece).unwrap();

@@ -127,13 +127,14 @@ pub(crate) struct Daemon {
     verb: &'static str,
     program: PathBuf,
     user: Option<u32>,
+    talkative: bool,
     child: Option<Child>,
 }
 
 impl Daemon {
     fn new(verb: &'static str, dir: PathBuf) -> Self {
         let log = dir.with_extension("log");
-        Self { dir, log, verb, program: PROGRAM.into(), user: None, child: None }
+        Self { dir, log, verb, program: PROGRAM.into(), user: None, talkative: false, child: None }
     }
 
     /// Runs under another user from the next start on, and from a copy of the program which that user can reach.
@@ -150,6 +151,9 @@ impl Daemon {
         if let Some(user) = self.user {
             command = other;
             command.stdin(Stdio::null()).uid(user).gid(user).current_dir("/");
+        }
+        if self.talkative {
+            command.arg("-vv");
         }
         command.args([self.verb, "run"]).arg(&self.dir);
         command
@@ -179,6 +183,13 @@ impl Daemon {
             assert!(said.contains("cannot listen") && begun.elapsed() < PATIENCE, "{said}");
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Starts it with a log of everything.
+    #[track_caller]
+    pub(crate) fn start_talkative(&mut self) {
+        self.talkative = true;
+        self.start();
     }
 
     /// Ends it as a power cut would.
@@ -382,7 +393,8 @@ impl Grid {
             })
             .collect();
         inits.into_iter().for_each(|mut init| assert!(init.wait().unwrap().success()));
-        let servers = (0..count).map(|number| Daemon::new("server", at(&format!("server{number}")))).collect();
+        let servers =
+            (0..count).map(|number| Daemon::new("server", at(&format!("server{number}")))).collect();
         Self { introducer, servers, client, folder }
     }
 

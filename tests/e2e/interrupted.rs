@@ -14,7 +14,8 @@ const LEN: usize = 40_000_000;
 const LIMIT: &str = "25MB";
 
 fn slow_put(client: &Client, file: &Path) -> Child {
-    let mut command = client.command(["put".as_ref(), file.as_os_str(), "--bwlimit".as_ref(), LIMIT.as_ref()]);
+    let mut command =
+        client.command(["put".as_ref(), file.as_os_str(), "--bwlimit".as_ref(), LIMIT.as_ref()]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

@@ -20,9 +20,8 @@ fn files_outlive_seven_of_ten_servers() {
     let mut grid = Grid::start(10, "3/7/10");
     let largest = largest_file(&toolchain());
     let large = grid.client.put(&largest);
-    let by_command: Vec<String> = (0..BY_COMMAND)
-        .map(|seed| grid.client.put(&grid.file("small", seed, small_len(seed))))
-        .collect();
+    let by_command: Vec<String> =
+        (0..BY_COMMAND).map(|seed| grid.client.put(&grid.file("small", seed, small_len(seed)))).collect();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let by_library = runtime.block_on(put_all(&grid.client.dir));
     for victim in [9, 0, 4, 7, 2, 5, 1] {

@@ -18,7 +18,11 @@ fn sigterm_drains() {
     let done = put.wait_with_output().unwrap();
     let err = String::from_utf8(done.stderr).unwrap();
     let json = Ran { code: done.status.code(), out: done.stdout, err }.ok().json();
-    assert_eq!((json["happiness"].as_u64(), json["failures"].as_array().unwrap().len()), (Some(3), 0), "{json}");
+    assert_eq!(
+        (json["happiness"].as_u64(), json["failures"].as_array().unwrap().len()),
+        (Some(3), 0),
+        "{json}"
+    );
     assert_eq!(grid.servers[1].stopped().code(), Some(0));
     let log = grid.servers[1].log();
     assert!(log.contains("finishing what is under way") && log.contains("stopped"), "{log}");
@@ -94,7 +98,8 @@ fn shares_survive_restarts_and_moves() {
             server.stop();
             let (dir, storage) = (server.dir.clone(), server.storage());
             run(sarsen().args(["server", "disk", "remove"]).args([&dir, &storage])).ok();
-            run(sarsen().args(["server", "disk", "remove"]).args([&dir, &storage])).fails(1, &["no store at"]);
+            run(sarsen().args(["server", "disk", "remove"]).args([&dir, &storage]))
+                .fails(1, &["no store at"]);
             let to = grid.path(&format!("moved{number}"));
             fs::rename(storage, &to).unwrap();
             to
@@ -127,7 +132,10 @@ fn a_disk_that_is_not_mounted_is_not_filled() {
     server.start();
     assert!(server.log().contains("the server runs without it"), "{}", server.log());
     let status = grid.client.status_of("server0");
-    assert_eq!((status["connected"].as_bool(), status["stores"][0]["state"].as_str()), (Some(true), Some("Failed")));
+    assert_eq!(
+        (status["connected"].as_bool(), status["stores"][0]["state"].as_str()),
+        (Some(true), Some("Failed"))
+    );
     let text = grid.client.run(["status"]).ok().text();
     assert!(text.contains("takes no shares: Failed"), "{text}");
     let file = grid.file("file", 43, 500_000);

@@ -1,9 +1,14 @@
 //! Why a download failed, and what servers did on the way.
 
 use std::io;
+use std::sync::Mutex;
 
 use encoding::{CapError, DecodeError};
+use protocol::frame::FrameError;
+use protocol::message::ErrorCode;
+use protocol::session::RequestError;
 
+use super::lock;
 use crate::grid::Server;
 
 /// What a server did that it should not have.
@@ -25,6 +30,27 @@ impl std::fmt::Display for Complaint {
             Some(number) => write!(f, "share {number} on {}: {}", self.server.name(), self.what),
             None => write!(f, "{}: {}", self.server.name(), self.what),
         }
+    }
+}
+
+/// Whether a server that answered so sent what no honest one with a sound disk sends.
+pub(crate) fn is_corrupt(error: &RequestError) -> bool {
+    match error {
+        RequestError::Refused(refused) => refused.code == ErrorCode::Corrupt,
+        RequestError::Frame(error) => {
+            matches!(error, FrameError::TooLong { .. } | FrameError::Malformed { .. } | FrameError::Unknown)
+        }
+        RequestError::Nonsense { .. } => true,
+        _ => false,
+    }
+}
+
+/// Notes a complaint, once.
+pub(crate) fn complain(complaints: &Mutex<Vec<Complaint>>, complaint: Complaint) {
+    let mut complaints = lock(complaints);
+    if !complaints.contains(&complaint) {
+        tracing::info!(%complaint, "a server failed us");
+        complaints.push(complaint);
     }
 }
 

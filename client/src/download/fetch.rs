@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use encoding::{Root, SegmentDecoder, block_root};
 use protocol::frame::FrameError;
-use protocol::message::{Bulk, ErrorCode, ReadBlocks, Request};
+use protocol::message::{Bulk, ReadBlocks, Request};
 use protocol::session::RequestError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::error::{Complaint, DownloadError};
+use super::error::{Complaint, DownloadError, complain, is_corrupt};
 use super::holdings::{KnownShare, ShareKey, key};
+use super::search::{SLOW, Search};
 use super::table::Table;
 use super::{Object, lock};
 use crate::servers::within;
@@ -32,8 +33,7 @@ impl FetchError {
     pub(crate) fn is_corrupt(&self) -> bool {
         match self {
             Self::Corrupt { .. } => true,
-            Self::Request(RequestError::Refused(refused)) => refused.code == ErrorCode::Corrupt,
-            Self::Request(error) => matches!(error, RequestError::Nonsense { .. }),
+            Self::Request(error) => is_corrupt(error),
         }
     }
 }
@@ -129,7 +129,8 @@ async fn gather(object: &Arc<Object>, wanted: &Range<u64>) -> Result<BTreeMap<u1
             });
             wishes -= 1;
         }
-        if got.len() + flying.len() < needed && !object.find_more(&got, &tried, needed).await {
+        let taken = got.keys().copied().chain(flying.keys().map(|(number, _)| *number)).collect();
+        if got.len() + flying.len() < needed && !object.find_more(&taken, &tried, needed).await {
             return Err(object.search.lock().await.not_enough(object.needed(), &lock(&object.holdings)));
         }
         if got.len() + flying.len() < needed {
@@ -156,9 +157,9 @@ async fn gather(object: &Arc<Object>, wanted: &Range<u64>) -> Result<BTreeMap<u1
                 // Those that fly for too long get company; whoever is first serves.
                 let late: Vec<ShareKey> =
                     flying.iter().filter(|(_, since)| since.elapsed() >= patience).map(|(k, _)| *k).collect();
-                late.iter().for_each(|share| lock(&object.holdings).mark_slow(share));
+                late.iter().for_each(|share| object.mark_slow(share));
                 wishes = late.len().min(needed);
-                object.hedge_search(&got, &tried, wishes).await;
+                object.hedge_search(&taken, &tried, wishes).await;
             }
         }
     }
@@ -235,49 +236,49 @@ impl Object {
         if matches!(error, FetchError::Request(e) if !matches!(e, RequestError::Refused(_))) {
             self.client.readers().blame(&share.server.id);
         }
-        self.complain(Complaint {
+        let complaint = Complaint {
             server: share.server.clone(),
             number: Some(share.number),
             what: error.to_string(),
             corrupt: error.is_corrupt(),
-        });
+        };
+        complain(&self.complaints, complaint);
     }
 
-    /// Looks for shares at servers that were not asked yet; says whether there is one now that was not tried.
+    /// Others are asked as well from now on, and before it the next time.
+    pub(crate) fn mark_slow(&self, (number, server): &ShareKey) {
+        lock(&self.holdings).mark_slow(&(*number, *server));
+        let server = self.client.grid().server(server);
+        let complaint = Complaint { server, number: Some(*number), what: SLOW.into(), corrupt: false };
+        complain(&self.complaints, complaint);
+    }
+
+    /// Looks for shares at servers that were not asked yet; says whether there is one now that was not tried and is none of `taken`.
     async fn find_more(
         &self,
-        got: &BTreeMap<u16, Blocks>,
+        taken: &BTreeSet<u16>,
         tried: &BTreeSet<ShareKey>,
         wanted: usize,
     ) -> bool {
         let mut search = self.search.lock().await;
-        let taken: BTreeSet<u16> = got.keys().copied().collect();
         for more in 1..=wanted {
-            if lock(&self.holdings).best(&taken, tried).is_some() {
+            if lock(&self.holdings).best(taken, tried).is_some() {
                 return true;
             }
             self.search_on(&mut search, more).await;
         }
-        lock(&self.holdings).best(&taken, tried).is_some()
+        lock(&self.holdings).best(taken, tried).is_some()
     }
 
     /// As [`Object::find_more`], for the sake of speed: gives up soon.
-    async fn hedge_search(&self, got: &BTreeMap<u16, Blocks>, tried: &BTreeSet<ShareKey>, wanted: usize) {
+    async fn hedge_search(&self, taken: &BTreeSet<u16>, tried: &BTreeSet<ShareKey>, wanted: usize) {
         let patience = self.client.readers().timeouts().hedge;
-        let _ = timeout(patience, self.find_more(got, tried, wanted)).await;
+        let _ = timeout(patience, self.find_more(taken, tried, wanted)).await;
     }
 
     /// Asks on until `more` different shares are known beyond those known now.
-    async fn search_on(&self, search: &mut super::search::Search, more: usize) {
-        let mut found = super::holdings::Holdings::default();
-        let known = lock(&self.holdings).all();
-        known.into_iter().for_each(|share| found.add(share));
-        let wanted = found.distinct() + more;
-        let mut complaints = Vec::new();
-        search.until(&self.client, &mut found, &mut complaints, wanted).await;
-        let mut holdings = lock(&self.holdings);
-        found.all().into_iter().for_each(|share| holdings.add(share));
-        drop(holdings);
-        complaints.into_iter().for_each(|complaint| self.complain(complaint));
+    async fn search_on(&self, search: &mut Search, more: usize) {
+        let wanted = lock(&self.holdings).distinct() + more;
+        search.until(&self.client, &self.holdings, &self.complaints, wanted).await;
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn read_slices(
                 return Ok(None);
             }
             Err(_) => {
-                lock(&object.holdings).mark_slow(&super::holdings::key(&share));
+                object.mark_slow(&super::holdings::key(&share));
                 return Ok(None);
             }
         };

@@ -1,6 +1,7 @@
 //! Finding shares: the servers that should have them are asked first, then, by and by, all others.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
 use caps::{ImmutableRead, VerifyHash};
@@ -9,10 +10,11 @@ use protocol::limits::MAX_INLINE_SHARE;
 use protocol::message::{Bytes32, Found, Lookup, Request};
 use protocol::session::RequestError;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::error::{Complaint, DownloadError, ServerAnswer};
+use super::error::{Complaint, DownloadError, ServerAnswer, complain, is_corrupt};
 use super::holdings::{Holdings, KnownShare};
+use super::lock;
 use crate::Client;
 use crate::grid::Server;
 use crate::servers::within;
@@ -20,11 +22,15 @@ use crate::servers::within;
 /// Shares up to this many bytes come with the answer: a small file costs one round trip.
 const INLINE: u32 = 64 * 1024;
 const _: () = assert!(INLINE <= MAX_INLINE_SHARE);
+/// What is said of a server that kept us waiting.
+pub(crate) const SLOW: &str = "it is slow: others were asked as well";
 
 pub(crate) struct Search {
     hash: VerifyHash,
     remaining: VecDeque<Server>,
     asking: JoinSet<(Server, Result<Answer, LookupError>)>,
+    /// Those that are being asked, since when.
+    asked: Vec<(Server, Instant)>,
     descriptor: Option<Descriptor>,
     said: Vec<ServerAnswer>,
 }
@@ -55,6 +61,7 @@ impl Search {
             hash: cap.hash,
             remaining: servers.into(),
             asking: JoinSet::new(),
+            asked: Vec::new(),
             descriptor: None,
             said: Vec::new(),
         }
@@ -64,17 +71,20 @@ impl Search {
         self.descriptor.as_ref()
     }
 
-    /// Asks on until `wanted` different usable shares are known or every server was heard.
+    /// Asks on until `wanted` different usable shares are known or every server was heard. What was heard is kept if it is given up.
     pub(crate) async fn until(
         &mut self,
         client: &Client,
-        holdings: &mut Holdings,
-        complaints: &mut Vec<Complaint>,
+        holdings: &Mutex<Holdings>,
+        complaints: &Mutex<Vec<Complaint>>,
         wanted: usize,
     ) {
         let hedge = client.readers().timeouts().hedge;
-        while holdings.distinct() < wanted {
-            let missing = wanted - holdings.distinct();
+        loop {
+            let missing = wanted.saturating_sub(lock(holdings).distinct());
+            if missing == 0 {
+                return;
+            }
             while self.asking.len() < missing && self.ask_next(client) {}
             match timeout(hedge, self.asking.join_next()).await {
                 Ok(None) => return,
@@ -82,6 +92,10 @@ impl Search {
                 Ok(Some(Err(_))) => {}
                 // Somebody is slow: ask as many others.
                 Err(_) => {
+                    for (server, _) in self.asked.iter().filter(|(_, since)| since.elapsed() >= hedge) {
+                        let server = server.clone();
+                        complain(complaints, Complaint { server, number: None, what: SLOW.into(), corrupt: false });
+                    }
                     let _ = (0..missing).all(|_| self.ask_next(client));
                 }
             }
@@ -91,6 +105,7 @@ impl Search {
     fn ask_next(&mut self, client: &Client) -> bool {
         let Some(server) = self.remaining.pop_front() else { return false };
         let (client, hash) = (client.clone(), self.hash);
+        self.asked.push((server.clone(), Instant::now()));
         self.asking.spawn(async move {
             let answer = ask(&client, &server, hash).await;
             (server, answer)
@@ -102,15 +117,16 @@ impl Search {
         &mut self,
         server: Server,
         answer: Result<Answer, LookupError>,
-        holdings: &mut Holdings,
-        complaints: &mut Vec<Complaint>,
+        holdings: &Mutex<Holdings>,
+        complaints: &Mutex<Vec<Complaint>>,
     ) {
+        self.asked.retain(|(asked, _)| asked.id != server.id);
         let answered = !matches!(answer, Err(LookupError::Request(_)));
         let said = match answer {
             Ok(answer) => {
                 let numbers: Vec<String> =
                     answer.shares.iter().map(|share| share.number.to_string()).collect();
-                answer.shares.into_iter().for_each(|share| holdings.add(share));
+                answer.shares.into_iter().for_each(|share| lock(holdings).add(share));
                 if self.descriptor.is_none() {
                     self.descriptor = answer.descriptor;
                 }
@@ -121,13 +137,12 @@ impl Search {
                 }
             }
             Err(error) => {
-                let corrupt = matches!(error, LookupError::Corrupt);
-                complaints.push(Complaint {
-                    server: server.clone(),
-                    number: None,
-                    what: error.to_string(),
-                    corrupt,
-                });
+                let corrupt = match &error {
+                    LookupError::Corrupt => true,
+                    LookupError::Request(error) => is_corrupt(error),
+                };
+                let (server, what) = (server.clone(), error.to_string());
+                complain(complaints, Complaint { server, number: None, what, corrupt });
                 error.to_string()
             }
         };
@@ -187,7 +202,8 @@ async fn ask(client: &Client, server: &Server, hash: VerifyHash) -> Result<Answe
         });
         answer.shares.push(KnownShare { number: share.number, server: server.clone(), inline });
     }
-    if !answer.shares.is_empty() && answer.descriptor.is_none() {
+    let total = answer.descriptor.as_ref().map_or(0, |descriptor| descriptor.geometry.params().total());
+    if answer.shares.iter().any(|share| share.number >= total) {
         return Err(LookupError::Corrupt);
     }
     Ok(answer)

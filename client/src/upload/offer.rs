@@ -1,5 +1,7 @@
 //! Offering one share to one server: it has it, it takes it, or it says why not.
 
+use std::time::Duration;
+
 use protocol::NodeId;
 use protocol::message::{Bytes16, Bytes32, ErrorCode, Expected, Put, PutReply, Request};
 use protocol::session::read_reply;
@@ -9,6 +11,11 @@ use super::Upload;
 use super::error::SendError;
 use crate::placement::Candidate;
 use crate::servers::within;
+
+/// How often, and after which pause, a share is offered again while another run seems to send it. Servers let go of a sender that is
+/// silent for two seconds.
+const BUSY_RETRIES: usize = 4;
+const BUSY_PAUSE: Duration = Duration::from_millis(700);
 
 /// A server's answer to an offer.
 pub(crate) enum Offer {
@@ -22,8 +29,17 @@ pub(crate) enum Offer {
 pub(crate) async fn offer(upload: &Upload, number: u16, candidate: &Candidate) -> Result<Offer, SendError> {
     let mut last = None;
     for store in &candidate.stores {
-        match offer_to_store(upload, number, candidate.server, *store, upload.upload_id).await {
-            // The same upload is under way from elsewhere: go on beside it, under an id of our own.
+        let mut offered = offer_to_store(upload, number, candidate.server, *store, upload.upload_id).await;
+        // The same upload may be what a run of ours left that died: then it makes way shortly.
+        for _ in 0..BUSY_RETRIES {
+            if !matches!(&offered, Err(error) if error.code() == Some(ErrorCode::Busy)) {
+                break;
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+            offered = offer_to_store(upload, number, candidate.server, *store, upload.upload_id).await;
+        }
+        match offered {
+            // It is under way from elsewhere: go on beside it, under an id of our own.
             Err(error) if error.code() == Some(ErrorCode::Busy) => {
                 let own = Bytes16(upload.client.random().bytes());
                 return offer_to_store(upload, number, candidate.server, *store, own).await;

@@ -12,7 +12,7 @@ use protocol::message::{Bytes32, PutDone};
 use protocol::session::{RequestError, read_reply};
 use protocol::transport::Stream;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use super::Upload;
@@ -36,6 +36,8 @@ pub(crate) struct Sending {
     found: BTreeMap<u16, NodeId>,
     durable: BTreeMap<u16, NodeId>,
     live: BTreeMap<u16, Lane>,
+    /// Shares that are sent from the start to a replacement, beside the others.
+    replacing: BTreeMap<u16, NodeId>,
     tasks: JoinSet<Outcome>,
     finished: watch::Sender<Option<Arc<EncodedObject>>>,
     refused: BTreeSet<NodeId>,
@@ -48,6 +50,7 @@ pub(crate) struct Sending {
 struct Lane {
     server: NodeId,
     queue: mpsc::Sender<Bytes>,
+    task: AbortHandle,
     /// How long the upload waited for this server alone.
     waited: Duration,
 }
@@ -69,6 +72,7 @@ impl Sending {
             found: BTreeMap::new(),
             durable: BTreeMap::new(),
             live: BTreeMap::new(),
+            replacing: BTreeMap::new(),
             tasks: JoinSet::new(),
             finished: watch::channel(None).0,
             refused: BTreeSet::new(),
@@ -138,8 +142,8 @@ impl Sending {
         let (queue, blocks) = mpsc::channel(QUEUE);
         let share = Share::new(self, number, offset);
         let task = async move { (number, server, share.send_queued(stream, blocks).await) };
-        self.tasks.spawn(task);
-        self.live.insert(number, Lane { server, queue, waited: Duration::ZERO });
+        let task = self.tasks.spawn(task);
+        self.live.insert(number, Lane { server, queue, task, waited: Duration::ZERO });
     }
 
     /// Whether every share was there before.
@@ -150,7 +154,7 @@ impl Sending {
     /// Hands one block to each server; waits while all are busy, but not for ever for one.
     pub(crate) async fn block(&mut self, segment: &EncodedSegment) -> Result<(), UploadError> {
         let stall = self.upload.client.writers().timeouts().stall;
-        let mut lost = Vec::new();
+        let mut slow = Vec::new();
         for (number, lane) in &mut self.live {
             let block = segment.blocks[usize::from(*number)].clone();
             let Err(full) = lane.queue.try_send(block) else { continue };
@@ -159,15 +163,15 @@ impl Sending {
             let handed = timeout(stall, lane.queue.send(block)).await;
             lane.waited += before.elapsed();
             let too_slow = lane.waited > stall && lane.waited > self.started.elapsed() / 2;
-            if !matches!(handed, Ok(Ok(()))) || too_slow {
-                lost.push((*number, !matches!(handed, Ok(Err(_)))));
+            // A task that takes no more has ended, and says why itself.
+            let ended = matches!(handed, Ok(Err(_)));
+            if !ended && (handed.is_err() || too_slow) {
+                slow.push(*number);
             }
         }
-        for (number, slow) in lost {
-            if let Some(lane) = self.live.remove(&number)
-                && slow
-            {
-                // The task sees its queue closed and gives up; its own report of that is not the reason.
+        for number in slow {
+            if let Some(lane) = self.live.remove(&number) {
+                lane.task.abort();
                 self.failed(number, lane.server, &SendError::TooSlow);
                 self.replace(number);
             }
@@ -185,11 +189,19 @@ impl Sending {
 
     fn settle(&mut self, done: Result<Outcome, tokio::task::JoinError>) {
         let Ok((number, server, outcome)) = done else { return };
+        let lane = self.live.get(&number).map(|lane| lane.server);
+        if lane == Some(server) {
+            self.live.remove(&number);
+        } else if self.replacing.get(&number) == Some(&server) {
+            self.replacing.remove(&number);
+        } else {
+            // It was given up before it could report.
+            return;
+        }
         match outcome {
             Ok(()) => drop(self.durable.insert(number, server)),
             Err(SendError::Abandoned) => {}
             Err(error) => {
-                self.live.remove(&number);
                 self.failed(number, server, &error);
                 self.replace(number);
             }
@@ -200,11 +212,7 @@ impl Sending {
     /// is left out.
     fn replace(&mut self, number: u16) {
         let Some(origin) = self.origin.clone() else { return };
-        let mut held: BTreeMap<u16, BTreeSet<NodeId>> = BTreeMap::new();
-        let lanes = self.live.iter().map(|(number, lane)| (*number, lane.server));
-        for (other, server) in lanes.chain(self.found.clone()).chain(self.durable.clone()) {
-            held.entry(other).or_default().insert(server);
-        }
+        let mut held = self.holders();
         // Only this share is to be placed now; others that are being replaced keep their own tasks.
         for other in (0..self.upload.params.total()).filter(|other| *other != number) {
             held.entry(other).or_default();
@@ -218,23 +226,28 @@ impl Sending {
         let candidate = self.candidate(&server);
         let share = Share::new(self, number, 0);
         self.tasks.spawn(async move { (number, server, share.send_again(&candidate, origin).await) });
+        self.replacing.insert(number, server);
+    }
+
+    /// Who has or gets which share, as far as is known now.
+    fn holders(&self) -> BTreeMap<u16, BTreeSet<NodeId>> {
+        let lanes = self.live.iter().map(|(number, lane)| (number, &lane.server));
+        let others = self.replacing.iter().chain(&self.found).chain(&self.durable);
+        let mut held: BTreeMap<u16, BTreeSet<NodeId>> = BTreeMap::new();
+        for (number, server) in lanes.chain(others) {
+            held.entry(*number).or_default().insert(*server);
+        }
+        held
     }
 
     /// Fails early when too few servers are left for success.
     fn still_happy(&mut self) -> Result<(), UploadError> {
-        let wanted = self.upload.client.shares_happy();
-        let possible = self.live.len() + self.found.len() + self.durable.len() + self.tasks.len();
-        if possible >= wanted && !self.live.is_empty() {
+        let (possible, wanted) = (happiness(&self.holders()), self.upload.client.shares_happy());
+        if possible >= wanted {
             return Ok(());
         }
-        if self.live.is_empty() && (self.tasks.len() + self.found.len() + self.durable.len()) >= wanted {
-            return Ok(());
-        }
-        Err(UploadError::NotHappy {
-            happiness: possible,
-            wanted,
-            failures: std::mem::take(&mut self.failures),
-        })
+        let failures = std::mem::take(&mut self.failures);
+        Err(UploadError::NotHappy { happiness: possible, wanted, failures })
     }
 
     /// Sends the trailers and waits until every share is durable or given up.

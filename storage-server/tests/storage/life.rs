@@ -404,3 +404,34 @@ fn rot_is_named_and_a_new_copy_replaces_it() {
     }
     assert_eq!(store.status().shares, 2);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever stands between records, and whatever is cut off the end, the intact records are found.
+    #[test]
+    fn a_rebuild_finds_records_in_any_rubbish(
+        before in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        magic in proptest::prelude::any::<bool>(),
+        cut in 0usize..200,
+    ) {
+        let (disk, dynamic) = memory();
+        let store = open(dynamic.clone(), StoreOptions::default()).unwrap();
+        let (first, second) = (object(1, 700), object(2, 900));
+        store_share(&store, &first.shares[0], 0, 1).unwrap();
+        store_share(&store, &second.shares[0], 0, 1).unwrap();
+        drop(store);
+        disk.damage("packs/00000000.pack", |bytes| {
+            let mut rubbish = before.clone();
+            if magic {
+                rubbish.extend_from_slice(b"SrRc");
+            }
+            bytes.truncate(bytes.len() - cut);
+            bytes.splice(0..0, rubbish);
+        });
+        let report = Store::rebuild(&dynamic, &crate::objects::Seeded::new(77)).unwrap();
+        proptest::prop_assert_eq!(report.shares, if cut == 0 { 2 } else { 1 });
+        let store = open(dynamic, StoreOptions::default()).unwrap();
+        proptest::prop_assert_eq!(&load(&store, first.key(0)).unwrap(), &first.shares[0]);
+    }
+}

@@ -44,7 +44,8 @@ fn as_nobody(name: &str, prepare: impl FnOnce(&Path)) {
         command.uid(NOBODY).gid(NOBODY);
     }
     let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 

@@ -9,15 +9,17 @@ use bytes::BytesMut;
 use protocol::NodeId;
 use protocol::frame;
 use protocol::message::{
-    Announce, Bulk, Bytes16, Bytes32, ErrorCode, Expected, Flags, Found, HasLengths, Hello, Lease, Lookup, Put,
-    PutDone, PutReply, ReadBlocks, ReadSlice, ReadTable, Request, Status, StoreState,
+    Announce, Bulk, Bytes16, Bytes32, ErrorCode, Expected, Flags, Found, HasLengths, Hello, Lease, Lookup,
+    Put, PutDone, PutReply, ReadBlocks, ReadSlice, ReadTable, Request, Status, StoreState,
 };
 use protocol::session::{RequestError, Session, our_hello, read_reply};
 use protocol::transport::Stream;
 use storage_server::{Admission, Disk, Server, ServerLimits, ServerParts, Store, StoreOptions};
 
 use crate::crash_disk::CrashDisk;
-use crate::objects::{BLOCK_LEN, ManualClock, Object, account, init, inline, load, object, open, put_of, terms};
+use crate::objects::{
+    BLOCK_LEN, ManualClock, Object, account, init, inline, load, object, open, put_of, terms,
+};
 use crate::wire::MemoryListener;
 
 struct Grid {
@@ -90,7 +92,8 @@ async fn bulk(session: &Session, request: Request) -> Result<Vec<Vec<u8>>, Reque
 
 async fn stored(grid: &Grid, session: &Session, object: &Object, number: u16) {
     let share = &object.shares[usize::from(number)];
-    let done = put(session, put_of(grid.store.id(), number, Some(share.len() as u64), number as u8), share).await;
+    let done =
+        put(session, put_of(grid.store.id(), number, Some(share.len() as u64), number as u8), share).await;
     assert_eq!(done.unwrap().hash.0, *object.hash.as_bytes());
 }
 
@@ -106,7 +109,8 @@ async fn put_and_read_back() {
         }
         let hash = Bytes32(*object.hash.as_bytes());
         let inline = 8000;
-        let (found, mut stream): (Found, _) = session.request(&Request::Lookup(Lookup { hash, inline })).await.unwrap();
+        let (found, mut stream): (Found, _) =
+            session.request(&Request::Lookup(Lookup { hash, inline })).await.unwrap();
         let numbers: Vec<u16> = found.shares.iter().map(|share| share.number).collect();
         assert_eq!(numbers, [0, 2]);
         for share in &found.shares {
@@ -123,7 +127,8 @@ async fn put_and_read_back() {
     // Blocks, table and slices of the large one.
     let (hash, number) = (Bytes32(*large.hash.as_bytes()), 2);
     let share = &large.shares[2];
-    let blocks = bulk(&session, Request::ReadBlocks(ReadBlocks { hash, number, first: 0, count: 5 })).await.unwrap();
+    let blocks =
+        bulk(&session, Request::ReadBlocks(ReadBlocks { hash, number, first: 0, count: 5 })).await.unwrap();
     assert_eq!(blocks.iter().map(Vec::len).sum::<usize>(), blocks.concat().len());
     assert_eq!(blocks.concat(), share[..blocks.concat().len()]);
     let stored = grid.store.open_share(large.key(2)).unwrap();
@@ -133,7 +138,8 @@ async fn put_and_read_back() {
     let slices = bulk(&session, Request::ReadTable(ask)).await.unwrap();
     for (column, slice) in [1, 2].into_iter().zip(&slices) {
         let root = &descriptor.share_roots[column];
-        let (at, roots) = encoding::open_slice(root, descriptor.geometry.column_len(), 32..96, slice).unwrap();
+        let (at, roots) =
+            encoding::open_slice(root, descriptor.geometry.column_len(), 32..96, slice).unwrap();
         let from = layout.column(column as u16).start as usize;
         assert_eq!(roots, share[from + at as usize..][..roots.len()]);
     }
@@ -144,7 +150,8 @@ async fn put_and_read_back() {
         encoding::open_slice(&encoding::block_root(block), block.len() as u64, 100..200, &slices[0]).unwrap();
     assert_eq!(opened, block[at as usize..at as usize + opened.len()]);
     let (bucket, lengths) = (descriptor.bucket.0, vec![1, descriptor.geometry.ciphertext_len()]);
-    let (flags, _): (Flags, _) = session.request(&Request::HasLengths(HasLengths { bucket, lengths })).await.unwrap();
+    let (flags, _): (Flags, _) =
+        session.request(&Request::HasLengths(HasLengths { bucket, lengths })).await.unwrap();
     assert_eq!(flags.flags, [false, true]);
     let (status, _): (Status, _) = session.request(&Request::Status).await.unwrap();
     let states: Vec<_> = status.stores.iter().map(|store| (store.state, store.shares)).collect();
@@ -252,8 +259,14 @@ async fn refusals_have_names() {
         (read(0, 0), ErrorCode::BadRequest),
         (read(0, 65), ErrorCode::BadRequest),
         (Request::ReadBlocks(ReadBlocks { hash, number: 1, first: 0, count: 1 }), ErrorCode::NotFound),
-        (Request::ReadSlice(ReadSlice { hash, number: 0, segment: 0, start: 9, end: 9 }), ErrorCode::BadRequest),
-        (Request::ReadSlice(ReadSlice { hash, number: 0, segment: 1, start: 0, end: 9 }), ErrorCode::BadRequest),
+        (
+            Request::ReadSlice(ReadSlice { hash, number: 0, segment: 0, start: 9, end: 9 }),
+            ErrorCode::BadRequest,
+        ),
+        (
+            Request::ReadSlice(ReadSlice { hash, number: 0, segment: 1, start: 0, end: 9 }),
+            ErrorCode::BadRequest,
+        ),
         (
             Request::ReadSlice(ReadSlice { hash, number: 0, segment: 0, start: 0, end: u32::MAX }),
             ErrorCode::BadRequest,
@@ -266,7 +279,10 @@ async fn refusals_have_names() {
             Request::ReadTable(ReadTable { hash, number: 0, columns: vec![0], first: 1, count: u64::MAX }),
             ErrorCode::BadRequest,
         ),
-        (Request::ReadTable(ReadTable { hash, number: 0, columns: vec![], first: 0, count: 1 }), ErrorCode::BadRequest),
+        (
+            Request::ReadTable(ReadTable { hash, number: 0, columns: vec![], first: 0, count: 1 }),
+            ErrorCode::BadRequest,
+        ),
         (lease(vec![hash; 10_001]), ErrorCode::BadRequest),
         (Request::HasLengths(HasLengths { bucket: 0, lengths: vec![0; 10_001] }), ErrorCode::BadRequest),
         (

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::transport::{Connection, Handshake, Incoming, Listener, RecvHalf, SendHalf, Stream, TransportError};
+use protocol::transport::{
+    Connection, Handshake, Incoming, Listener, RecvHalf, SendHalf, Stream, TransportError,
+};
 use protocol::{BoxFuture, NodeId};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::{Mutex, mpsc};
@@ -22,12 +24,17 @@ pub(crate) struct MemoryListener {
 impl MemoryListener {
     pub(crate) fn new() -> Arc<Self> {
         let (dial, arrivals) = mpsc::unbounded_channel();
-        Arc::new(Self { arrivals: Mutex::new(arrivals), closed: tokio::sync::watch::Sender::new(false), dial })
+        Arc::new(Self {
+            arrivals: Mutex::new(arrivals),
+            closed: tokio::sync::watch::Sender::new(false),
+            dial,
+        })
     }
 
     pub(crate) fn connect(&self, from: NodeId) -> Box<dyn Connection> {
         let (streams, accepted) = mpsc::unbounded_channel();
-        let incoming = MemoryIncoming { from, accepted: Mutex::new(accepted), closed: self.closed.subscribe() };
+        let incoming =
+            MemoryIncoming { from, accepted: Mutex::new(accepted), closed: self.closed.subscribe() };
         let _ = self.dial.send(Box::new(incoming));
         Box::new(MemoryConnection { streams })
     }
@@ -137,7 +144,11 @@ fn shut(half: Option<WriteHalf<DuplexStream>>) {
 struct MemoryRecv(ReadHalf<DuplexStream>, Arc<AtomicBool>);
 
 impl AsyncRead for MemoryRecv {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.0).poll_read(cx, buf);
         let ended = matches!(read, Poll::Ready(Ok(()))) && buf.filled().len() == before;

@@ -1,0 +1,23 @@
+//! Standard output, without the panic that `println!` ends in where it cannot be written.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use anyhow::Context;
+
+/// Prints a line to standard output, or says why not. A reader that has seen enough is told apart in `report.rs`.
+macro_rules! say {
+    ($($arg:tt)*) => { $crate::out::line(format_args!($($arg)*)) };
+}
+pub(crate) use say;
+
+/// See [`say`].
+pub(crate) fn line(text: fmt::Arguments<'_>) -> anyhow::Result<()> {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes to standard output.
+pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).context("standard output cannot be written")
+}

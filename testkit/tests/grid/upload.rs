@@ -1,0 +1,509 @@
+//! Servers that hang, break, refuse or lie while a file is stored.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use client::upload::ReadAt;
+use client::{Client, GridView, PutReport, Source, Timeouts, UploadError};
+use protocol::message::{Bytes32, ErrorCode, PutDone, PutReply, Reply, Request, WireError};
+use storage_server::Admission;
+use testkit::disk::{Faults, Survival};
+use testkit::grid::{DISK, SimGrid};
+use testkit::liar::{Lie, corrupt};
+use testkit::net::Link;
+use tokio::time::sleep;
+
+use crate::support::{
+    SECOND, TWO_SEGMENTS, failed, get, holder, noise, put, put_slowly, reads_back, stream_of, whole, within,
+};
+
+/// Five segments of 3-of-10.
+const FIVE_SEGMENTS: usize = 3_500_000;
+
+fn is_put(request: &Request) -> bool {
+    matches!(request, Request::Put(_))
+}
+
+fn to_puts(lie: Lie) -> impl Fn(&Request) -> Lie + Send + Sync + 'static {
+    move |request| if is_put(request) { lie.clone() } else { Lie::Truth }
+}
+
+/// Every share has a place of its own, and `bad` has none.
+fn replaced(grid: &SimGrid, report: &PutReport, bad: usize) {
+    // One that failed when it was asked what it holds is not even offered a share.
+    assert!(failed(grid, &report.failures).iter().all(|index| *index == bad), "{:?}", report.failures);
+    assert!(report.failures.len() <= 1);
+    assert_eq!((report.shares.len(), report.happiness), (10, 10));
+    assert!((0..10).all(|number| holder(grid, report, number) != bad));
+}
+
+/// With one spare server, something is wrong with the one that should get share 0: the spare one gets it.
+async fn with_a_spare(size: usize, mishap: impl AsyncFn(&mut SimGrid, usize), bound: Duration) {
+    let data = noise(7, size);
+    let mut plain = SimGrid::start(7, 11).await;
+    let report = put(&plain.client("3/7/10").await, &data).await.unwrap();
+    let bad = holder(&plain, &report, 0);
+    for stream in [false, true] {
+        let mut grid = SimGrid::start(7, 11).await;
+        let client = grid.client("3/7/10").await;
+        mishap(&mut grid, bad).await;
+        let source = if stream { stream_of(&data) } else { Source::bytes(data.clone()) };
+        let report = within(bound, client.put(source, client::PutOptions::default())).await.unwrap();
+        if stream {
+            // Random keys: the bad server may be the spare one, and what went wrong late is not made up for.
+            assert!(report.happiness >= 9 && failed(&grid, &report.failures).iter().all(|index| *index == bad));
+        } else {
+            replaced(&grid, &report, bad);
+        }
+        reads_back(&client, &report.cap, &data).await;
+    }
+}
+
+/// As [`with_a_spare`], where the server does this to every offer of a share.
+async fn offers_meet(lie: Lie, size: usize, bound: Duration) {
+    with_a_spare(size, async |grid, bad| corrupt(grid, bad, to_puts(lie.clone())), bound).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_down() {
+    with_a_spare(TWO_SEGMENTS, async |grid, bad| grid.kill(bad), SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_hangs_at_connect() {
+    with_a_spare(TWO_SEGMENTS, async |grid, bad| grid.net.isolate(grid.servers[bad].key.id()), SECOND * 10).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_hangs_at_hello() {
+    let hangs = async |grid: &mut SimGrid, bad: usize| {
+        corrupt(grid, bad, |request| match request {
+            Request::Hello(_) => Lie::Silence,
+            _ => Lie::Truth,
+        });
+    };
+    with_a_spare(TWO_SEGMENTS, hangs, SECOND * 10).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_hangs_at_the_offer() {
+    offers_meet(Lie::Silence, TWO_SEGMENTS, SECOND * 15).await;
+    offers_meet(Lie::Silence, 4096, SECOND * 15).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_takes_an_offer_and_no_data() {
+    let go = protocol::frame::encode(&Reply::Ok(PutReply::Go(0)));
+    offers_meet(Lie::Hold(go.clone()), FIVE_SEGMENTS, SECOND * 30).await;
+    offers_meet(Lie::Hold(go), 4096, SECOND * 70).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_never_says_done() {
+    offers_meet(Lie::SilenceAfter(0), TWO_SEGMENTS, SECOND * 70).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_drops_the_connection() {
+    offers_meet(Lie::Close, TWO_SEGMENTS, SECOND).await;
+    offers_meet(Lie::CloseAfter(0), TWO_SEGMENTS, SECOND).await;
+    offers_meet(Lie::Reset, TWO_SEGMENTS, SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_refuses() {
+    use ErrorCode::{Busy, NoSpace, NotAdmitted, NotFound, ReadOnly, ShuttingDown, StoreFailed};
+    for code in [Busy, NoSpace, NotAdmitted, NotFound, ReadOnly, ShuttingDown, StoreFailed] {
+        offers_meet(Lie::message(&Reply::<()>::Err(WireError::new(code, "so there"))), 100_000, SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_answers_offers_with_rubbish() {
+    let lies = [
+        Lie::Say((&[0xff; 4][..]).into()),
+        Lie::Say((&b"\x05\0\0\0hello"[..]).into()),
+        Lie::message(&Reply::Ok(PutReply::Go(u64::MAX))),
+        Lie::message(&Reply::Ok(PutReply::Go(1))),
+    ];
+    for lie in lies {
+        offers_meet(lie, TWO_SEGMENTS, SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn false_claims_to_have_a_share_do_not_count() {
+    let lie = Lie::message(&Reply::Ok(PutReply::Have(Bytes32([7; 32]))));
+    // A small file is offered with its H, a large one without: the claim is senseless then.
+    offers_meet(lie.clone(), 4096, SECOND).await;
+    offers_meet(lie, TWO_SEGMENTS, SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_hash_at_the_end_does_not_count() {
+    offers_meet(Lie::Body(|_, bytes| *bytes.last_mut().unwrap() ^= 1), TWO_SEGMENTS, SECOND).await;
+    let done = protocol::frame::encode(&Reply::Ok(PutDone { hash: Bytes32([1; 32]) }));
+    let go = protocol::frame::encode(&Reply::Ok(PutReply::Go(0)));
+    offers_meet(Lie::Say([go, done].concat().into()), 4096, SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_is_full() {
+    with_a_spare(TWO_SEGMENTS, async |grid, bad| grid.servers[bad].disk.set_capacity(0), SECOND).await;
+    // Room for the offer, and none for the data: somebody else filled the disk in between.
+    let fills = async |grid: &mut SimGrid, bad: usize| {
+        let disk = grid.servers[bad].disk.clone();
+        let used: u64 = disk.files().iter().map(|(_, len)| len).sum();
+        disk.set_capacity(used + 400_000);
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(12)).await;
+            disk.set_capacity(used);
+        });
+    };
+    with_a_spare(TWO_SEGMENTS, fills, SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_is_read_only() {
+    let read_only = |disk: &testkit::disk::SimDisk| {
+        disk.set_faults(Faults { read_only: true, ..Faults::default() });
+    };
+    with_a_spare(TWO_SEGMENTS, async |grid, bad| read_only(&grid.servers[bad].disk), SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_is_read_only() {
+    let read_only = async |grid: &mut SimGrid, bad: usize| {
+        grid.kill(bad);
+        grid.servers[bad].options.read_only = true;
+        grid.restart(bad).await.unwrap();
+    };
+    with_a_spare(TWO_SEGMENTS, read_only, SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_not_admitted() {
+    let listed = async |grid: &mut SimGrid, bad: usize| {
+        grid.kill(bad);
+        grid.servers[bad].admission = Admission::Listed(HashSet::new());
+        grid.restart(bad).await.unwrap();
+    };
+    with_a_spare(TWO_SEGMENTS, listed, SECOND).await;
+    let mut grid = SimGrid::start(8, 10).await;
+    for index in 0..10 {
+        listed(&mut grid, index).await;
+    }
+    let error = put(&grid.client("3/7/10").await, &noise(8, 1000)).await.unwrap_err();
+    assert!(error.is_refusal(), "{error:?}");
+    let UploadError::NotHappy { happiness: 0, wanted: 7, failures } = error else { panic!("{error}") };
+    let named: BTreeSet<usize> = failed(&grid, &failures).into_iter().collect();
+    assert_eq!(named, (0..10).collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_sync_fences_the_store() {
+    for size in [4096, TWO_SEGMENTS] {
+        let fails = async |grid: &mut SimGrid, bad: usize| {
+            grid.servers[bad].disk.set_faults(Faults { failing_sync: Some(1), ..Faults::default() });
+        };
+        with_a_spare(size, fails, SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fenced_store_takes_nothing_until_it_is_opened_again() {
+    let mut grid = SimGrid::start(8, 10).await;
+    let client = grid.client("3/7/10").await;
+    grid.servers[4].disk.set_faults(Faults { failing_sync: Some(1), ..Faults::default() });
+    for file in 0..3 {
+        let data = noise(file, 4096);
+        let report = within(SECOND, put(&client, &data)).await.unwrap();
+        assert_eq!((report.happiness, report.shares.len()), (9, 10));
+        reads_back(&client, &report.cap, &data).await;
+    }
+    grid.crash(4, Survival::Chance);
+    grid.restart(4).await.unwrap();
+    sleep(SECOND * 31).await;
+    assert_eq!(put(&client, &noise(3, 4096)).await.unwrap().happiness, 10);
+}
+
+/// A slow upload of five segments to twelve servers; after a second, `mishap` befalls the servers of shares 0 and 1.
+async fn in_the_middle(stream: bool, mishap: impl Fn(&mut SimGrid, usize)) -> (SimGrid, PutReport) {
+    let data = noise(9, FIVE_SEGMENTS);
+    let mut plain = SimGrid::start(9, 12).await;
+    let first = put(&plain.client("3/7/10").await, &data).await.unwrap();
+    let mut grid = SimGrid::start(9, 12).await;
+    let client = grid.client("3/7/10").await;
+    let source = if stream { stream_of(&data) } else { Source::bytes(data.clone()) };
+    let (putting, same) = (client.clone(), client.clone());
+    let task = tokio::spawn(async move { put_slowly(&putting, source, whole(FIVE_SEGMENTS) / 4).await });
+    sleep(SECOND).await;
+    for number in 0..2 {
+        mishap(&mut grid, holder(&plain, &first, number));
+    }
+    let report = within(SECOND * 90, task).await.unwrap().unwrap();
+    reads_back(&same, &report.cap, &data).await;
+    (grid, report)
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_die_in_the_middle() {
+    let (grid, report) = in_the_middle(false, |grid, index| grid.kill(index)).await;
+    assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
+    assert_eq!(failed(&grid, &report.failures).len(), 2);
+    let (_, report) = in_the_middle(true, |grid, index| grid.kill(index)).await;
+    assert!((8..=10).contains(&report.happiness), "a stream is not read again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_hang_in_the_middle() {
+    let isolate = |grid: &mut SimGrid, index: usize| grid.net.isolate(grid.servers[index].key.id());
+    let (grid, report) = in_the_middle(false, isolate).await;
+    assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
+    assert_eq!(failed(&grid, &report.failures).len(), 2, "each is named once: {:?}", report.failures);
+    assert!(report.sent < whole(FIVE_SEGMENTS) * 13 / 10, "each lost share is sent once more: {}", report.sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_become_slow_in_the_middle() {
+    let slow = |grid: &mut SimGrid, index: usize| {
+        let link = Link { bytes_per_second: Some(1), ..Link::default() };
+        grid.net.set_host_link(grid.servers[index].key.id(), link);
+    };
+    let (grid, report) = in_the_middle(false, slow).await;
+    assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
+    assert_eq!(failed(&grid, &report.failures).len(), 2, "each is named once: {:?}", report.failures);
+    assert!(report.sent < whole(FIVE_SEGMENTS) * 13 / 10, "each lost share is sent once more: {}", report.sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_without_three_servers() {
+    let data = noise(10, FIVE_SEGMENTS);
+    let mut grid = SimGrid::start(10, 10).await;
+    let client = grid.client("3/7/10").await;
+    let (putting, source) = (client.clone(), stream_of(&data));
+    let task = tokio::spawn(async move { put_slowly(&putting, source, whole(FIVE_SEGMENTS) / 4).await });
+    sleep(SECOND).await;
+    [2, 5, 8].into_iter().for_each(|index| grid.kill(index));
+    let report = within(SECOND * 30, task).await.unwrap().unwrap();
+    assert_eq!((report.shares.len(), report.happiness), (7, 7));
+    assert_eq!(failed(&grid, &report.failures), [2, 5, 8]);
+    reads_back(&client, &report.cap, &data).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_happy_any_more_fails_early() {
+    let mut grid = SimGrid::start(10, 10).await;
+    let client = grid.client("3/7/10").await;
+    let source = stream_of(&noise(10, 10 * FIVE_SEGMENTS));
+    let rate = whole(FIVE_SEGMENTS) / 4;
+    let task = tokio::spawn(async move { put_slowly(&client, source, rate).await });
+    sleep(SECOND).await;
+    [1, 2, 5, 8].into_iter().for_each(|index| grid.kill(index));
+    let error = within(SECOND * 10, task).await.unwrap().unwrap_err();
+    let UploadError::NotHappy { happiness, wanted: 7, failures } = error else { panic!("{error}") };
+    assert!(happiness < 7);
+    assert_eq!(failed(&grid, &failures), [1, 2, 5, 8]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_server_does_not_hold_up_the_rest() {
+    let data = noise(11, 10 * FIVE_SEGMENTS);
+    let mut grid = SimGrid::start(11, 10).await;
+    let client = grid.client("3/7/10").await;
+    let slow = Link { bytes_per_second: Some(5_000), ..Link::default() };
+    grid.net.set_host_link(grid.servers[3].key.id(), slow);
+    let report = within(SECOND * 60, put(&client, &data)).await.unwrap();
+    assert_eq!(failed(&grid, &report.failures), [3], "{:?}", report.failures);
+    assert_eq!((report.shares.len(), report.happiness), (10, 9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_few_servers_are_named_and_a_second_try_goes_on() {
+    let data = noise(12, FIVE_SEGMENTS);
+    let mut grid = SimGrid::start(12, 10).await;
+    // Nothing is sent while too few agree.
+    [0, 1, 2, 3].into_iter().for_each(|index| grid.kill(index));
+    let error = within(SECOND * 5, put(&again(&grid, "alice").await, &data)).await.unwrap_err();
+    assert!(error.is_retryable() && !error.is_refusal());
+    let UploadError::NotHappy { happiness: 6, wanted: 7, failures } = error else { panic!("{error}") };
+    let named: BTreeSet<usize> = failed(&grid, &failures).into_iter().collect();
+    assert!(named.is_subset(&[0, 1, 2, 3].into()), "{named:?}");
+    assert!(grid.servers[4].disk.files().iter().all(|(path, _)| !path.starts_with("shares/")));
+    for index in 0..4 {
+        grid.restart(index).await.unwrap();
+    }
+    // Four die in the middle.
+    let (putting, source) = (again(&grid, "alice").await, Source::bytes(data.clone()));
+    let task = tokio::spawn(async move { put_slowly(&putting, source, whole(FIVE_SEGMENTS) / 4).await });
+    sleep(SECOND * 2).await;
+    [6, 7, 8, 9].into_iter().for_each(|index| grid.kill(index));
+    let error = within(SECOND * 30, task).await.unwrap().unwrap_err();
+    let UploadError::NotHappy { happiness, wanted: 7, failures } = error else { panic!("{error}") };
+    assert!(happiness <= 6, "{happiness}");
+    let named: BTreeSet<usize> = failed(&grid, &failures).into_iter().collect();
+    assert_eq!(named, [6, 7, 8, 9].into());
+    for index in 6..10 {
+        grid.restart(index).await.unwrap();
+    }
+    let client = again(&grid, "alice").await;
+    let report = within(SECOND * 5, put(&client, &data)).await.unwrap();
+    assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
+    assert!(report.sent < whole(FIVE_SEGMENTS) * 7 / 10, "sent {} of {}", report.sent, whole(FIVE_SEGMENTS));
+    reads_back(&client, &report.cap, &data).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_file_again_sends_nothing() {
+    for size in [100, 4096, TWO_SEGMENTS] {
+        let data = noise(13, size);
+        let mut grid = SimGrid::start(13, 10).await;
+        let client = grid.client("3/7/10").await;
+        let empty: Vec<_> = grid.servers.iter().map(|server| server.disk.image()).collect();
+        let first = put(&client, &data).await.unwrap();
+        let second = within(SECOND, put(&client, &data)).await.unwrap();
+        assert_eq!((second.sent, second.found.len(), second.happiness), (0, 10, 10));
+        assert_eq!(first.cap, second.cap);
+
+        // One server lost its disk: only its share is sent.
+        let lost = holder(&grid, &first, 4);
+        grid.kill(lost);
+        grid.servers[lost].disk.restore(&empty[lost]);
+        grid.restart(lost).await.unwrap();
+        client.refresh().await;
+        sleep(SECOND * 31).await;
+        let third = within(SECOND * 5, put(&client, &data)).await.unwrap();
+        assert_eq!((third.found.len(), third.shares.len(), third.happiness), (9, 10, 10), "{:?}", third.failures);
+        let one = first.sent / 10;
+        assert!((one * 9 / 10..=one * 12 / 10).contains(&third.sent), "sent {}, a share has {one}", third.sent);
+        assert_eq!(third.cap, first.cap);
+        reads_back(&client, &third.cap, &data).await;
+    }
+}
+
+/// The client of this name after a restart.
+async fn again(grid: &SimGrid, label: &str) -> Client {
+    sharing_secret(grid, label, label).await
+}
+
+/// Another account with the convergence secret of `label`.
+async fn sharing_secret(grid: &SimGrid, label: &str, account: &str) -> Client {
+    let (settings, _) = grid.client_parts(label, "3/7/10", Timeouts::default());
+    let (_, seams) = grid.client_parts(account, "3/7/10", Timeouts::default());
+    let client = Client::new(settings, GridView::empty(), seams).unwrap();
+    client.refresh().await;
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_uploads_of_one_file_at_once() {
+    for size in [100, 4096, TWO_SEGMENTS] {
+        for other in ["alice", "bob"] {
+            let data = noise(15, size);
+            let grid = SimGrid::start(15, 10).await;
+            let one = sharing_secret(&grid, "alice", "alice").await;
+            let two = sharing_secret(&grid, "alice", other).await;
+            let both = async { tokio::join!(put(&one, &data), put(&two, &data)) };
+            let (first, second) = within(SECOND * 5, both).await;
+            let (first, second) = (first.unwrap(), second.unwrap());
+            assert_eq!(first.cap, second.cap);
+            for report in [&first, &second] {
+                assert_eq!((report.happiness, report.failures.len()), (10, 0), "{other} {:?}", report.failures);
+            }
+            reads_back(&one, &first.cap, &data).await;
+            // Nothing is left over.
+            for server in &grid.servers {
+                assert!(server.disk.files().iter().all(|(path, _)| !path.starts_with("partial/")));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_false_proof_does_not_help_a_second_upload() {
+    let data = noise(16, TWO_SEGMENTS);
+    let mut grid = SimGrid::start(16, 10).await;
+    let client = grid.client("3/7/10").await;
+    let first = put(&client, &data).await.unwrap();
+    let liar = holder(&grid, &first, 2);
+    corrupt(&grid, liar, to_puts(Lie::message(&Reply::Ok(PutReply::Have(Bytes32([9; 32]))))));
+    let second = within(SECOND * 5, put(&client, &data)).await.unwrap();
+    assert_eq!(failed(&grid, &second.failures), [liar]);
+    assert!(!second.found.contains(&2));
+    assert_eq!((second.found.len(), second.happiness), (9, 9));
+}
+
+/// A file whose bytes change after so many reads.
+struct Changing {
+    versions: [Vec<u8>; 2],
+    left: AtomicUsize,
+    /// Changes back and forth for ever.
+    restless: bool,
+}
+
+impl ReadAt for Changing {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.versions[0].len() as u64)
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(1)));
+        let left = left.unwrap_or_default();
+        if left <= 1 && self.restless {
+            self.left.store(4, Ordering::Relaxed);
+        }
+        let version = &self.versions[usize::from(left <= 1)];
+        buffer.copy_from_slice(&version[offset as usize..][..buffer.len()]);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_changes_never_reuses_a_key() {
+    let size = FIVE_SEGMENTS;
+    let versions = [noise(17, size), noise(18, size)];
+    // Five reads are the first pass, the next five the second.
+    for reads in 1..=11 {
+        let mut grid = SimGrid::start(17, 10).await;
+        let client = grid.client("3/7/10").await;
+        let file = Changing { versions: versions.clone(), left: AtomicUsize::new(reads), restless: false };
+        let report = client.put(Source::File(Arc::new(file)), client::PutOptions::default()).await.unwrap();
+        let (bytes, _) = get(&client, &report.cap).await.unwrap();
+        if reads > 10 {
+            assert!(bytes == versions[0]);
+        } else if reads > 5 {
+            // Caught in the second pass: started over, under another key.
+            assert!(bytes == versions[1], "{reads}");
+            assert_ne!(put(&again(&grid, "client1").await, &versions[0]).await.unwrap().cap, report.cap);
+        } else {
+            assert!(bytes.len() == size, "one file, whichever mixture the first pass saw");
+        }
+        let again = put(&client, &bytes).await.unwrap();
+        assert_eq!((&again.cap, again.sent), (&report.cap, 0), "what is stored is what the key was made of");
+    }
+    let mut grid = SimGrid::start(17, 10).await;
+    let client = grid.client("3/7/10").await;
+    let file = Changing { versions, left: AtomicUsize::new(4), restless: true };
+    let error = client.put(Source::File(Arc::new(file)), client::PutOptions::default()).await.unwrap_err();
+    assert!(matches!(error, UploadError::SourceChanged), "{error}");
+    assert!(error.is_retryable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_disk_is_full() {
+    let mut grid = SimGrid::start(19, 10).await;
+    let client = grid.client("3/7/10").await;
+    let kept = noise(19, TWO_SEGMENTS);
+    let report = put(&client, &kept).await.unwrap();
+    grid.servers.iter().for_each(|server| server.disk.set_capacity(1_000_000));
+    for size in [4096, FIVE_SEGMENTS] {
+        let error = within(SECOND * 5, put(&client, &noise(20, size))).await.unwrap_err();
+        assert!(error.is_refusal(), "{error:?}");
+    }
+    reads_back(&client, &report.cap, &kept).await;
+    grid.servers.iter().for_each(|server| server.disk.set_capacity(DISK));
+    assert_eq!(put(&client, &noise(20, FIVE_SEGMENTS)).await.unwrap().happiness, 10);
+}
