@@ -1,4 +1,6 @@
-//! The program as its users meet it: separate processes, real sockets, real disks. Its modules share one binary.
+//! The program as its users meet it: separate processes, real sockets, real files. Its modules share one binary.
+
+#![allow(clippy::unwrap_used)] // These are tests, helpers and all.
 
 #[path = "e2e/codes.rs"]
 mod codes;

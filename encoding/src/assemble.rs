@@ -46,13 +46,13 @@ pub enum AssembleError {
 }
 
 /// A share file, wherever it is.
+#[allow(clippy::len_without_is_empty)] // `len` may fail, and an empty file is no special case.
 pub trait ShareSource {
     /// How many bytes it has.
     ///
     /// # Errors
     ///
     /// What the operating system says.
-    #[allow(clippy::len_without_is_empty)] // It may fail, and an empty file is no special case.
     fn len(&self) -> io::Result<u64>;
 
     /// Fills `buffer` from byte `offset` on.

@@ -44,7 +44,7 @@ pub fn slice(data: &[u8], range: Range<u64>) -> Vec<u8> {
     out
 }
 
-/// The most bytes that [`slice`] makes of `range` in `total` bytes.
+/// The most bytes that [`slice()`] makes of `range` in `total` bytes.
 pub fn slice_len_max(total: u64, range: &Range<u64>) -> u64 {
     let covered = group_range(total, range);
     let groups = (covered.end - covered.start).div_ceil(GROUP_LEN as u64);

@@ -30,6 +30,7 @@ struct Whole {
 
 pub(crate) async fn run(args: &Bench) -> anyhow::Result<()> {
     let json = args.json.json;
+    ensure!(args.size.0 >= 1 << 20, "measure at least 1MiB");
     let folder = tempfile_in(args.storage.as_deref())?;
     let stages = Stages::measure(folder.path()).await?;
     if !json {
@@ -64,7 +65,6 @@ fn tempfile_in(folder: Option<&std::path::Path>) -> anyhow::Result<super::local_
 
 async fn measure_grid(args: &Bench, folder: &std::path::Path, stages: &Stages) -> anyhow::Result<Vec<Whole>> {
     let size = usize::try_from(args.size.0).context("that is too much for this machine")?;
-    ensure!(size >= 1 << 20, "measure at least 1MiB");
     let mut grid = LocalGrid::start(&folder.join("grid"), SERVERS).await?;
     let client = grid.client().await?;
     let bytes = bytes::Bytes::from(stages::noise(size));

@@ -7,6 +7,8 @@
 
 #[path = "grid/basics.rs"]
 mod basics;
+#[path = "grid/crash.rs"]
+mod crash;
 #[path = "grid/download.rs"]
 mod download;
 #[path = "grid/liars.rs"]

@@ -379,7 +379,7 @@ impl Grid {
     /// As [`Grid::start`], with the servers not started.
     #[track_caller]
     pub(crate) fn prepare(count: usize, shares: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("sarsen-e2e-").tempdir().unwrap();
+        let folder = scratch();
         let at = |name: &str| folder.path().join(name);
         let introducer = start_introducer(at("introducer"));
         let url = url(&introducer);
@@ -435,6 +435,20 @@ impl Grid {
     /// Everything that the nodes of this grid logged.
     pub(crate) fn logs(&self) -> String {
         self.servers.iter().chain([&self.introducer]).map(Daemon::log).collect()
+    }
+}
+
+/// A new folder: in memory where there is plenty of it, since ten servers that sync share whatever disk this machine has; else, or
+/// with `SARSEN_ON_DISK=1`, where temporary files go.
+pub(crate) fn scratch() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("sarsen-e2e-");
+    let memory = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(memory).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    let on_disk = std::env::var_os("SARSEN_ON_DISK").is_some_and(|value| value == "1");
+    match room > 6 << 30 && !on_disk {
+        true => builder.tempdir_in(memory).unwrap(),
+        false => builder.tempdir().unwrap(),
     }
 }
 

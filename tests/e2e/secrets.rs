@@ -9,7 +9,7 @@ use crate::grid::{Grid, noise, run};
 
 #[test]
 fn keys_are_their_owners_alone() {
-    let folder = tempfile::Builder::new().prefix("sarsen-e2e-").tempdir().unwrap();
+    let folder = crate::grid::scratch();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let script = r#"umask 000; set -e; cd "$1"
         "$0" introducer init introducer --listen 127.0.0.1:0
@@ -101,7 +101,7 @@ fn no_log_holds_a_key() {
 #[test]
 fn the_process_list_need_not_show_a_cap() {
     let grid = Grid::shared();
-    let cap = grid.client.put(&grid.file("listed", 81, 3_000_000));
+    let cap = grid.client.put(&grid.file("listed", 81, 20_000_000));
     let key = cap.split(':').nth(2).unwrap();
     let mut get = grid.client.command(["get", "env:", "-", "--bwlimit", "1MB"]);
     get.env("SARSEN_CAP", &cap).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());

@@ -38,9 +38,10 @@ fn sigterm_drains() {
 #[test]
 fn one_directory_is_one_process() {
     let grid = Grid::shared();
-    for daemon in [&grid.servers[0], &grid.introducer] {
-        let second = run(&mut daemon.command());
-        second.fails(1, &["running"]);
+    for (daemon, words) in
+        [(&grid.servers[0], "is running already"), (&grid.introducer, "another introducer runs")]
+    {
+        run(&mut daemon.command()).fails(1, &[words]);
     }
     let server = &grid.servers[0];
     let mut again = sarsen();

@@ -254,12 +254,7 @@ impl Object {
     }
 
     /// Looks for shares at servers that were not asked yet; says whether there is one now that was not tried and is none of `taken`.
-    async fn find_more(
-        &self,
-        taken: &BTreeSet<u16>,
-        tried: &BTreeSet<ShareKey>,
-        wanted: usize,
-    ) -> bool {
+    async fn find_more(&self, taken: &BTreeSet<u16>, tried: &BTreeSet<ShareKey>, wanted: usize) -> bool {
         let mut search = self.search.lock().await;
         for more in 1..=wanted {
             if lock(&self.holdings).best(taken, tried).is_some() {

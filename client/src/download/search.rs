@@ -94,7 +94,10 @@ impl Search {
                 Err(_) => {
                     for (server, _) in self.asked.iter().filter(|(_, since)| since.elapsed() >= hedge) {
                         let server = server.clone();
-                        complain(complaints, Complaint { server, number: None, what: SLOW.into(), corrupt: false });
+                        complain(
+                            complaints,
+                            Complaint { server, number: None, what: SLOW.into(), corrupt: false },
+                        );
                     }
                     let _ = (0..missing).all(|_| self.ask_next(client));
                 }

@@ -17,9 +17,12 @@ use crate::servers::within;
 /// Segments per window: one group of 16 KiB of roots, the least that a proof covers.
 const WINDOW: u64 = 512;
 
+/// Column and number of a window.
+type WindowKey = (u16, u64);
+
 pub(crate) struct Table {
     geometry: Geometry,
-    windows: Mutex<HashMap<(u16, u64), Arc<Vec<Root>>>>,
+    windows: Mutex<HashMap<WindowKey, Arc<Vec<Root>>>>,
 }
 
 impl Table {

@@ -94,7 +94,8 @@ impl Proofs {
     }
 }
 
-/// Asks the first N servers whether they hold anything of this length in this bucket; `shares_happy` of them make it worth encoding.
+/// Asks the first N servers whether they hold anything of this length in this bucket; k of them make it worth encoding: it is the same
+/// file or what an interrupted upload of it left.
 async fn likely_there(upload: &Upload, size: u64) -> Result<bool, UploadError> {
     let bucket = upload.id.placement_bucket();
     let geometry = Geometry::for_plaintext(upload.params, size).map_err(encoding::EncodeError::from)?;
@@ -120,5 +121,5 @@ async fn likely_there(upload: &Upload, size: u64) -> Result<bool, UploadError> {
     while let Some(answer) = asking.join_next().await {
         yes += usize::from(answer.unwrap_or(false));
     }
-    Ok(yes >= upload.client.shares_happy().min(usize::from(upload.params.total())))
+    Ok(yes >= usize::from(upload.params.needed()))
 }

@@ -20,6 +20,8 @@ pub(crate) struct FedSegment {
     pub(crate) plaintext_len: u64,
 }
 
+/// Makes the segment, in the pool.
+type Encoding = Box<dyn FnOnce(&Upload) -> Result<FedSegment, UploadError> + Send>;
 type Pending = oneshot::Receiver<Result<FedSegment, UploadError>>;
 
 /// Where segments come from.
@@ -31,7 +33,7 @@ pub(crate) struct Feed {
 
 enum Origin {
     File(FileOrigin),
-    Stream { buffer: BytesMut, reader: Reader, hasher: blake3::Hasher, size: u64, ended: bool },
+    Stream { buffer: BytesMut, reader: Reader, hasher: Box<blake3::Hasher>, size: u64, ended: bool },
 }
 
 /// A file that was read once already.
@@ -49,8 +51,7 @@ impl Feed {
     }
 
     pub(crate) fn stream(head: BytesMut, reader: Reader) -> Self {
-        let origin =
-            Origin::Stream { buffer: head, reader, hasher: blake3::Hasher::new(), size: 0, ended: false };
+        let origin = Origin::Stream { buffer: head, reader, hasher: Box::default(), size: 0, ended: false };
         Self { origin, next: 0, pending: VecDeque::new() }
     }
 
@@ -85,8 +86,7 @@ impl Feed {
     async fn begin(&mut self, upload: &Arc<Upload>) -> Result<Option<Pending>, UploadError> {
         let index = self.next;
         let step = upload.params.segment_data_len();
-        let work: Box<dyn FnOnce(&Upload) -> Result<FedSegment, UploadError> + Send> = match &mut self.origin
-        {
+        let work: Encoding = match &mut self.origin {
             Origin::File(origin) => {
                 if index as usize >= origin.prints.segments.len() {
                     return Ok(None);

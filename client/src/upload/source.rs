@@ -15,13 +15,13 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::error::UploadError;
 
 /// Bytes that can be read anywhere, more than once.
+#[allow(clippy::len_without_is_empty)] // `len` may fail, and an empty file is no special case.
 pub trait ReadAt: Send + Sync + 'static {
     /// How many bytes there are now.
     ///
     /// # Errors
     ///
     /// What the operating system says.
-    #[allow(clippy::len_without_is_empty)] // It may fail, and an empty file is no special case.
     fn len(&self) -> io::Result<u64>;
 
     /// Fills `buffer` from byte `offset` on.

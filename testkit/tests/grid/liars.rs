@@ -1,5 +1,8 @@
 //! Servers that lie to readers: the right bytes come from the others, and the liar is named.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use client::PutReport;
 use protocol::message::{
     Bulk, Bytes32, ErrorCode, Flags, Found, FoundShare, Hello, Reply, Request, StoreState, WireError,
@@ -7,8 +10,7 @@ use protocol::message::{
 use protocol::session::our_hello;
 use testkit::grid::SimGrid;
 use testkit::liar::{Lie, Script, corrupt};
-
-use std::sync::Arc;
+use testkit::net::Link;
 
 use crate::support::{SECOND, TWO_SEGMENTS, get, holder, noise, only_blames, put, reads_back, within};
 
@@ -216,6 +218,9 @@ async fn other_blocks_of_the_same_object() {
     for liar in 0..5 {
         let Stage { mut grid, data, report, .. } = Stage::new(5, TWO_SEGMENTS).await;
         let numbers: Vec<u16> = (0..10).filter(|n| holder(&grid, &report, *n) == liar).collect();
+        // It is the quickest, so that it is used at all.
+        let quick = Link { latency: Duration::ZERO..=Duration::ZERO, bytes_per_second: None };
+        grid.net.set_host_link(grid.servers[liar].key.id(), quick);
         corrupt(&grid, liar, move |request| match request.clone() {
             Request::ReadBlocks(mut read) => {
                 read.number = *numbers.iter().find(|number| **number != read.number).unwrap();

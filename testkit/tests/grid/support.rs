@@ -1,7 +1,6 @@
 //! What the tests of the grid share.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use caps::Cap;
@@ -94,5 +93,3 @@ pub(crate) fn failed(grid: &SimGrid, failures: &[client::ShareFailure]) -> Vec<u
     named
 }
 
-/// Something that tests and hooks both look at.
-pub(crate) type Shared<T> = Arc<Mutex<T>>;
