@@ -40,6 +40,7 @@ pub struct Announcement {
     pub expires_s: u64,
     /// Where it listens: `host:port`, best first.
     #[n(4)]
+    #[cbor(with = "crate::bounded::short_list")]
     pub addresses: Vec<String>,
     /// What its owner calls it.
     #[n(5)]
@@ -49,6 +50,7 @@ pub struct Announcement {
     pub zone: Option<String>,
     /// Its stores.
     #[n(7)]
+    #[cbor(with = "crate::bounded::short_list")]
     pub stores: Vec<AnnouncedStore>,
     /// Program and version.
     #[n(8)]

@@ -12,6 +12,7 @@
 
 pub mod announcement;
 pub mod announcer;
+mod bounded;
 pub mod clock;
 pub mod frame;
 pub mod identity;

@@ -12,6 +12,8 @@ pub const MAX_BLOCKS_PER_READ: u32 = 64;
 pub const MAX_INLINE_SHARE: u32 = 128 * 1024;
 /// The most addresses, stores or features one announcement or hello may list.
 pub const MAX_LIST: usize = 64;
+/// The most shares of one object, or columns of one share, that one message lists.
+pub const MAX_SHARES: usize = 512;
 /// The largest share file, in bytes: 2^46.
 pub const MAX_SHARE_LEN: u64 = 1 << 46;
 /// Streams that one connection may have open at once.

@@ -83,6 +83,7 @@ pub struct WireError {
     pub code: ErrorCode,
     /// For people; at most [`crate::limits::MAX_TEXT_LEN`] bytes.
     #[n(1)]
+    #[cbor(with = "crate::bounded::text")]
     pub message: String,
 }
 
@@ -169,9 +170,11 @@ pub struct Hello {
     pub minor: u16,
     /// Names of optional features, none yet.
     #[n(2)]
+    #[cbor(with = "crate::bounded::short_list")]
     pub features: Vec<String>,
     /// Program and version, for people.
     #[n(3)]
+    #[cbor(with = "crate::bounded::text")]
     pub software: String,
 }
 
@@ -180,15 +183,18 @@ pub struct Hello {
 pub struct Status {
     /// What its owner calls it.
     #[n(0)]
+    #[cbor(with = "crate::bounded::text")]
     pub nickname: String,
     /// Program and version.
     #[n(1)]
+    #[cbor(with = "crate::bounded::text")]
     pub software: String,
     /// Seconds since it started.
     #[n(2)]
     pub uptime_s: u64,
     /// Its stores.
     #[n(3)]
+    #[cbor(with = "crate::bounded::short_list")]
     pub stores: Vec<StoreStatus>,
 }
 
@@ -238,6 +244,7 @@ pub struct HasLengths {
     pub bucket: u16,
     /// Ciphertext lengths, in bytes.
     #[n(1)]
+    #[cbor(with = "crate::bounded::batch")]
     pub lengths: Vec<u64>,
 }
 
@@ -246,6 +253,7 @@ pub struct HasLengths {
 pub struct Flags {
     /// The answers.
     #[n(0)]
+    #[cbor(with = "crate::bounded::batch")]
     pub flags: Vec<bool>,
 }
 
@@ -332,6 +340,7 @@ pub struct Lookup {
 pub struct Found {
     /// Its shares; none if it holds none.
     #[n(0)]
+    #[cbor(with = "crate::bounded::shares")]
     pub shares: Vec<FoundShare>,
     /// The descriptor, if there are shares and none travels inline.
     #[n(1)]
@@ -384,6 +393,7 @@ pub struct ReadTable {
     pub number: u16,
     /// Share numbers whose columns are wanted, of those that this share holds.
     #[n(2)]
+    #[cbor(with = "crate::bounded::shares")]
     pub columns: Vec<u16>,
     /// The first segment.
     #[n(3)]
@@ -418,6 +428,7 @@ pub struct ReadSlice {
 pub struct Bulk {
     /// Bytes of each piece: each block, or each slice.
     #[n(0)]
+    #[cbor(with = "crate::bounded::shares")]
     pub lens: Vec<u64>,
 }
 
@@ -429,6 +440,7 @@ pub struct Lease {
     pub terms: LeaseTerms,
     /// The objects, at most [`crate::limits::MAX_BATCH`].
     #[n(1)]
+    #[cbor(with = "crate::bounded::batch")]
     pub hashes: Vec<Bytes32>,
 }
 
@@ -440,6 +452,7 @@ pub struct CancelLease {
     pub tag: Bytes16,
     /// The objects, at most [`crate::limits::MAX_BATCH`].
     #[n(1)]
+    #[cbor(with = "crate::bounded::batch")]
     pub hashes: Vec<Bytes32>,
 }
 
@@ -464,6 +477,7 @@ pub struct Subscribe {
 pub struct Announcements {
     /// The newest announcement of each server; at most [`crate::limits::MAX_BATCH`] in one message.
     #[n(0)]
+    #[cbor(with = "crate::bounded::batch")]
     pub list: Vec<crate::announcement::Signed>,
 }
 

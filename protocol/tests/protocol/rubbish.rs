@@ -51,7 +51,7 @@ fn put() -> impl Strategy<Value = Put> {
 fn request() -> impl Strategy<Value = Request> {
     let hashes = || prop::collection::vec(bytes32(), 0..20);
     prop_oneof![
-        (any::<(u16, u16)>(), any::<Vec<String>>(), any::<String>()).prop_map(
+        (any::<(u16, u16)>(), prop::collection::vec(any::<String>(), 0..=64), any::<String>()).prop_map(
             |((major, minor), features, software)| Request::Hello(Hello { major, minor, features, software })
         ),
         Just(Request::Status),
@@ -162,4 +162,21 @@ fn stated_lengths_are_not_believed() {
         assert!(frame::decode::<Request>(&huge).is_err());
     }
     assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn lists_and_texts_are_bounded_before_they_cost_anything() {
+    let hello = |features| Request::Hello(Hello { major: 1, minor: 0, features, software: String::new() });
+    let fits = minicbor::to_vec(hello(vec![String::new(); 64])).unwrap();
+    assert!(frame::decode::<Request>(&fits).is_ok());
+    // A million empty strings would be 24 MB once read.
+    let crowded = minicbor::to_vec(hello(vec![String::new(); 1_000_000])).unwrap();
+    assert!(frame::decode::<Request>(&crowded).is_err());
+
+    let rude = WireError {
+        code: ErrorCode::Busy,
+        message: format!("\u{1b}]52;c;cm0gLXJm\u{7}{}", "x".repeat(2000)),
+    };
+    let read: WireError = frame::decode(&minicbor::to_vec(&rude).unwrap()).unwrap();
+    assert!(read.message.len() <= 512 && !read.message.chars().any(char::is_control), "{}", read.message);
 }
