@@ -134,7 +134,7 @@ fn classify_download(error: &DownloadError) -> (Exit, Option<&'static str>) {
         DownloadError::NoServers => {
             (Exit::Retry, Some("is an introducer running? `sarsen status` shows what this client knows"))
         }
-        DownloadError::NotEnoughShares { servers, .. } if servers.iter().any(|server| !server.answered) => {
+        DownloadError::NotEnoughShares { .. } if error.is_retryable() => {
             (Exit::Retry, Some("some servers did not answer; try again when they are back"))
         }
         DownloadError::NotEnoughShares { found: 0, .. } => (

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::BASE32_NOPAD;
 use encoding::Params;
-use protocol::{NodeAddress, NodeKey, Random};
+use protocol::{NodeAddress, NodeId, NodeKey, Random};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -75,6 +75,8 @@ pub struct Settings {
     pub shares: Shares,
     /// Where this client is, for itself; servers never see it.
     pub zone: Option<String>,
+    /// If not empty, only these servers get shares and count: whoever an introducer names beside them cannot pose as many.
+    pub pinned: Vec<NodeId>,
     /// The convergence secret: equal files of clients that share it are stored once.
     pub convergence: Zeroizing<[u8; 32]>,
     /// Bounds on waiting.
@@ -88,6 +90,8 @@ struct SettingsFile {
     introducers: Vec<String>,
     #[serde(default)]
     zone: Option<String>,
+    #[serde(default)]
+    pinned: Vec<String>,
     #[serde(default)]
     shares: Shares,
 }
@@ -180,7 +184,8 @@ impl ClientDir {
             create_secret(&made.path(name), text.as_bytes()).map_err(failed(&made.path(name)))?;
         }
         let introducers = introducers.iter().map(ToString::to_string).collect();
-        let settings = toml::to_string(&SettingsFile { introducers, zone, shares }).expect("plain values");
+        let settings = toml::to_string(&SettingsFile { introducers, zone, pinned: Vec::new(), shares })
+            .expect("plain values");
         let text = format!("{SETTINGS_COMMENT}{settings}");
         write_atomically(&made.path(SETTINGS_FILE), text.as_bytes(), 0o600)
             .map_err(failed(&made.path(SETTINGS_FILE)))?;
@@ -213,8 +218,11 @@ impl ClientDir {
         let parse = |text: &String| text.parse().map_err(|e| bad(format!("introducer {text}: {e}")));
         let introducers = file.introducers.iter().map(parse).collect::<Result<_, _>>()?;
         file.shares.params()?;
+        let parse = |text: &String| text.parse().map_err(|e| bad(format!("pinned server {text}: {e}")));
+        let pinned = file.pinned.iter().map(parse).collect::<Result<_, _>>()?;
         Ok(Settings {
             introducers,
+            pinned,
             shares: file.shares,
             zone: file.zone,
             convergence: self.secret(CONVERGENCE_FILE)?,
@@ -264,6 +272,7 @@ const SETTINGS_COMMENT: &str = "\
 #
 # introducers  whom to ask which servers exist: sarsen://<key>@host:port. Several may be named; the union counts.
 # zone         a label of your own for where this client is.
+# pinned       keys of servers. If any are listed, only these get shares; reading still asks everybody.
 # [shares]     needed: so many shares give a file back; happy: so many servers must hold one of their own before a file counts as
 #              stored; total: so many are made. Files already stored keep what they were stored with.
 

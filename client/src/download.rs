@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use caps::{Cap, ImmutableRead};
+use caps::{Cap, ImmutableRead, Literal};
 use encoding::{ContentKey, Descriptor, Geometry, Kind, Params, SegmentDecoder, SegmentEncoder};
 use protocol::message::Bytes32;
 use tokio::task::JoinHandle;
@@ -67,13 +67,7 @@ impl Client {
         options: GetOptions,
     ) -> Result<GetReport, DownloadError> {
         if let Cap::Literal(literal) = cap {
-            let range = clip(&options.range, literal.bytes.len() as u64)?;
-            let piece = Bytes::copy_from_slice(&literal.bytes[range.start as usize..range.end as usize]);
-            options.transfer.expect(piece.len() as u64);
-            options.transfer.advance(piece.len() as u64);
-            let bytes = piece.len() as u64;
-            sink.write(vec![piece]).await.map_err(DownloadError::Sink)?;
-            return Ok(GetReport { bytes, complaints: Vec::new() });
+            return get_literal(literal, sink, options).await;
         }
         let reader = self.open_object(cap).await?;
         reader.read_into(sink, options).await
@@ -90,6 +84,25 @@ impl Client {
         };
         ObjectReader::open(self.clone(), cap.clone()).await
     }
+}
+
+/// Writes what a literal holds: no client and no grid is needed.
+///
+/// # Errors
+///
+/// [`DownloadError::Range`], [`DownloadError::Sink`].
+pub async fn get_literal(
+    literal: &Literal,
+    sink: &mut dyn Sink,
+    options: GetOptions,
+) -> Result<GetReport, DownloadError> {
+    let range = clip(&options.range, literal.bytes.len() as u64)?;
+    let piece = Bytes::copy_from_slice(&literal.bytes[range.start as usize..range.end as usize]);
+    let bytes = piece.len() as u64;
+    options.transfer.expect(bytes);
+    options.transfer.advance(bytes);
+    sink.write(vec![piece]).await.map_err(DownloadError::Sink)?;
+    Ok(GetReport { bytes, complaints: Vec::new() })
 }
 
 fn clip(range: &Option<Range<u64>>, size: u64) -> Result<Range<u64>, DownloadError> {
@@ -206,10 +219,12 @@ impl ObjectReader {
         let geometry = self.0.geometry();
         let segments = geometry.segments_of(&range);
         let step = (BATCH_BYTES / geometry.params().segment_len()).clamp(1, 16);
+        // A segment that is larger than a batch is fetched alone: memory stays bounded whatever k is.
+        let at_once = if geometry.params().segment_len() > BATCH_BYTES { 1 } else { BATCHES };
         let mut next = segments.start;
         let mut batches: VecDeque<Batch> = VecDeque::new();
         loop {
-            while batches.len() < BATCHES && next < segments.end {
+            while batches.len() < at_once && next < segments.end {
                 let end = segments.end.min(next + step);
                 transfer.throttle((end - next) * geometry.params().segment_len()).await;
                 let object = self.0.clone();

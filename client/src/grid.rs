@@ -10,13 +10,17 @@ use std::time::Duration;
 use caps::PlacementBucket;
 use minicbor::{Decode, Encode};
 use protocol::announcement::{Announcement, Signed};
+use protocol::frame::FrameError;
+use protocol::limits::MAX_BATCH;
 use protocol::message::{Announcements, Request, Subscribe};
-use protocol::session::{RequestError, Session};
+use protocol::session::{RequestError, Session, read_reply};
 use protocol::transport::Connector;
 use protocol::{NodeAddress, NodeId, frame};
 
 use crate::placement::{self, Candidate};
 
+/// The most bytes of announcements taken from one introducer.
+const MOST_BYTES: usize = 16 << 20;
 /// The cache's format: a newer one is refused.
 const CACHE_VERSION: u16 = 1;
 
@@ -236,8 +240,21 @@ impl GridView {
 async fn ask(connector: &dyn Connector, address: &NodeAddress) -> Result<Vec<Signed>, RequestError> {
     let connection = connector.connect(address.id, std::slice::from_ref(&address.host)).await?;
     let session = Session::start(connection).await?;
-    let (answer, _): (Announcements, _) =
+    let (Announcements { mut list }, mut stream) =
         session.request(&Request::Subscribe(Subscribe { follow: false })).await?;
+    // A long list comes in several messages; the last one ends the stream.
+    loop {
+        let bytes: usize = list.iter().map(|signed| signed.payload.len()).sum();
+        if list.len() >= MAX_BATCH || bytes >= MOST_BYTES {
+            tracing::warn!(introducer = address.host, "the introducer names more servers than are taken in");
+            break;
+        }
+        match read_reply::<Announcements>(&mut stream).await {
+            Ok(more) => list.extend(more.list),
+            Err(RequestError::Frame(FrameError::Ended)) => break,
+            Err(error) => return Err(error),
+        }
+    }
     session.connection().close();
-    Ok(answer.list)
+    Ok(list)
 }

@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! The same example runs against a live grid in the tests (`testkit/tests/library.rs`).
+//! The same example runs against a live grid in the tests (`testkit/tests/grid/library.rs`).
 //!
 //! How it is built: [`grid`] knows the servers, [`placement`] says in which order an object uses them, [`upload`] and [`download`]
 //! move the bytes, [`servers`] keeps the connections. Clock, randomness, transport and the pool for blocking work are arguments
@@ -38,7 +38,9 @@ pub mod upload;
 use std::path::Path;
 use std::sync::Arc;
 
+use caps::PlacementBucket;
 use encoding::Params;
+use placement::Candidate;
 use protocol::transport::Connector;
 use protocol::{Clock, NodeAddress, NodeKey, Pool, Random};
 
@@ -55,7 +57,8 @@ pub use upload::{PutOptions, PutReport, ShareFailure, Source, UploadError};
 pub struct Seams {
     /// Connections under the account's key, for storing.
     pub account: Arc<dyn Connector>,
-    /// Connections under a throwaway key, for reading and for introducers, so that reads are not linked to the account.
+    /// Connections under a throwaway key, for reading and for introducers, so that neither key nor port links reads
+    /// to the account (the address still may).
     pub anonymous: Arc<dyn Connector>,
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -102,9 +105,11 @@ impl Client {
         Ok(Self(Arc::new(Inner { seams, settings, params, grid, writers, readers })))
     }
 
-    /// Learns from the introducers which servers exist, and keeps it for times without them.
+    /// Learns from the introducers which servers exist, and keeps it for times without them. Who knows servers from before waits less
+    /// long for introducers that do not answer.
     pub async fn refresh(&self) -> Vec<IntroducerReport> {
-        let deadline = self.0.settings.timeouts.connect;
+        let connect = self.0.settings.timeouts.connect;
+        let deadline = if self.grid().servers().is_empty() { connect } else { connect / 3 };
         let reports =
             self.0.grid.refresh(&self.0.seams.anonymous, &self.0.settings.introducers, deadline).await;
         if let Err(error) = self.0.grid.save() {
@@ -132,6 +137,14 @@ impl Client {
     pub async fn close(&self) {
         self.0.writers.close().await;
         self.0.readers.close().await;
+    }
+
+    /// The servers that may get shares, in the order of an object of this bucket: all, or those the user pinned.
+    pub(crate) fn upload_candidates(&self, bucket: PlacementBucket) -> Vec<Candidate> {
+        let pinned = &self.0.settings.pinned;
+        let mut candidates = self.0.grid.candidates(bucket);
+        candidates.retain(|candidate| pinned.is_empty() || pinned.contains(&candidate.server));
+        candidates
     }
 
     pub(crate) fn params(&self) -> Params {
@@ -170,18 +183,25 @@ impl Seams {
     ///
     /// [`ConfigError::Socket`] if no UDP socket can be had.
     pub fn real(account: &NodeKey) -> Result<Self, ConfigError> {
-        use protocol::quic::{QuicConnector, bind};
+        use protocol::quic::QuicConnector;
         let random: Arc<dyn Random> = Arc::new(protocol::OsRandom);
-        let any = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
         let throwaway = NodeKey::from_seed(&random.bytes());
-        let (endpoint, buffers) = bind(any, None).map_err(ConfigError::Socket)?;
-        tracing::debug!(?buffers, "UDP socket buffers as granted by the kernel");
         Ok(Self {
-            account: Arc::new(QuicConnector::new(endpoint.clone(), account)),
-            anonymous: Arc::new(QuicConnector::new(endpoint, &throwaway)),
+            account: Arc::new(QuicConnector::new(socket()?, account)),
+            anonymous: Arc::new(QuicConnector::new(socket()?, &throwaway)),
             clock: Arc::new(protocol::SystemClock::default()),
             random,
             pool: Arc::new(protocol::TokioPool),
         })
     }
+}
+
+/// A socket for outgoing connections: for both versions of IP where the machine has both.
+fn socket() -> Result<quinn::Endpoint, ConfigError> {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let bound = protocol::quic::bind((Ipv6Addr::UNSPECIFIED, 0).into(), None)
+        .or_else(|_| protocol::quic::bind((Ipv4Addr::UNSPECIFIED, 0).into(), None));
+    let (endpoint, buffers) = bound.map_err(ConfigError::Socket)?;
+    tracing::debug!(?buffers, "UDP socket buffers as granted by the kernel");
+    Ok(endpoint)
 }

@@ -22,6 +22,8 @@ pub struct Timeouts {
     pub stall: Duration,
     /// For a server to make a share durable.
     pub commit: Duration,
+    /// Once enough servers took their shares, how long each further answer may still take.
+    pub grace: Duration,
     /// After this long without an answer a read asks another server too.
     pub hedge: Duration,
     /// A server that failed is not tried again for this long, unless nobody else is left.
@@ -35,6 +37,7 @@ impl Default for Timeouts {
             answer: Duration::from_secs(10),
             stall: Duration::from_secs(15),
             commit: Duration::from_secs(60),
+            grace: Duration::from_secs(3),
             hedge: Duration::from_millis(300),
             shun: Duration::from_secs(30),
         }
@@ -52,6 +55,28 @@ pub struct Servers {
 struct Slot {
     session: tokio::sync::Mutex<Option<Session>>,
     failed: Mutex<Option<Instant>>,
+}
+
+impl Slot {
+    async fn connect(&self, connector: &dyn Connector, server: &Server) -> Result<Session, RequestError> {
+        let mut pooled = self.session.lock().await;
+        if let Some(session) = usable(&pooled) {
+            return Ok(session);
+        }
+        *pooled = None;
+        let connection = connector.connect(server.id, &server.addresses).await?;
+        let session = Session::start(connection).await?;
+        *pooled = Some(session.clone());
+        Ok(session)
+    }
+
+    fn blame(&self) {
+        *lock(&self.failed) = Some(Instant::now());
+    }
+}
+
+fn usable(pooled: &Option<Session>) -> Option<Session> {
+    pooled.clone().filter(|session| !session.connection().is_closed())
 }
 
 impl Servers {
@@ -72,28 +97,25 @@ impl Servers {
     /// [`RequestError`] if it cannot be reached in time or does not speak our protocol.
     pub async fn session(&self, server: &Server) -> Result<Session, RequestError> {
         let slot = self.slot(&server.id);
-        // Whoever waits for a connection that another makes waits no longer than for one of its own.
-        let made = within(self.timeouts.connect, async {
-            let mut pooled = slot.session.lock().await;
-            if let Some(session) = pooled.as_ref().filter(|session| !session.connection().is_closed()) {
-                return Ok(session.clone());
-            }
-            *pooled = None;
-            let connection = self.connector.connect(server.id, &server.addresses).await?;
-            let session = Session::start(connection).await?;
-            *pooled = Some(session.clone());
-            Ok(session)
-        });
-        let made = made.await;
-        if made.is_err() {
-            self.blame(&server.id);
+        if let Some(session) = slot.session.try_lock().ok().and_then(|pooled| usable(&pooled)) {
+            return Ok(session);
         }
-        made
+        let (connector, server, after) = (self.connector.clone(), server.clone(), self.timeouts.connect);
+        // A task of its own: who asks may find what it wants elsewhere before the time is up, and must not ask a dead server anew each time.
+        let connecting = tokio::spawn(async move {
+            // Whoever waits for a connection that another makes waits no longer than for one of its own.
+            let made = within(after, slot.connect(&*connector, &server)).await;
+            if made.is_err() {
+                slot.blame();
+            }
+            made
+        });
+        connecting.await.unwrap_or(Err(RequestError::Timeout { after }))
     }
 
     /// Remembers that the server just failed.
     pub fn blame(&self, id: &NodeId) {
-        *lock(&self.slot(id).failed) = Some(Instant::now());
+        self.slot(id).blame();
     }
 
     /// Whether the server failed recently, so that others should be asked first.
@@ -105,7 +127,8 @@ impl Servers {
     pub async fn close(&self) {
         let slots: Vec<Arc<Slot>> = lock(&self.slots).values().cloned().collect();
         for slot in slots {
-            if let Some(session) = slot.session.lock().await.take() {
+            // What is still being connected has nothing to close.
+            if let Some(session) = slot.session.try_lock().ok().and_then(|mut pooled| pooled.take()) {
                 session.connection().close();
             }
         }

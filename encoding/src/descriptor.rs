@@ -121,6 +121,11 @@ pub enum CapError {
 }
 
 impl Descriptor {
+    /// Bytes of a descriptor without extensions, for N shares.
+    pub fn plain_len(total: u16) -> u32 {
+        (FIXED_LEN + SEALED_LEN) as u32 + 32 * u32::from(total)
+    }
+
     /// The bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.head();

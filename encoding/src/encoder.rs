@@ -203,6 +203,6 @@ impl EncodedObject {
 
     /// Bytes of the file of share `number`.
     pub fn share_len(&self, number: u16) -> u64 {
-        self.descriptor.geometry.share_data_len() + self.trailer(number).len() as u64
+        self.descriptor.geometry.share_len(number, self.descriptor_bytes.len() as u32)
     }
 }

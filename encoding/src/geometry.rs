@@ -9,6 +9,8 @@ pub const BLOCK_LEN: u32 = 256 * 1024;
 /// The longest file one object may hold: 2^48 bytes.
 pub const MAX_PLAINTEXT_LEN: u64 = 1 << 48;
 const MAX_BLOCK_LEN: u32 = 1024 * 1024;
+/// The longest segment, k blocks: what a reader must be able to hold.
+const MAX_SEGMENT_LEN: u64 = 64 * 1024 * 1024;
 
 /// The encoding parameters of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -30,8 +32,10 @@ pub enum GeometryError {
         /// N
         total: u16,
     },
-    /// Not a power of two from 16 KiB to 1 MiB.
-    #[error("block length {block_len} is not a power of two from 16384 to 1048576")]
+    /// Not a power of two from 16 KiB to 1 MiB, or more than 64 MiB for k of them.
+    #[error(
+        "block length {block_len} is not a power of two from 16384 to 1048576, or k of them exceed 64 MiB"
+    )]
     BlockLength {
         /// Bytes.
         block_len: u32,
@@ -63,7 +67,9 @@ impl Params {
         if needed == 0 || needed > total || total > 256 {
             return Err(GeometryError::Parameters { needed, total });
         }
-        if !block_len.is_power_of_two() || block_len < CELL_LEN as u32 || block_len > MAX_BLOCK_LEN {
+        let segment_len = u64::from(needed) * u64::from(block_len);
+        let fits = (CELL_LEN as u32..=MAX_BLOCK_LEN).contains(&block_len) && segment_len <= MAX_SEGMENT_LEN;
+        if !block_len.is_power_of_two() || !fits {
             return Err(GeometryError::BlockLength { block_len });
         }
         Ok(Self { needed, total, block_len })
@@ -181,6 +187,11 @@ impl Geometry {
     pub fn share_data_len(&self) -> u64 {
         let last = self.segments() - 1;
         last * u64::from(self.params.block_len) + self.block_len(last) as u64
+    }
+
+    /// Bytes of the file of share `number`, if its descriptor has `descriptor_len` bytes.
+    pub fn share_len(&self, number: u16, descriptor_len: u32) -> u64 {
+        crate::share::ShareLayout::new(*self, number, descriptor_len).file_len()
     }
 
     /// Bytes of one column of block roots.

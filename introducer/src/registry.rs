@@ -29,7 +29,7 @@ impl Default for Limits {
             servers: 10_000,
             bytes: 64 << 20,
             connections: 4_096,
-            lifetime: Duration::from_secs(400 * DAY_S),
+            lifetime: Duration::from_secs(7 * DAY_S),
         }
     }
 }

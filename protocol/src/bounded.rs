@@ -63,7 +63,7 @@ pub(crate) mod text {
     use crate::limits::MAX_TEXT_LEN;
 
     pub(crate) fn encode<C, W: Write>(
-        text: &String,
+        text: &str,
         e: &mut Encoder<W>,
         _: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {

@@ -300,15 +300,24 @@ pub struct Expected {
     /// H.
     #[n(0)]
     pub hash: Bytes32,
-    /// Key of the proof.
+    /// Fresh, from which the key of the proof is derived.
     #[n(1)]
     pub nonce: Bytes32,
+}
+
+impl Expected {
+    /// The key of the proof: bound to the store that answers, so that nobody can pass on a proof that another store made.
+    pub fn proof_key(nonce: &Bytes32, store: &NodeId) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("sarsen v1 possession proof");
+        hasher.update(&nonce.0).update(store.as_bytes());
+        *hasher.finalize().as_bytes()
+    }
 }
 
 /// First answer to [`Request::Put`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum PutReply {
-    /// Here already and now leased: BLAKE3 of the share file, keyed with the nonce.
+    /// Here already and now leased: BLAKE3 of the share file, keyed with [`Expected::proof_key`].
     #[n(0)]
     Have(#[n(0)] Bytes32),
     /// Send the share file from this byte on (a multiple of the block length).

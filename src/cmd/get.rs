@@ -4,8 +4,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use caps::Cap;
-use client::download::{BlockingSink, FileSink};
+use caps::{Cap, Literal};
+use client::download::{BlockingSink, FileSink, get_literal};
 use client::{Client, GetOptions, GetReport, Transfer};
 use protocol::{Pool, TokioPool};
 
@@ -20,56 +20,61 @@ pub(crate) async fn run(
     quiet: bool,
 ) -> anyhow::Result<()> {
     let cap = caps_from::read(&args.cap)?;
-    let client = match &cap {
-        // A literal needs no grid.
-        Cap::Literal(_) => offline()?,
-        _ => super::connected(&home()?, quiet).await?,
-    };
     let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
     let options =
         GetOptions { range: args.range.as_ref().map(|range| range.0.clone()), transfer: transfer.clone() };
     let place = args.output.as_deref().or(args.file.as_deref()).filter(|path| *path != Path::new("-"));
-    let get = async {
-        match place {
-            Some(place) => to_file(&client, &cap, place, options).await,
-            None => to_stdout(&client, &cap, options).await,
-        }
+    let report = if let Cap::Literal(literal) = &cap {
+        // No grid is needed, nor a client's directory.
+        literal_to(literal, place, options).await?
+    } else {
+        let client = super::connected(&home()?, quiet).await?;
+        let get = async {
+            match place {
+                Some(place) => to_file(&client, &cap, place, options).await,
+                None => {
+                    let mut sink = BlockingSink::new(std::io::stdout(), pool());
+                    Ok(client.get(&cap, &mut sink, options).await?)
+                }
+            }
+        };
+        let hint = "get it into the same file again to go on where it stopped";
+        let report =
+            super::interruptible(&client, hint, progress::follow("get", &transfer, quiet, get)).await?;
+        client.close().await;
+        report
     };
-    let hint = "get it into the same file again to go on where it stopped";
-    let report = super::interruptible(&client, hint, progress::follow("get", &transfer, quiet, get)).await?;
-    client.close().await;
     print(&report, args.json.json && place.is_some(), quiet)
 }
 
-/// A client that knows nobody.
-fn offline() -> anyhow::Result<Client> {
-    let random = protocol::OsRandom;
-    let key = protocol::NodeKey::from_seed(&(&random as &dyn protocol::Random).bytes());
-    let settings = client::Settings {
-        introducers: Vec::new(),
-        shares: client::Shares::default(),
-        zone: None,
-        convergence: [0; 32].into(),
-        timeouts: client::Timeouts::default(),
+async fn literal_to(
+    literal: &Literal,
+    place: Option<&Path>,
+    options: GetOptions,
+) -> anyhow::Result<GetReport> {
+    let Some(place) = place else {
+        return Ok(get_literal(literal, &mut BlockingSink::new(std::io::stdout(), pool()), options).await?);
     };
-    Ok(Client::new(settings, client::GridView::empty(), client::Seams::real(&key)?)?)
+    let (beside, mut sink) = fresh(place)?;
+    let report = get_literal(literal, &mut sink, options).await?;
+    beside.finish().map(|()| report)
+}
+
+/// A new file beside its place.
+fn fresh(place: &Path) -> anyhow::Result<(Beside, FileSink)> {
+    let beside = Beside::open(place, &format!("{}", std::process::id()))?;
+    let sink = FileSink::new(Arc::new(beside.file.try_clone()?), 0, pool());
+    Ok((beside, sink))
 }
 
 fn pool() -> Arc<dyn Pool> {
     Arc::new(TokioPool)
 }
 
-async fn to_stdout(client: &Client, cap: &Cap, options: GetOptions) -> anyhow::Result<GetReport> {
-    let mut sink = BlockingSink::new(std::io::stdout(), pool());
-    Ok(client.get(cap, &mut sink, options).await?)
-}
-
 async fn to_file(client: &Client, cap: &Cap, place: &Path, options: GetOptions) -> anyhow::Result<GetReport> {
-    if matches!(cap, Cap::Literal(_)) || options.range.is_some() {
-        let beside = Beside::open(place, &format!("{}", std::process::id()))?;
-        let mut sink = FileSink::new(Arc::new(beside.file.try_clone()?), 0, pool());
-        let got = client.get(cap, &mut sink, options).await;
-        return match got {
+    if options.range.is_some() {
+        let (beside, mut sink) = fresh(place)?;
+        return match client.get(cap, &mut sink, options).await {
             Ok(report) => beside.finish().map(|()| report),
             Err(error) => {
                 beside.discard();

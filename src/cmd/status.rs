@@ -27,7 +27,7 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
         }
     }
     difference(status)?;
-    let mut free = 0;
+    let mut free = 0_u64;
     let mut reached = 0;
     for server in &status.servers {
         let zone = server.server.zone.as_ref().map_or_else(String::new, |zone| format!("  zone {zone}"));
@@ -35,10 +35,10 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
             Err(error) => say!("server {}{zone}  does not answer: {error}", server.server.name())?,
             Ok(up) => {
                 let available = available(server);
-                free += available;
+                free = free.saturating_add(available);
                 reached += 1;
                 let ms = up.round_trip.as_secs_f64() * 1e3;
-                let used: u64 = up.status.stores.iter().map(|store| store.used).sum();
+                let used: u64 = up.status.stores.iter().fold(0, |sum, store| store.used.saturating_add(sum));
                 let (used, available) = (human(used), human(available));
                 say!("server {}{zone}  {used} used, {available} free, {ms:.2} ms", server.server.name())?;
                 for store in up.status.stores.iter().filter(|store| store.state != StoreState::Writable) {
@@ -88,8 +88,7 @@ fn available(server: &ServerStatus) -> u64 {
         .stores
         .iter()
         .filter(|store| store.state == StoreState::Writable)
-        .map(|store| store.available)
-        .sum()
+        .fold(0, |sum, store| store.available.saturating_add(sum))
 }
 
 fn to_json(client: &Client, status: &GridStatus) -> serde_json::Value {

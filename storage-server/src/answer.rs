@@ -7,7 +7,7 @@ use minicbor::Encode;
 use protocol::frame::{self, FrameError};
 use protocol::message::{ErrorCode, Reply, Request, WireError};
 use protocol::transport::{Stream, TransportError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{PutError, ReadError};
 
@@ -89,16 +89,37 @@ pub(crate) async fn begin_answer<T: Encode<()> + Sync + Clone>(
     send_bytes(stream, stalled, frame::encode(&Reply::Ok(message.clone()))).await
 }
 
-/// Sends bytes, in pieces that must each be taken in time.
-pub(crate) async fn send_bytes(
-    stream: &mut Stream,
+/// Sends bytes that are all of an answer, or its beginning.
+async fn send_bytes(stream: &mut Stream, stalled: Duration, bytes: Bytes) -> Result<(), Failure> {
+    Pace::new(stalled, bytes.len() as u64).send(stream, bytes).await
+}
+
+/// Bytes per second that whoever asked must take on the whole.
+const RATE_MIN: u64 = 64_000;
+
+/// How slowly an answer may be taken: with no pause longer than `stalled`, and all of it within that and its length by [`RATE_MIN`].
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
     stalled: Duration,
-    mut bytes: Bytes,
-) -> Result<(), Failure> {
-    const PIECE: usize = 64 * 1024;
-    while !bytes.is_empty() {
-        let piece = bytes.split_to(bytes.len().min(PIECE));
-        timeout(stalled, stream.send.send(piece)).await.map_err(|_| Failure::Gone)??;
+    until: Instant,
+}
+
+impl Pace {
+    /// For an answer of `len` bytes that begins now.
+    pub(crate) fn new(stalled: Duration, len: u64) -> Self {
+        // No answer is so long that this would be no time any more.
+        let taken = Duration::from_secs((len / RATE_MIN).min(1 << 30));
+        Self { stalled, until: Instant::now() + stalled + taken }
     }
-    Ok(())
+
+    /// Sends some of it.
+    pub(crate) async fn send(&self, stream: &mut Stream, mut bytes: Bytes) -> Result<(), Failure> {
+        const PIECE: usize = 64 * 1024;
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            let until = self.until.min(Instant::now() + self.stalled);
+            timeout_at(until, stream.send.send(piece)).await.map_err(|_| Failure::Gone)??;
+        }
+        Ok(())
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redb::StorageBackend;
 
 use crate::disk::DiskFile;
+use crate::error::is_passing;
 
 /// What happened to the index's file, as the store needs to know it.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct BackendHealth {
     pub(crate) sync_failed: AtomicBool,
     /// A write failed because the medium is full.
     pub(crate) full: AtomicBool,
+    /// A write failed because the system is short of something.
+    pub(crate) short: AtomicBool,
 }
 
 /// The index's file.
@@ -41,6 +44,9 @@ impl DiskBackend {
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if result.as_ref().is_err_and(is_full) {
             self.health.full.store(true, Ordering::Release);
+        }
+        if result.as_ref().is_err_and(is_passing) {
+            self.health.short.store(true, Ordering::Release);
         }
         result
     }

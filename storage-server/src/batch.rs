@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 
 use protocol::message::{LeaseTerms, StoreState};
 
@@ -66,10 +67,13 @@ impl<'s> Batch<'s> {
                 copies.push((at, *original));
                 continue;
             }
-            match self.is_here(share.key) {
+            match self.is_here(share) {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(error) => self.answers[at] = Some(Err(error)),
+                Err(error) => {
+                    self.answers[at] = Some(Err(error));
+                    continue;
+                }
             }
             first.insert(share.key, at);
             match &share.bytes {
@@ -91,13 +95,30 @@ impl<'s> Batch<'s> {
         }
     }
 
-    /// Whether the share is here and can be read. One that cannot is replaced.
-    fn is_here(&self, key: ShareKey) -> Result<bool, PutError> {
-        match self.store.open_share(key) {
-            Ok(_) => Ok(true),
-            Err(ReadError::NotFound) => Ok(false),
-            Err(ReadError::Index(error)) => Err(self.store.fence("read the index", &*error)),
-            Err(error) => {
+    /// Whether the share is here and good, so that the new copy is not needed. One that cannot be read is replaced; so is a file by a
+    /// file, which was just checked while nobody knows how the old one is.
+    fn is_here(&self, share: &NewShare) -> Result<bool, PutError> {
+        let key = share.key;
+        let stored = match self.store.open_share(key) {
+            Ok(stored) => stored,
+            Err(error) => return self.is_replaced(key, error),
+        };
+        match &share.bytes {
+            _ if stored.in_pack() => Ok(true),
+            ShareBytes::File => Ok(false),
+            ShareBytes::Small(bytes) => match stored.read(0, bytes.len()) {
+                Ok(old) => Ok(old == bytes),
+                Err(error) => self.is_replaced(key, error),
+            },
+        }
+    }
+
+    fn is_replaced(&self, key: ShareKey, error: ReadError) -> Result<bool, PutError> {
+        match error {
+            ReadError::NotFound => Ok(false),
+            ReadError::Busy(error) => Err(PutError::Overloaded { reason: Arc::new(error) }),
+            ReadError::Index(error) => Err(self.store.index_error("read the index", *error)),
+            error => {
                 tracing::warn!(store = %self.store.id(), share = %key, %error, "a share that cannot be read is replaced");
                 Ok(false)
             }
@@ -113,7 +134,7 @@ impl<'s> Batch<'s> {
         if small.is_empty() {
             return Ok(());
         }
-        let mut room = self.store.room().map_err(|e| self.store.fence("ask for free space", &e))?;
+        let mut room = self.store.room().map_err(|e| self.store.failed("ask for free space", e))?;
         self.start_pack(writer)?;
         let mut records = Vec::new();
         for (at, share, bytes) in small {
@@ -134,19 +155,23 @@ impl<'s> Batch<'s> {
 
     /// Gives large shares, which are synced already, their final names: one sync for each directory.
     fn write_large(&mut self, writer: &mut Writer, large: &[(usize, &NewShare)]) {
-        let mut dirs = HashSet::new();
+        let (mut dirs, mut placed) = (HashSet::new(), Vec::new());
         for (at, share) in large {
             match self.place_file(writer, share) {
                 Ok(dir) => {
-                    dirs.insert(dir);
+                    dirs.insert(dir.clone());
+                    placed.push((*at, dir));
                     self.shares.push(Fresh { at: *at, location: share.location });
                 }
                 Err(error) => self.answers[*at] = Some(Err(error)),
             }
         }
         for dir in dirs {
-            if let Err(error) = self.store.disk.sync_dir(&dir) {
-                self.store.fence("sync a directory", &error);
+            let Err(error) = self.store.sync_dir(&dir) else { continue };
+            // They have their names, but who knows for how long: not acknowledged. Sent again, they are named again.
+            for (at, _) in placed.iter().filter(|(_, of)| *of == dir) {
+                self.shares.retain(|fresh| fresh.at != *at);
+                self.answers[*at] = Some(Err(error.clone()));
             }
         }
     }
@@ -159,17 +184,17 @@ impl<'s> Batch<'s> {
         loop {
             match self.store.disk.open(&pack_path(writer.pack), OpenMode::CreateNew) {
                 Ok(file) => {
+                    self.store.sync_dir("packs").inspect_err(|_| {
+                        // Empty, and known to nobody: if it stays, its number is passed over.
+                        let _ = self.store.disk.remove(&pack_path(writer.pack));
+                    })?;
                     self.store.keep_pack_file(writer.pack, file);
-                    self.store
-                        .disk
-                        .sync_dir("packs")
-                        .map_err(|e| self.store.fence("sync a directory", &e))?;
                     writer.end = Some(0);
                     return Ok(());
                 }
                 // One that the index does not know, of a crash before its first commit or of a newer index: it is left alone.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => writer.pack += 1,
-                Err(error) => return Err(self.disk_error("create a pack", &error)),
+                Err(error) => return Err(self.disk_error("create a pack", error)),
             }
         }
     }
@@ -178,12 +203,12 @@ impl<'s> Batch<'s> {
         if records.is_empty() {
             return Ok(());
         }
-        let file = self.store.pack_file(writer.pack).map_err(|e| self.disk_error("open a pack", &e))?;
+        let file = self.store.pack_file(writer.pack).map_err(|e| self.disk_error("open a pack", e))?;
         let end = writer.end.unwrap_or(0);
         if let Err(error) = file.write_all_at(records, end) {
             // Whatever of it was written lies beyond the end that counts.
             let _ = file.set_len(end);
-            return Err(self.disk_error("append to a pack", &error));
+            return Err(self.disk_error("append to a pack", error));
         }
         file.sync().map_err(|e| self.store.fence("sync a pack", &e))
     }
@@ -194,19 +219,19 @@ impl<'s> Batch<'s> {
         let path = share_path(share.key);
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
         if !writer.dirs.contains(&dir) {
-            disk.create_dir_all(&dir).map_err(|e| self.disk_error("create a directory", &e))?;
-            disk.sync_dir("shares").map_err(|e| self.store.fence("sync a directory", &e))?;
+            disk.create_dir_all(&dir).map_err(|e| self.disk_error("create a directory", e))?;
+            self.store.sync_dir("shares")?;
             writer.dirs.insert(dir.clone());
         }
-        disk.rename(&share.claim.path(), &path).map_err(|e| self.disk_error("name a share", &e))?;
+        disk.rename(&share.claim.path(), &path).map_err(|e| self.disk_error("name a share", e))?;
         share.claim.forget_partial();
         Ok(dir)
     }
 
-    fn disk_error(&self, action: &'static str, error: &io::Error) -> PutError {
-        match is_full(error) {
+    fn disk_error(&self, action: &'static str, error: io::Error) -> PutError {
+        match is_full(&error) {
             true => PutError::NoSpace { needed: 0, available: 0 },
-            false => self.store.fence(action, error),
+            false => self.store.failed(action, error),
         }
     }
 
@@ -278,12 +303,18 @@ impl<'s> Batch<'s> {
         let store = self.store;
         let health = store.index().health.clone();
         let full = health.full.load(std::sync::atomic::Ordering::Acquire);
+        let short = health.short.load(std::sync::atomic::Ordering::Acquire);
         let broken = health.sync_failed.load(std::sync::atomic::Ordering::Acquire);
-        let mut error = PutError::NoSpace { needed: 0, available: 0 };
-        if !full || broken {
+        let mut error = match full {
+            true => PutError::NoSpace { needed: 0, available: 0 },
+            false => {
+                PutError::Overloaded { reason: Arc::new(io::Error::other("the index could not be written")) }
+            }
+        };
+        if !(full || short) || broken {
             error = store.fence("commit to the index", source);
         } else if let Err(source) = self.recover(writer, changes) {
-            error = store.fence("open the index again", &*source);
+            error = store.index_error("open the index again", *source);
         }
         for answer in &mut self.answers {
             answer.get_or_insert_with(|| Err(error.clone()));
@@ -291,7 +322,7 @@ impl<'s> Batch<'s> {
     }
 
     fn recover(&mut self, writer: &mut Writer, changes: &[Change]) -> IndexResult<()> {
-        tracing::warn!(store = %self.store.id(), "no room for the index: opening it again");
+        tracing::warn!(store = %self.store.id(), "the index could not be written: opening it again");
         let index = self.store.reopen_index()?;
         self.store.set_totals(index.totals()?);
         if let Some((_, end)) = index.packs()?.into_iter().find(|(pack, _)| *pack == writer.pack) {

@@ -190,6 +190,9 @@ impl Store {
     pub(crate) fn commit_batch(&self, changes: Vec<Change>) -> Vec<Answer> {
         let mut writer = lock(&self.writer);
         let mut batch = Batch::new(self, &changes);
+        if let Err(error) = self.heal_index(&mut writer) {
+            return vec![Err(error); changes.len()];
+        }
         batch.write_shares(&mut writer, &changes);
         if self.state() == StoreState::Failed {
             batch.refuse_all();
@@ -202,6 +205,24 @@ impl Store {
         }
         batch.settle(&changes);
         batch.into_answers()
+    }
+}
+
+impl Store {
+    /// Where the index was given up and could not be opened again at once, that is done now.
+    fn heal_index(&self, writer: &mut Writer) -> Result<(), PutError> {
+        let closed = self.index().health.closed.load(std::sync::atomic::Ordering::Acquire);
+        if !closed || self.state() == StoreState::Failed {
+            return Ok(());
+        }
+        let error = |error: Box<redb::Error>| self.index_error("open the index again", *error);
+        let index = self.reopen_index().map_err(error)?;
+        self.set_totals(index.totals().map_err(error)?);
+        let packs = index.packs().map_err(error)?;
+        if let Some((_, end)) = packs.into_iter().find(|(pack, _)| *pack == writer.pack) {
+            writer.end = Some(end);
+        }
+        Ok(())
     }
 }
 

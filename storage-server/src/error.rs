@@ -135,6 +135,12 @@ pub enum PutError {
         /// The number it has.
         found: u16,
     },
+    /// The system is short of something that comes back: open files, memory. The store goes on.
+    #[error("too much is under way on this system: {reason}")]
+    Overloaded {
+        /// What the system said.
+        reason: std::sync::Arc<io::Error>,
+    },
     /// The disk failed; the store takes nothing more until it is opened again.
     #[error("the disk failed")]
     Failed,
@@ -146,7 +152,7 @@ impl PutError {
         match self {
             Self::ReadOnly => ErrorCode::ReadOnly,
             Self::NoSpace { .. } => ErrorCode::NoSpace,
-            Self::Busy => ErrorCode::Busy,
+            Self::Busy | Self::Overloaded { .. } => ErrorCode::Busy,
             Self::TooLong { .. } | Self::TooShort { .. } | Self::WrongNumber { .. } => ErrorCode::BadRequest,
             Self::Corrupt { .. } => ErrorCode::Corrupt,
             Self::Failed => ErrorCode::StoreFailed,
@@ -178,9 +184,12 @@ pub enum ReadError {
     /// What is stored fails its own hashes.
     #[error("the stored share is corrupt")]
     Corrupt,
+    /// The system is short of something that comes back: open files, memory.
+    #[error("too much is under way on this system")]
+    Busy(#[source] io::Error),
     /// The medium failed.
     #[error("the disk failed")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     /// The index failed.
     #[error("the index failed")]
     Index(#[from] Box<redb::Error>),
@@ -194,7 +203,34 @@ impl ReadError {
             Self::OutOfRange { .. } => ErrorCode::BadRequest,
             Self::TooLarge { .. } => ErrorCode::Unsupported,
             Self::Corrupt => ErrorCode::Corrupt,
+            Self::Busy(_) => ErrorCode::Busy,
             Self::Io(_) | Self::Index(_) => ErrorCode::StoreFailed,
         }
     }
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        if is_passing(&error) { Self::Busy(error) } else { Self::Io(error) }
+    }
+}
+
+/// Whether an error says nothing about the medium, only that the system is short of something for now: open files, memory, a limit on
+/// the length of files. It is no reason to give up a store.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let kind = matches!(
+        error.kind(),
+        io::ErrorKind::OutOfMemory
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::WouldBlock
+    );
+    kind || is_out_of_files(error) || Errno::from_io_error(error).is_some_and(|errno| errno == Errno::NOMEM)
+}
+
+/// Whether no file could be opened for want of a descriptor: of a sync, this can only have been the opening before it.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(error).is_some_and(|errno| errno == Errno::MFILE || errno == Errno::NFILE)
 }

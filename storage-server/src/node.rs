@@ -235,6 +235,21 @@ fn write_config(dir: &Path, text: &str) -> Result<(), NodeError> {
     replace_file(&RealDisk::new(dir), CONFIG_FILE, text.as_bytes()).map_err(io(dir, "write", CONFIG_FILE))
 }
 
+/// Lets the process open as many files as it may at all; returns how many.
+fn raise_descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit on open files cannot be raised");
+            limit.current
+        }
+    };
+    current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
+}
+
 fn read_key(dir: &Path) -> Result<NodeKey, NodeError> {
     let path = dir.join(KEY_FILE);
     let mode = std::fs::metadata(&path).map_err(io(dir, "read", KEY_FILE))?.permissions().mode() & 0o777;
@@ -271,6 +286,7 @@ impl ServerNode {
         let (_, config) = read_config(dir)?;
         let lock = take_lock(dir)?;
         let key = read_key(dir)?;
+        let descriptors = raise_descriptors();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let pool: Arc<dyn Pool> = Arc::new(TokioPool);
         let (mut stores, mut failed) = (Vec::new(), Vec::new());
@@ -297,7 +313,7 @@ impl ServerNode {
             admission: config.admission.to_admission(),
             clock,
             pool,
-            limits: ServerLimits::default(),
+            limits: ServerLimits { open_files: (descriptors / 2).clamp(64, 1024), ..ServerLimits::default() },
         });
         Ok(Self { key, config, server, dir: dir.to_owned(), sequence: Mutex::default(), _lock: lock })
     }

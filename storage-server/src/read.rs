@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use caps::VerifyHash;
-use encoding::{Descriptor, FOOTER_LEN, Footer, ShareLayout, slice};
+use encoding::{Descriptor, FOOTER_LEN, Footer, ShareCheck, ShareError, ShareLayout, slice};
 
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::ReadError;
@@ -122,11 +122,16 @@ impl Store {
 fn gone(error: io::Error) -> ReadError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => ReadError::Corrupt,
-        _ => ReadError::Io(error),
+        _ => error.into(),
     }
 }
 
 impl StoredShare {
+    /// Whether it came out of a pack, whole and checked.
+    pub(crate) fn in_pack(&self) -> bool {
+        matches!(self.source, Source::Memory(_))
+    }
+
     /// Bytes of the share file.
     pub fn len(&self) -> u64 {
         self.len
@@ -189,6 +194,17 @@ impl StoredShare {
     ///
     /// [`ReadError`].
     pub fn table_slices(&self, columns: &[u16], first: u64, count: u64) -> Result<Vec<Bytes>, ReadError> {
+        self.table_slices_within(columns, first, count, |_| Ok(()))
+    }
+
+    /// The same; before anything large is read, `room` is asked for that many bytes.
+    pub(crate) fn table_slices_within<E: From<ReadError>>(
+        &self,
+        columns: &[u16],
+        first: u64,
+        count: u64,
+        room: impl FnOnce(u64) -> Result<(), E>,
+    ) -> Result<Vec<Bytes>, E> {
         let (descriptor, layout) = self.descriptor()?;
         let descriptor = Descriptor::parse(&descriptor).map_err(|_| ReadError::Corrupt)?;
         let segments = descriptor.geometry.segments();
@@ -196,17 +212,18 @@ impl StoredShare {
         let end = end.ok_or(ReadError::OutOfRange { what: "segments" })?;
         let column_len = descriptor.geometry.column_len();
         if column_len > MAX_COLUMN_LEN {
-            return Err(ReadError::TooLarge { len: column_len, max: MAX_COLUMN_LEN });
+            return Err(ReadError::TooLarge { len: column_len, max: MAX_COLUMN_LEN }.into());
         }
         let range = first * 32..end * 32;
         let len = encoding::slice_len_max(column_len, &range).saturating_mul(columns.len() as u64);
         if len > MAX_SLICES_LEN.max(encoding::slice_len_max(column_len, &range)) {
-            return Err(ReadError::TooLarge { len, max: MAX_SLICES_LEN });
+            return Err(ReadError::TooLarge { len, max: MAX_SLICES_LEN }.into());
         }
+        room(column_len.saturating_add(len))?;
         let held: Vec<u16> = layout.columns().collect();
         let slices = columns.iter().map(|column| {
             if !held.contains(column) {
-                return Err(ReadError::OutOfRange { what: "column" });
+                return Err(ReadError::OutOfRange { what: "column" }.into());
             }
             let bytes = self.read(layout.column(*column).start, column_len as usize)?;
             Ok(slice(&bytes, range.clone()).into())
@@ -247,9 +264,21 @@ impl StoredShare {
         Ok((first..end).map(|index| layout.block(index)).collect())
     }
 
-    /// A proof that all of the share is here: its BLAKE3 hash, keyed with a nonce of the asker's.
-    pub fn proof(self, nonce: &[u8; 32]) -> Proof {
-        Proof { share: self, hasher: blake3::Hasher::new_keyed(nonce), done: 0 }
+    /// A proof that all of the share is here and intact: its BLAKE3 hash, keyed with a nonce of the asker's.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn proof(self, nonce: &[u8; 32]) -> Result<Proof, ReadError> {
+        let (mut check, mut block_len) = (None, self.len.max(1) as usize);
+        // What came out of a pack was checked when it was read.
+        if !self.in_pack() {
+            let (descriptor, _) = self.descriptor()?;
+            let descriptor = Descriptor::parse(&descriptor).map_err(|_| ReadError::Corrupt)?;
+            let len = descriptor.geometry.params().block_len();
+            (check, block_len) = (Some(ShareCheck::new(len)), len as usize);
+        }
+        Ok(Proof { share: self, hasher: blake3::Hasher::new_keyed(nonce), check, block_len, done: 0 })
     }
 }
 
@@ -257,22 +286,47 @@ impl StoredShare {
 pub struct Proof {
     share: StoredShare,
     hasher: blake3::Hasher,
+    check: Option<ShareCheck>,
+    block_len: usize,
     done: u64,
 }
 
 impl Proof {
-    /// Hashes some of the share; returns the proof once all of it is.
+    /// Whether there is a file to read through.
+    pub fn is_long(&self) -> bool {
+        self.check.is_some()
+    }
+
+    /// Bytes that [`Proof::step`] has in memory at once.
+    pub fn buffer_len(&self) -> u64 {
+        self.block_len as u64
+    }
+
+    /// Hashes some of the share; returns the proof once all of it is, and was found intact.
     ///
     /// # Errors
     ///
-    /// [`ReadError`].
+    /// [`ReadError`]; [`ReadError::Corrupt`] if it fails its own hashes.
     pub fn step(&mut self) -> Result<Option<[u8; 32]>, ReadError> {
         let end = self.share.len.min(self.done + PROOF_STEP);
         while self.done < end {
-            let piece = self.share.read(self.done, (end - self.done).min(256 * 1024) as usize)?;
+            let piece = self.share.read(self.done, (end - self.done).min(self.block_len as u64) as usize)?;
             self.hasher.update(&piece);
+            if let Some(check) = &mut self.check {
+                check.push(&piece);
+            }
             self.done += piece.len() as u64;
         }
-        Ok((self.done == self.share.len).then(|| *self.hasher.finalize().as_bytes()))
+        if self.done < self.share.len {
+            return Ok(None);
+        }
+        if let (Some(check), Source::File(file)) = (self.check.take(), &self.share.source) {
+            match check.finish(self.share.len, |at, buffer| file.read_exact_at(buffer, at)) {
+                Ok(report) if report.hash == self.share.key.hash && report.number == self.share.key.number => {}
+                Err(ShareError::Io(error)) => return Err(gone(error)),
+                _ => return Err(ReadError::Corrupt),
+            }
+        }
+        Ok(Some(*self.hasher.finalize().as_bytes()))
     }
 }

@@ -20,9 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Store, account, upload id and share number.
 type Key = (NodeId, NodeId, [u8; 16], u16);
 
+/// A sender, and what is closed when it is gone.
+type Entry = (Arc<Sender>, watch::Receiver<()>);
+
 /// All uploads under way.
 #[derive(Default)]
-pub(crate) struct Senders(Mutex<HashMap<Key, (Arc<Sender>, watch::Receiver<()>)>>);
+pub(crate) struct Senders(Mutex<HashMap<Key, Entry>>);
 
 /// One of them.
 pub(crate) struct Sender {

@@ -64,7 +64,7 @@ impl Server {
         expected: &Expected,
     ) -> Result<Option<Bytes32>, Failure> {
         let key = ShareKey { hash: VerifyHash::new(expected.hash.0), number: put.number };
-        let (at, nonce) = (store.clone(), expected.nonce.0);
+        let (at, nonce) = (store.clone(), Expected::proof_key(&expected.nonce, &put.store));
         let mut proof = match self.pool.run(move || at.open_share(key).map(|share| share.proof(&nonce))).await
         {
             Ok(proof) => proof,
@@ -124,6 +124,7 @@ impl Server {
         let mut next = async |buffer: BytesMut| {
             let room = if in_memory { None } else { Some(self.memory(caller, block_len as u64).await?) };
             let piece = tokio::select! {
+                biased;
                 piece = self.piece(sender, recv, buffer, block_len) => piece?,
                 () = sender.must_make_way() => return Err(Failure::Gone),
             };

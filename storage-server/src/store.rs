@@ -12,7 +12,7 @@ use protocol::{Clock, NodeId, NodeKey, Random};
 
 use crate::commit::{Queue, Writer};
 use crate::disk::{Disk, DiskFile, DiskLock, OpenMode};
-use crate::error::{PutError, StoreError};
+use crate::error::{PutError, StoreError, is_out_of_files, is_passing};
 use crate::index::{Index, IndexResult, Totals};
 use crate::pack::pack_path;
 use crate::upload::Uploads;
@@ -195,6 +195,36 @@ impl Store {
     pub(crate) fn room(&self) -> io::Result<u64> {
         let wanted = lock(&self.uploads).wanted();
         Ok(self.disk.available()?.saturating_sub(self.options.reserve).saturating_sub(wanted))
+    }
+
+    /// What comes of a failed write, open or look at the medium: if it was only the system that is short of something, the store goes on.
+    pub(crate) fn failed(&self, action: &'static str, error: io::Error) -> PutError {
+        if is_passing(&error) {
+            tracing::warn!(store = %self.id, action, %error, "the system is short of something");
+            return PutError::Overloaded { reason: Arc::new(error) };
+        }
+        self.fence(action, &error)
+    }
+
+    /// Makes a directory's names durable. What could not even be opened for that was not synced, and is no failed sync.
+    pub(crate) fn sync_dir(&self, path: &str) -> Result<(), PutError> {
+        self.disk.sync_dir(path).map_err(|error| match is_out_of_files(&error) {
+            true => self.failed("open a directory", error),
+            false => self.fence("sync a directory", &error),
+        })
+    }
+
+    /// Likewise of the index.
+    pub(crate) fn index_error(&self, action: &'static str, error: redb::Error) -> PutError {
+        let waits_for_reopening = self.index().health.closed.load(Ordering::Acquire);
+        match error {
+            redb::Error::Io(error) => self.failed(action, error),
+            // The handle was given up, and could not be replaced yet for want of a descriptor: the next batch tries again.
+            redb::Error::PreviousIo if waits_for_reopening => {
+                PutError::Overloaded { reason: Arc::new(io::Error::other("the index is being opened again")) }
+            }
+            error => self.fence(action, &error),
+        }
     }
 
     /// Takes nothing more, for good: the medium broke its word.

@@ -69,7 +69,7 @@ impl Store {
                 tracing::info!(store = %self.id(), share = %key, "took in a share that a crash had left")
             }
             Ok(false) => {}
-            Err(error) => drop(self.fence("take in a stray share", &*error)),
+            Err(error) => drop(self.index_error("take in a stray share", *error)),
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ impl Upload {
         if !lock(&self.store().uploads).partials.contains(&self.claim.name) {
             return Ok(());
         }
-        let io = |e: std::io::Error| self.store().fence("open a partial share", &e);
+        let io = |e: std::io::Error| self.store().failed("open a partial share", e);
         let file = match self.store().disk.open(&self.claim.path(), OpenMode::ReadWrite) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -190,7 +190,7 @@ impl Upload {
     fn reserve(&self) -> Result<(), PutError> {
         let Some(stated) = self.stated.filter(|len| *len > MAX_PACKED_LEN) else { return Ok(()) };
         let needed = stated - self.resume_to;
-        let available = self.store().room().map_err(|e| self.store().fence("ask for free space", &e))?;
+        let available = self.store().room().map_err(|e| self.store().failed("ask for free space", e))?;
         if needed > available {
             return Err(PutError::NoSpace { needed, available });
         }
@@ -225,7 +225,7 @@ impl Upload {
         if self.to_resume() {
             return Ok(());
         }
-        file.set_len(self.len).map_err(|e| self.store().fence("cut a partial share", &e))
+        file.set_len(self.len).map_err(|e| self.store().failed("cut a partial share", e))
     }
 
     /// Where to go on: how much of the share is here already.
@@ -277,7 +277,7 @@ impl Upload {
             }
             None => {
                 let available =
-                    self.store().room().map_err(|e| self.store().fence("ask for free space", &e))?;
+                    self.store().room().map_err(|e| self.store().failed("ask for free space", e))?;
                 if needed > available {
                     return Err(PutError::NoSpace { needed, available });
                 }
@@ -285,7 +285,7 @@ impl Upload {
         }
         let full = |error: std::io::Error, action| match is_full(&error) {
             true => PutError::NoSpace { needed, available: 0 },
-            false => self.store().fence(action, &error),
+            false => self.store().failed(action, error),
         };
         let file = match &self.file {
             Some(file) => file.clone(),
@@ -339,7 +339,7 @@ impl Upload {
         };
         let report = match checked {
             Ok(report) => report,
-            Err(encoding::ShareError::Io(error)) => return Err(store.fence("read a share back", &error)),
+            Err(encoding::ShareError::Io(error)) => return Err(store.failed("read a share back", error)),
             Err(reason) => {
                 claim.discard();
                 return Err(PutError::Corrupt { reason: Arc::new(reason) });

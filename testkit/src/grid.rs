@@ -219,6 +219,7 @@ impl SimGrid {
             introducers: vec![self.introducer.clone()],
             shares: shares.parse::<Shares>().expect("K/HAPPY/N"),
             zone: None,
+            pinned: Vec::new(),
             convergence: seed_of(&self.random, &format!("{label} convergence")).into(),
             timeouts,
         };

@@ -60,7 +60,12 @@ pub fn corrupt(grid: &SimGrid, index: usize, script: impl Fn(&Request) -> Lie + 
     let server = &grid.servers[index];
     let (id, behind) = (server.key.id(), format!("{} behind", server.address));
     let truth = server.server().expect("a liar needs a true server behind it").clone();
-    let liar = Arc::new(Liar { id, behind: behind.clone(), connector: grid.net.connector(id), script: Arc::new(script) });
+    let liar = Arc::new(Liar {
+        id,
+        behind: behind.clone(),
+        connector: grid.net.connector(id),
+        script: Arc::new(script),
+    });
     // The order matters: the true server's first listener ends when the liar takes its address.
     let front = grid.net.listener(id, &server.address);
     tokio::spawn(truth.serve(grid.net.listener(id, &behind)));
@@ -116,7 +121,13 @@ impl Liar {
     }
 
     /// Has the true server answer `request`, and passes the answer on, changed.
-    async fn pass_on(&self, incoming: &dyn Incoming, stream: Stream, request: &Request, lie: &Lie) -> Option<()> {
+    async fn pass_on(
+        &self,
+        incoming: &dyn Incoming,
+        stream: Stream,
+        request: &Request,
+        lie: &Lie,
+    ) -> Option<()> {
         let connection = self.connector.connect(self.id, std::slice::from_ref(&self.behind)).await.ok()?;
         let session = Session::start(connection).await.ok()?;
         let Stream { send: mut to_truth, recv: mut truth } = session.open(request).await.ok()?;

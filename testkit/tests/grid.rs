@@ -7,12 +7,28 @@
 
 #[path = "grid/basics.rs"]
 mod basics;
+#[path = "grid/changing.rs"]
+mod changing;
 #[path = "grid/crash.rs"]
 mod crash;
+#[path = "grid/disks.rs"]
+mod disks;
 #[path = "grid/download.rs"]
 mod download;
+#[path = "grid/introducers.rs"]
+mod introducers;
 #[path = "grid/liars.rs"]
 mod liars;
+#[path = "grid/library.rs"]
+mod library;
+#[path = "grid/malice.rs"]
+mod malice;
+#[path = "grid/quic.rs"]
+mod quic;
+#[path = "grid/ranges.rs"]
+mod ranges;
+#[path = "grid/repeat.rs"]
+mod repeat;
 #[path = "grid/support.rs"]
 mod support;
 #[path = "grid/upload.rs"]

@@ -116,6 +116,10 @@ pub enum DownloadError {
 impl DownloadError {
     /// Whether trying again later may help.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotEnoughShares { .. } | Self::NoServers)
+        match self {
+            Self::NotEnoughShares { servers, .. } => servers.iter().any(|server| !server.answered),
+            Self::NoServers => true,
+            _ => false,
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use bytes::{Bytes, BytesMut};
 use caps::{ImmutableRead, VerifyHash};
 use encoding::{Descriptor, MAX_DESCRIPTOR_LEN, ShareCheck, ShareReport};
-use protocol::limits::MAX_INLINE_SHARE;
+use protocol::limits::{MAX_INLINE_SHARE, MAX_LIST};
 use protocol::message::{Bytes32, Found, Lookup, Request};
 use protocol::session::RequestError;
 use tokio::task::JoinSet;
@@ -167,13 +167,19 @@ async fn ask(client: &Client, server: &Server, hash: VerifyHash) -> Result<Answe
     let asked = async {
         let request = Request::Lookup(Lookup { hash: Bytes32(*hash.as_bytes()), inline: INLINE });
         let (found, mut stream): (Found, _) = session.request(&request).await?;
+        let mut numbers: Vec<u16> = found.shares.iter().map(|share| share.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.last().is_some_and(|last| *last >= 256) || found.shares.len() > numbers.len() * MAX_LIST {
+            return Err(RequestError::Nonsense { what: "no object has such shares" });
+        }
         let mut inline = Vec::new();
         for share in &found.shares {
             if !share.inline {
                 inline.push(None);
                 continue;
             }
-            if share.len > u64::from(INLINE) || inline.len() > 256 {
+            if share.len > u64::from(INLINE) {
                 return Err(RequestError::Nonsense { what: "an inline share is longer than was asked for" });
             }
             let mut bytes = BytesMut::new();
@@ -215,7 +221,10 @@ async fn ask(client: &Client, server: &Server, hash: VerifyHash) -> Result<Answe
 fn check_inline(bytes: Bytes, hash: VerifyHash, number: u16) -> Result<(Bytes, ShareReport), LookupError> {
     let read_at = |at: u64, buffer: &mut [u8]| {
         let start = at as usize;
-        let part = bytes.get(start..start + buffer.len()).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        let part = bytes
+            .get(start..)
+            .and_then(|rest| rest.get(..buffer.len()))
+            .ok_or(std::io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(part);
         Ok(())
     };

@@ -1,15 +1,18 @@
 //! Sending nothing twice: finding out that a file is on the grid already, and making the servers prove it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use encoding::{EncodedObject, EncodedSegment, Geometry, Kind, ObjectBuilder};
-use protocol::message::{Flags, HasLengths, Request};
+use protocol::NodeId;
+use protocol::message::{Bytes32, Expected, Flags, HasLengths, Request};
 use tokio::task::JoinSet;
 
 use super::Upload;
 use super::error::UploadError;
 use super::feed::FileOrigin;
+use crate::placement::assign;
 use crate::servers::within;
 
 /// Servers that take longer to say yes or no are taken to say no.
@@ -19,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) enum Proofs {
     /// The object has one segment, and here it is.
     Segment(EncodedSegment),
-    /// Computed while encoding: nonce and proof for each share.
-    Computed(Vec<([u8; 32], [u8; 32])>),
+    /// Computed while encoding: for each share, the store it is expected in, the nonce, and that store's proof.
+    Computed(Vec<(NodeId, Bytes32, [u8; 32])>),
 }
 
 /// The object, if it is cheap or worth while to know it before anything is sent: small files are encoded first in any case, larger
@@ -40,9 +43,13 @@ pub(crate) async fn known_object(
     if !likely_there(upload, size).await? {
         return Ok(None);
     }
-    let total = usize::from(upload.params.total());
-    let nonces: Vec<[u8; 32]> = (0..total).map(|_| upload.client.random().bytes()).collect();
-    let mut hashers: Vec<blake3::Hasher> = nonces.iter().map(blake3::Hasher::new_keyed).collect();
+    let stores = expected_stores(upload);
+    if stores.len() < usize::from(upload.params.total()) {
+        return Ok(None);
+    }
+    let nonces: Vec<Bytes32> = stores.iter().map(|_| Bytes32(upload.client.random().bytes())).collect();
+    let keys = nonces.iter().zip(&stores).map(|(nonce, store)| Expected::proof_key(nonce, store));
+    let mut hashers: Vec<blake3::Hasher> = keys.map(|key| blake3::Hasher::new_keyed(&key)).collect();
     for index in 0..origin.segments() {
         let (shared, origin) = (upload.clone(), origin.clone());
         let job =
@@ -55,7 +62,7 @@ pub(crate) async fn known_object(
     let proofs = (0..)
         .zip(hashers)
         .map(|(number, mut hasher)| *hasher.update(&object.trailer(number)).finalize().as_bytes());
-    let proofs = nonces.iter().copied().zip(proofs).collect();
+    let proofs = stores.into_iter().zip(nonces).zip(proofs).map(|((store, nonce), proof)| (store, nonce, proof)).collect();
     Ok(Some((object, Proofs::Computed(proofs))))
 }
 
@@ -73,25 +80,39 @@ fn encode_and_hash(
 }
 
 impl Proofs {
-    /// The nonce to send for share `number`.
-    pub(crate) fn nonce(&self, upload: &Upload, number: u16) -> [u8; 32] {
+    /// The nonce to send for share `number` to `store`; `None` if what that store would answer is not known.
+    pub(crate) fn nonce(&self, upload: &Upload, number: u16, store: &NodeId) -> Option<Bytes32> {
         match self {
-            Self::Segment(_) => upload.client.random().bytes(),
-            Self::Computed(proofs) => proofs[usize::from(number)].0,
+            Self::Segment(_) => Some(Bytes32(upload.client.random().bytes())),
+            Self::Computed(proofs) => {
+                let (expected, nonce, _) = &proofs[usize::from(number)];
+                (expected == store).then_some(*nonce)
+            }
         }
     }
 
-    /// What a server that holds share `number` must answer to `nonce`.
-    pub(crate) fn expected(&self, object: &EncodedObject, number: u16, nonce: &[u8; 32]) -> [u8; 32] {
+    /// What `store` must answer to `nonce` if it holds share `number`.
+    pub(crate) fn expected(&self, object: &EncodedObject, number: u16, nonce: &Bytes32, store: &NodeId) -> [u8; 32] {
         match self {
             Self::Segment(segment) => {
-                let mut hasher = blake3::Hasher::new_keyed(nonce);
+                let mut hasher = blake3::Hasher::new_keyed(&Expected::proof_key(nonce, store));
                 hasher.update(&segment.blocks[usize::from(number)]).update(&object.trailer(number));
                 *hasher.finalize().as_bytes()
             }
-            Self::Computed(proofs) => proofs[usize::from(number)].1,
+            Self::Computed(proofs) => proofs[usize::from(number)].2,
         }
     }
+}
+
+/// The store that each share would be offered to first.
+fn expected_stores(upload: &Upload) -> Vec<NodeId> {
+    let candidates = upload.client.upload_candidates(upload.id.placement_bucket());
+    let placed = assign(upload.params.total(), &BTreeMap::new(), &candidates, &BTreeSet::new());
+    let store = |server: &NodeId| {
+        let candidate = candidates.iter().find(|candidate| candidate.server == *server)?;
+        candidate.stores.first().copied()
+    };
+    placed.values().filter_map(store).collect()
 }
 
 /// Asks the first N servers whether they hold anything of this length in this bucket; k of them make it worth encoding: it is the same
@@ -105,7 +126,7 @@ async fn likely_there(upload: &Upload, size: u64) -> Result<bool, UploadError> {
     }));
     let mut asking = JoinSet::new();
     for candidate in
-        upload.client.grid().candidates(bucket).into_iter().take(usize::from(upload.params.total()))
+        upload.client.upload_candidates(bucket).into_iter().take(usize::from(upload.params.total()))
     {
         let (client, ask) = (upload.client.clone(), ask.clone());
         asking.spawn(async move {

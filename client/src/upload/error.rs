@@ -3,8 +3,10 @@
 use std::io;
 
 use encoding::EncodeError;
+use protocol::frame::FrameError;
 use protocol::message::ErrorCode;
 use protocol::session::RequestError;
+use protocol::transport::TransportError;
 
 use crate::grid::Server;
 
@@ -17,6 +19,8 @@ pub struct ShareFailure {
     pub server: Server,
     /// What it said or did.
     pub reason: String,
+    /// The kind of refusal, where it refused.
+    pub code: Option<ErrorCode>,
 }
 
 impl std::fmt::Display for ShareFailure {
@@ -66,9 +70,7 @@ impl UploadError {
     pub fn is_refusal(&self) -> bool {
         let Self::NotHappy { failures, .. } = self else { return false };
         let refused = |failure: &ShareFailure| {
-            [ErrorCode::NotAdmitted, ErrorCode::NoSpace, ErrorCode::ReadOnly]
-                .iter()
-                .any(|code| failure.reason.starts_with(&code.to_string()))
+            matches!(failure.code, Some(ErrorCode::NotAdmitted | ErrorCode::NoSpace | ErrorCode::ReadOnly))
         };
         !failures.is_empty() && failures.iter().all(refused)
     }
@@ -83,6 +85,9 @@ pub(crate) enum SendError {
     /// The server committed something else than was sent.
     #[error("it stored something else than was sent")]
     WrongHash,
+    /// The server went on from what an earlier upload left there, and that was damaged: it is gone now.
+    #[error("what an earlier upload left there was damaged")]
+    DamagedPartial,
     /// The server claims to hold the share and cannot prove it.
     #[error("it claims to hold the share and cannot prove it")]
     BadProof,
@@ -97,13 +102,25 @@ pub(crate) enum SendError {
     Source,
 }
 
-impl From<protocol::transport::TransportError> for SendError {
-    fn from(error: protocol::transport::TransportError) -> Self {
+impl From<TransportError> for SendError {
+    fn from(error: TransportError) -> Self {
         Self::Request(error.into())
     }
 }
 
 impl SendError {
+    /// Whether the same server may well take the share when it is offered again: it gave up only this stream, as it does when the same
+    /// upload comes in twice, or only what was left of an earlier one was bad.
+    pub(crate) fn is_worth_another_try(&self) -> bool {
+        match self {
+            Self::DamagedPartial | Self::Request(RequestError::Transport(TransportError::Stopped)) => true,
+            Self::Request(RequestError::Frame(FrameError::Io(error))) => {
+                error.kind() == io::ErrorKind::ConnectionReset
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Request(RequestError::Refused(error)) => Some(error.code),

@@ -17,6 +17,9 @@ use crate::servers::within;
 const BUSY_RETRIES: usize = 4;
 const BUSY_PAUSE: Duration = Duration::from_millis(700);
 
+/// Bytes a second that the slowest disk reads whose server is still waited for.
+const SLOW_DISK: u64 = 50_000_000;
+
 /// A server's answer to an offer.
 pub(crate) enum Offer {
     /// The share is there, proved and leased.
@@ -65,9 +68,9 @@ async fn offer_to_store(
 ) -> Result<Offer, SendError> {
     let client = &upload.client;
     let timeouts = *client.writers().timeouts();
-    let expected = upload.known.get().map(|(object, proofs)| Expected {
-        hash: Bytes32(*object.hash.as_bytes()),
-        nonce: Bytes32(proofs.nonce(upload, number)),
+    let expected = upload.known.get().and_then(|(object, proofs)| {
+        let nonce = proofs.nonce(upload, number, &store)?;
+        Some(Expected { hash: Bytes32(*object.hash.as_bytes()), nonce })
     });
     let put = Put {
         upload: id,
@@ -79,7 +82,9 @@ async fn offer_to_store(
         lease: upload.lease,
     };
     let session = client.writers().session(&client.grid().server(&server)).await?;
-    let asked = within(timeouts.answer, async {
+    // A server that proves what it has, or goes on from what it has, reads it first.
+    let patience = timeouts.answer + Duration::from_secs(put.len.unwrap_or(0) / SLOW_DISK);
+    let asked = within(patience, async {
         let mut stream = session.open(&Request::Put(put)).await?;
         let reply: PutReply = read_reply(&mut stream).await?;
         Ok((reply, stream))
@@ -90,7 +95,7 @@ async fn offer_to_store(
             let (Some((object, proofs)), Some(expected)) = (upload.known.get(), expected) else {
                 return Err(SendError::BadProof);
             };
-            let right = proofs.expected(object, number, &expected.nonce.0);
+            let right = proofs.expected(object, number, &expected.nonce, &store);
             // blake3's own comparison takes constant time.
             if blake3::Hash::from_bytes(right) == blake3::Hash::from_bytes(proof.0) {
                 Ok(Offer::Have)
@@ -107,12 +112,5 @@ fn share_len(upload: &Upload, number: u16) -> Option<u64> {
         return Some(object.share_len(number));
     }
     let geometry = encoding::Geometry::for_plaintext(upload.params, upload.size?).ok()?;
-    let columns = u64::from(upload.params.needed()) + u64::from(number >= upload.params.needed());
-    let descriptor = 144 + 32 * u64::from(upload.params.total());
-    Some(
-        geometry.share_data_len()
-            + columns * geometry.column_len()
-            + descriptor
-            + encoding::FOOTER_LEN as u64,
-    )
+    Some(geometry.share_len(number, encoding::Descriptor::plain_len(upload.params.total())))
 }

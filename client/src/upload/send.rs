@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use encoding::{EncodedObject, EncodedSegment};
 use protocol::NodeId;
-use protocol::message::{Bytes32, PutDone};
+use protocol::message::{Bytes32, ErrorCode, PutDone};
 use protocol::session::{RequestError, read_reply};
 use protocol::transport::Stream;
 use tokio::sync::{mpsc, watch};
@@ -41,6 +41,8 @@ pub(crate) struct Sending {
     tasks: JoinSet<Outcome>,
     finished: watch::Sender<Option<Arc<EncodedObject>>>,
     refused: BTreeSet<NodeId>,
+    /// Who failed at which share and was given another try.
+    forgiven: BTreeSet<(u16, NodeId)>,
     failures: Vec<ShareFailure>,
     sent: Arc<AtomicU64>,
     started: Instant,
@@ -51,7 +53,7 @@ struct Lane {
     server: NodeId,
     queue: mpsc::Sender<Bytes>,
     task: AbortHandle,
-    /// How long the upload waited for this server alone.
+    /// How long the upload waited for this server while most others had nothing to do.
     waited: Duration,
 }
 
@@ -59,7 +61,7 @@ impl Sending {
     /// Finds a server for every share. Nothing of the file is sent before enough servers agreed.
     pub(crate) async fn place(upload: &Arc<Upload>, origin: Option<FileOrigin>) -> Result<Self, UploadError> {
         let client = &upload.client;
-        let mut candidates = client.grid().candidates(upload.id.placement_bucket());
+        let mut candidates = client.upload_candidates(upload.id.placement_bucket());
         if candidates.is_empty() {
             return Err(UploadError::NoServers);
         }
@@ -76,6 +78,7 @@ impl Sending {
             tasks: JoinSet::new(),
             finished: watch::channel(None).0,
             refused: BTreeSet::new(),
+            forgiven: BTreeSet::new(),
             failures: Vec::new(),
             sent: Arc::default(),
             started: Instant::now(),
@@ -95,11 +98,16 @@ impl Sending {
         Ok(sending)
     }
 
-    /// Offers each share to its server, and to the next where one refuses.
+    /// Offers each share to its server, and to the next where one refuses. Once enough servers agreed, those that have not answered
+    /// are given little more time: the others wait for the file.
     async fn offer_all(&mut self) -> BTreeMap<u16, (NodeId, Stream, u64)> {
         let mut accepted = BTreeMap::new();
         let mut assigned: BTreeMap<u16, BTreeSet<NodeId>> = BTreeMap::new();
+        let mut answered: BTreeMap<u16, BTreeSet<NodeId>> = BTreeMap::new();
         let mut asking: JoinSet<(u16, NodeId, Result<Offer, SendError>)> = JoinSet::new();
+        let (grace, wanted) =
+            (self.upload.client.writers().timeouts().grace, self.upload.client.shares_happy());
+        let mut rounds = STRAGGLER_ROUNDS;
         loop {
             let total = self.upload.params.total();
             for (number, server) in assign(total, &assigned, &self.candidates, &self.refused) {
@@ -108,16 +116,42 @@ impl Sending {
                 let upload = self.upload.clone();
                 asking.spawn(async move { (number, server, offer(&upload, number, &candidate).await) });
             }
-            let Some(answer) = asking.join_next().await else { break };
-            let Ok((number, server, answer)) = answer else { continue };
+            let next = match happiness(&answered) >= wanted {
+                true => timeout(grace, asking.join_next()).await,
+                false => Ok(asking.join_next().await),
+            };
+            let (number, server, answer) = match next {
+                Ok(Some(Ok(answer))) => answer,
+                Ok(Some(Err(_))) => continue,
+                Ok(None) => break,
+                Err(_) => {
+                    asking.abort_all();
+                    asking = JoinSet::new();
+                    let silent: Vec<_> =
+                        assigned.iter().filter(|(number, _)| !answered.contains_key(number)).collect();
+                    let silent: Vec<(u16, NodeId)> =
+                        silent.iter().flat_map(|(n, s)| s.iter().map(|s| (**n, *s))).collect();
+                    for (number, server) in silent {
+                        assigned.remove(&number);
+                        self.failed(number, server, &SendError::TooSlow);
+                    }
+                    rounds -= 1;
+                    if rounds == 0 {
+                        break;
+                    }
+                    continue;
+                }
+            };
             match answer {
                 Ok(Offer::Have) => drop(self.found.insert(number, server)),
                 Ok(Offer::Go(stream, offset)) => drop(accepted.insert(number, (server, stream, offset))),
                 Err(error) => {
                     assigned.remove(&number);
                     self.failed(number, server, &error);
+                    continue;
                 }
             }
+            answered.insert(number, BTreeSet::from([server]));
         }
         accepted
     }
@@ -128,14 +162,16 @@ impl Sending {
     }
 
     fn failed(&mut self, number: u16, server: NodeId, error: &SendError) {
-        self.refused.insert(server);
+        if !(error.is_worth_another_try() && self.forgiven.insert((number, server))) {
+            self.refused.insert(server);
+        }
         let transport = matches!(error, SendError::Request(e) if !matches!(e, RequestError::Refused(_)));
         if transport || matches!(error, SendError::TooSlow) {
             self.upload.client.writers().blame(&server);
         }
         let server = self.upload.client.grid().server(&server);
         tracing::info!(number, server = server.name(), %error, "a share was not taken");
-        self.failures.push(ShareFailure { number, server, reason: error.to_string() });
+        self.failures.push(ShareFailure { number, server, reason: error.to_string(), code: error.code() });
     }
 
     fn start(&mut self, number: u16, server: NodeId, stream: Stream, offset: u64) {
@@ -154,30 +190,61 @@ impl Sending {
     /// Hands one block to each server; waits while all are busy, but not for ever for one.
     pub(crate) async fn block(&mut self, segment: &EncodedSegment) -> Result<(), UploadError> {
         let stall = self.upload.client.writers().timeouts().stall;
-        let mut slow = Vec::new();
-        for (number, lane) in &mut self.live {
-            let block = segment.blocks[usize::from(*number)].clone();
+        let numbers: Vec<u16> = self.live.keys().copied().collect();
+        for number in numbers {
+            let Some(lane) = self.live.get(&number) else { continue };
+            let block = segment.blocks[usize::from(number)].clone();
             let Err(full) = lane.queue.try_send(block) else { continue };
-            let block = full.into_inner();
-            let before = Instant::now();
-            let handed = timeout(stall, lane.queue.send(block)).await;
-            lane.waited += before.elapsed();
-            let too_slow = lane.waited > stall && lane.waited > self.started.elapsed() / 2;
-            // A task that takes no more has ended, and says why itself.
-            let ended = matches!(handed, Ok(Err(_)));
-            if !ended && (handed.is_err() || too_slow) {
-                slow.push(*number);
-            }
-        }
-        for number in slow {
-            if let Some(lane) = self.live.remove(&number) {
-                lane.task.abort();
-                self.failed(number, lane.server, &SendError::TooSlow);
-                self.replace(number);
+            let (queue, before) = (lane.queue.clone(), Instant::now());
+            let mut handing = std::pin::pin!(queue.send(full.into_inner()));
+            loop {
+                // A task that takes no more has ended, and says why itself.
+                if timeout(SLICE, &mut handing).await.is_ok() {
+                    break;
+                }
+                let holds_up = self.holds_up_the_others(number, SLICE);
+                if before.elapsed() >= stall || holds_up {
+                    self.give_up(number);
+                    break;
+                }
             }
         }
         self.reap();
         self.still_happy()
+    }
+
+    /// Notes that the upload waited for this server for so long, if most of the others had nothing to do meanwhile: a narrow uplink
+    /// keeps them all busy and is nobody's fault. Whether it is now the one to be replaced: together the slow ones took more than half
+    /// of the time, this one most of it, and the file can do without it.
+    fn holds_up_the_others(&mut self, number: u16, waited: Duration) -> bool {
+        let idle =
+            self.live.values().filter(|lane| lane.queue.capacity() == lane.queue.max_capacity()).count();
+        let most_are_idle = idle * 2 >= self.live.len().saturating_sub(1).max(1);
+        let Some(lane) = self.live.get_mut(&number).filter(|_| most_are_idle) else { return false };
+        lane.waited += waited;
+        let mine = lane.waited;
+        let all: Duration = self.live.values().map(|lane| lane.waited).sum();
+        let worst = self.live.values().all(|lane| lane.waited <= mine);
+        let stall = self.upload.client.writers().timeouts().stall;
+        worst && mine > stall && all > self.started.elapsed() / 2 && self.can_do_without(number)
+    }
+
+    /// Whether another server could take this share, or enough others hold theirs.
+    fn can_do_without(&self, number: u16) -> bool {
+        let mut held = self.holders();
+        let busy: BTreeSet<NodeId> = held.values().flatten().copied().collect();
+        held.remove(&number);
+        let free = |c: &Candidate| !self.refused.contains(&c.server) && !busy.contains(&c.server);
+        (self.origin.is_some() && self.candidates.iter().any(free))
+            || happiness(&held) >= self.upload.client.shares_happy()
+    }
+
+    fn give_up(&mut self, number: u16) {
+        if let Some(lane) = self.live.remove(&number) {
+            lane.task.abort();
+            self.failed(number, lane.server, &SendError::TooSlow);
+            self.replace(number);
+        }
     }
 
     /// Takes in what tasks reported so far.
@@ -362,10 +429,19 @@ impl Share {
         self.send_from(&mut stream, &mut at, object.trailer(self.number)).await?;
         stream.send.finish()?;
         let after = self.upload.client.writers().timeouts().commit;
-        let done: PutDone = within(after, read_reply(&mut stream)).await?;
+        let done: PutDone = match within(after, read_reply(&mut stream)).await {
+            Err(RequestError::Refused(refused)) if refused.code == ErrorCode::Corrupt && self.offset > 0 => {
+                return Err(SendError::DamagedPartial);
+            }
+            done => done?,
+        };
         if done.hash == Bytes32(*object.hash.as_bytes()) { Ok(()) } else { Err(SendError::WrongHash) }
     }
 }
 
+/// How often a server that is waited for is looked at.
+const SLICE: Duration = Duration::from_millis(100);
+/// How often servers that do not answer offers are replaced by others before the upload goes on without.
+const STRAGGLER_ROUNDS: usize = 3;
 /// Bytes handed to the transport at a time: what must be taken within the stall timeout.
 const PIECE: usize = 256 * 1024;

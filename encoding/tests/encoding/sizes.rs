@@ -101,15 +101,19 @@ fn limits() {
     for block_len in [0, 1, 8192, 16_383, 16_385, 24_576, 2 << 20, 1 << 31] {
         assert_eq!(Params::with_block_len(1, 1, block_len), Err(GeometryError::BlockLength { block_len }));
     }
-    for block_len in [1 << 14, 1 << 15, 1 << 20] {
-        assert!(Params::with_block_len(256, 256, block_len).is_ok());
+    for (k, block_len) in [(256, 1 << 14), (256, 1 << 18), (64, 1 << 20)] {
+        assert!(Params::with_block_len(k, 256, block_len).is_ok());
+        let too_long = Params::with_block_len(k + 1, 257.min(k + 1).max(256), block_len);
+        assert!(too_long.is_err() || block_len == 1 << 14, "a reader must be able to hold a segment");
     }
 }
 
 proptest! {
     #[test]
     fn geometry_adds_up(k in 1u16..=256, more in 0u16..256, log in 14u32..=20, size in prop_oneof![0..=MAX_PLAINTEXT_LEN, 0..10_000_000u64]) {
-        let params = Params::with_block_len(k, (k + more).min(256), 1 << log).unwrap();
+        let params = Params::with_block_len(k, (k + more).min(256), 1 << log);
+        prop_assume!(u64::from(k) << log <= 64 << 20);
+        let params = params.unwrap();
         let geometry = Geometry::for_plaintext(params, size).unwrap();
         prop_assert_eq!(Geometry::for_ciphertext(params, geometry.ciphertext_len()).unwrap(), geometry);
         let last = geometry.segments() - 1;

@@ -168,7 +168,7 @@ async fn what_is_here_is_proved_not_sent() {
         let expected = Some(Expected { hash: Bytes32(*object.hash.as_bytes()), nonce: Bytes32(nonce) });
         let ask = |number| Put { expected: expected.clone(), ..put_of(grid.store.id(), number, None, 9) };
         let (reply, _): (PutReply, _) = session.request(&Request::Put(ask(0))).await.unwrap();
-        assert_eq!(reply, PutReply::Have(Bytes32(*blake3::keyed_hash(&nonce, &object.shares[0]).as_bytes())));
+        assert_eq!(reply, PutReply::Have(Bytes32(*blake3::keyed_hash(&Expected::proof_key(&Bytes32(nonce), &grid.store.id()), &object.shares[0]).as_bytes())));
         assert_eq!(put(&session, ask(1), &object.shares[1]).await.unwrap().hash.0, *object.hash.as_bytes());
     }
 }

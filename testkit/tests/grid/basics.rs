@@ -31,10 +31,16 @@ async fn extreme_parameters() {
             let data = noise(2, size);
             let stored = put(&client, &data).await;
             if happy {
-                assert!(get(&client, &stored.unwrap().cap).await.unwrap().0 == data, "{shares}, {size} bytes");
+                assert!(
+                    get(&client, &stored.unwrap().cap).await.unwrap().0 == data,
+                    "{shares}, {size} bytes"
+                );
             } else {
                 let error = stored.unwrap_err();
-                assert!(matches!(error, client::UploadError::NotHappy { happiness: 3, wanted: 256, .. }), "{error}");
+                assert!(
+                    matches!(error, client::UploadError::NotHappy { happiness: 3, wanted: 256, .. }),
+                    "{error}"
+                );
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Servers and clients that crash at any moment: nothing that was acknowledged is lost.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use client::{Client, PutReport, Source, Timeouts};
@@ -10,7 +9,7 @@ use testkit::random::SimRandom;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::support::{SECOND, get, noise, put, put_slowly, reads_back, seeds, whole, within};
+use crate::support::{SECOND, get, noise, put, put_slowly, reads_back, seeds, simulate, whole, within};
 
 /// The client of this name, after a restart.
 async fn started(grid: &SimGrid, label: &str, shares: &str) -> Client {
@@ -23,43 +22,51 @@ fn milliseconds(random: &SimRandom, most: u64) -> Duration {
     Duration::from_millis(random.between(0, most))
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_client_that_crashes_goes_on_where_it_was() {
-    let size = 3_500_000;
+/// A client dies at some moment of a put that takes four seconds; then another one of its name puts the same file. Returns how many
+/// bytes that sent.
+async fn put_crash_put(seed: u64, data: &[u8]) -> u64 {
+    let grid = SimGrid::start(seed, 10).await;
+    let random = SimRandom::new(seed).fork("crash");
+    let (client, source) = (started(&grid, "alice", "3/7/10").await, Source::bytes(data.to_vec()));
+    let rate = whole(data.len()) / 4;
+    let task = tokio::spawn(async move { put_slowly(&client, source, rate).await });
+    sleep(milliseconds(&random, 4000)).await;
+    let done = task.is_finished();
+    task.abort();
+    let _ = task.await;
+
+    let client = started(&grid, "alice", "3/7/10").await;
+    let report = within(SECOND * 5, put(&client, data)).await.unwrap();
+    assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
+    assert!(!done || report.sent == 0, "what was stored is not sent again");
+    reads_back(&client, &report.cap, data).await;
+    report.sent
+}
+
+#[test]
+fn a_client_that_crashes_goes_on_where_it_was() {
+    let data = noise(20, 3_500_000);
     let (mut sent, mut runs) = (0, 0);
     for seed in seeds(20) {
-        let grid = SimGrid::start(seed, 10).await;
-        let random = SimRandom::new(seed).fork("crash");
-        let data = noise(seed as u8, size);
-        let client = started(&grid, "alice", "3/7/10").await;
-        let source = Source::bytes(data.clone());
-        let task = tokio::spawn(async move { put_slowly(&client, source, whole(3_500_000) / 4).await });
-        sleep(milliseconds(&random, 4000)).await;
-        let done = task.is_finished();
-        task.abort();
-        let _ = task.await;
-
-        let client = started(&grid, "alice", "3/7/10").await;
-        let report = within(SECOND * 5, put(&client, &data)).await.unwrap();
-        assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
-        assert!(!done || report.sent == 0, "what was stored is not sent again");
-        reads_back(&client, &report.cap, &data).await;
-        sent += report.sent;
+        sent += simulate(put_crash_put(seed, &data));
         runs += 1;
     }
     // Crashes come on average in the middle.
-    assert!(sent < runs * whole(size) * 7 / 10, "{sent} bytes were sent again in {runs} runs");
+    assert!(sent < runs * whole(data.len()) * 7 / 10, "{sent} bytes were sent again in {runs} runs");
 }
 
 /// What was acknowledged: the file and where its shares are.
-struct Stored {
+pub(crate) struct Stored {
     data: Vec<u8>,
     report: PutReport,
 }
 
 /// Three clients put files of random sizes while servers crash and restart; returns what was acknowledged. All servers are up again.
-async fn storm(seed: u64) -> (SimGrid, Vec<Stored>) {
+pub(crate) async fn storm(seed: u64, events: bool) -> (SimGrid, Vec<Stored>) {
     let mut grid = SimGrid::start(seed, 10).await;
+    if events {
+        grid.net.keep_events();
+    }
     let random = SimRandom::new(seed).fork("storm");
     let mut putting = JoinSet::new();
     for number in 0..3 {
@@ -99,29 +106,32 @@ async fn storm(seed: u64) -> (SimGrid, Vec<Stored>) {
     (grid, stored.into_iter().flatten().collect())
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_stored_survives_crashes_of_servers() {
-    let mut acknowledged = 0;
-    for seed in seeds(30) {
-        let (mut grid, stored) = storm(seed).await;
-        let client = grid.client("3/7/10").await;
-        for Stored { data, report } in &stored {
-            reads_back(&client, &report.cap, data).await;
-        }
-        acknowledged += stored.len();
-        // Happiness is the promise: as many servers as it exceeds k by may be lost.
-        let Some(happiness) = stored.iter().map(|file| file.report.happiness).min() else { continue };
-        let random = SimRandom::new(seed).fork("afterwards");
-        for _ in 0..happiness - 3 {
-            let up: Vec<usize> = (0..10).filter(|index| grid.servers[*index].server().is_some()).collect();
-            grid.kill(up[random.between(0, up.len() as u64 - 1) as usize]);
-        }
-        let client = grid.client("3/7/10").await;
-        for Stored { data, report } in &stored {
-            reads_back(&client, &report.cap, data).await;
-        }
+/// After a [`storm`], everything acknowledged is there, also after as many servers are lost as happiness exceeds k by: that is the
+/// promise. Returns how many files were acknowledged.
+async fn storm_and_loss(seed: u64) -> usize {
+    let (mut grid, stored) = storm(seed, false).await;
+    let client = grid.client("3/7/10").await;
+    for Stored { data, report } in &stored {
+        reads_back(&client, &report.cap, data).await;
     }
-    assert!(acknowledged > 60, "{acknowledged}");
+    let random = SimRandom::new(seed).fork("afterwards");
+    let least = stored.iter().map(|file| file.report.happiness).min().unwrap_or(3);
+    for _ in 0..least - 3 {
+        let up: Vec<usize> = (0..10).filter(|index| grid.servers[*index].server().is_some()).collect();
+        grid.kill(up[random.between(0, up.len() as u64 - 1) as usize]);
+    }
+    let client = grid.client("3/7/10").await;
+    for Stored { data, report } in &stored {
+        reads_back(&client, &report.cap, data).await;
+    }
+    stored.len()
+}
+
+#[test]
+fn what_was_stored_survives_crashes_of_servers() {
+    let runs = seeds(30);
+    let acknowledged: usize = runs.clone().map(|seed| simulate(storm_and_loss(seed))).sum();
+    assert!(acknowledged > 2 * runs.count(), "{acknowledged} files are too few to show anything");
 }
 
 /// Puts a file to three servers, one of which loses its power at its `at`th sync. Returns whether the sync was reached.
@@ -136,7 +146,8 @@ async fn power_loss_at(at: u64, size: usize, survival: Survival) -> bool {
     let reached = grid.servers[0].disk.is_frozen();
     grid.crash(0, survival);
     grid.restart(0).await.expect("a store opens after any crash");
-    let on_zero = |report: &PutReport| report.shares.values().any(|server| grid.index_of(&server.id) == Some(0));
+    let on_zero =
+        |report: &PutReport| report.shares.values().any(|server| grid.index_of(&server.id) == Some(0));
     let expected = [(on_zero(&before), before, old), (on_zero(&report), report, data.clone())];
     // Server 0 and one other must do, where server 0 said that it had its share.
     for other in [1, 2] {
@@ -147,7 +158,8 @@ async fn power_loss_at(at: u64, size: usize, survival: Survival) -> bool {
             match got {
                 Ok((bytes, _)) => assert!(bytes == *data),
                 Err(error) => {
-                    let doubled = report.shares.values().filter(|server| grid.index_of(&server.id) == Some(3 - other));
+                    let doubled =
+                        report.shares.values().filter(|server| grid.index_of(&server.id) == Some(3 - other));
                     assert!(!acknowledged && doubled.count() < 2, "sync {at}: {error}");
                 }
             }
@@ -160,43 +172,42 @@ async fn power_loss_at(at: u64, size: usize, survival: Survival) -> bool {
     reached
 }
 
-#[tokio::test(start_paused = true)]
-async fn power_loss_at_every_sync_of_one_server() {
+#[test]
+fn power_loss_at_every_sync_of_one_server() {
     for size in [3_000, 300_000] {
         for survival in [Survival::Nothing, Survival::Chance] {
-            let mut at = 1;
-            while power_loss_at(at, size, survival).await {
-                at += 1;
-            }
-            assert!(at > 2, "a put syncs more than once, and the last one tried was not reached: {at}");
+            let last = (1..).find(|at| !simulate(power_loss_at(*at, size, survival)));
+            assert!(
+                last.is_some_and(|at| at > 2),
+                "a put syncs more than once, and the last one tried was not reached"
+            );
         }
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_not_acknowledged_may_be_there_and_is_right_if_so() {
-    // Power fails everywhere at once, in the middle of a put.
-    for seed in seeds(10) {
-        let mut grid = SimGrid::start(seed, 10).await;
-        let random = SimRandom::new(seed).fork("blackout");
-        let data = noise(3, 1_500_000);
-        let client = started(&grid, "alice", "3/7/10").await;
-        let source = Source::bytes(data.clone());
-        let task = tokio::spawn(async move { put_slowly(&client, source, 5_000_000).await });
-        sleep(milliseconds(&random, 1200)).await;
-        (0..10).for_each(|index| grid.crash(index, Survival::Chance));
-        let outcome = within(SECOND * 90, task).await.unwrap();
-        for index in 0..10 {
-            grid.restart(index).await.expect("a store opens after any crash");
-        }
-        let client = started(&grid, "alice", "3/7/10").await;
-        if let Ok(report) = outcome {
-            reads_back(&client, &report.cap, &data).await;
-        }
-        let report = within(SECOND * 5, put(&client, &data)).await.unwrap();
-        assert_eq!(report.happiness, 10);
-        let places: BTreeMap<_, _> = report.shares.iter().map(|(n, server)| (server.id, *n)).collect();
-        assert_eq!(places.len(), 10);
+/// Power fails everywhere at once, at some moment of a put. What is not acknowledged may be there, and is right if so.
+async fn blackout(seed: u64) {
+    let mut grid = SimGrid::start(seed, 10).await;
+    let random = SimRandom::new(seed).fork("blackout");
+    let data = noise(3, 1_500_000);
+    let (client, source) = (started(&grid, "alice", "3/7/10").await, Source::bytes(data.clone()));
+    let task = tokio::spawn(async move { put_slowly(&client, source, 5_000_000).await });
+    sleep(milliseconds(&random, 1200)).await;
+    (0..10).for_each(|index| grid.crash(index, Survival::Chance));
+    let outcome = within(SECOND * 90, task).await.unwrap();
+    for index in 0..10 {
+        grid.restart(index).await.expect("a store opens after any crash");
+    }
+    let client = started(&grid, "alice", "3/7/10").await;
+    if let Ok(report) = outcome {
         reads_back(&client, &report.cap, &data).await;
     }
+    let report = within(SECOND * 5, put(&client, &data)).await.unwrap();
+    assert_eq!(report.happiness, 10);
+    reads_back(&client, &report.cap, &data).await;
+}
+
+#[test]
+fn a_blackout_in_the_middle_of_a_put() {
+    seeds(10).for_each(|seed| simulate(blackout(seed)));
 }

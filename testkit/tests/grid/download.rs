@@ -60,7 +60,8 @@ async fn a_server_hangs_at_the_table() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_hangs_after_half_a_block() {
-    read_while(|request| matches!(request, Request::ReadBlocks(_)), Lie::SilenceAfter(100_000), SECOND * 5).await;
+    read_while(|request| matches!(request, Request::ReadBlocks(_)), Lie::SilenceAfter(100_000), SECOND * 5)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +144,8 @@ async fn seven_of_ten_may_hang() {
 #[tokio::test(start_paused = true)]
 async fn too_few_shares_names_every_server() {
     let (mut grid, report, _) = stored().await;
-    let [dead, hung] = [0..4, 4..8].map(|numbers| numbers.map(|n| holder(&grid, &report, n)).collect::<Vec<_>>());
+    let [dead, hung] =
+        [0..4, 4..8].map(|numbers| numbers.map(|n| holder(&grid, &report, n)).collect::<Vec<_>>());
     dead.iter().for_each(|index| grid.kill(*index));
     hung.iter().for_each(|index| grid.net.isolate(grid.servers[*index].key.id()));
     let client = grid.client("3/7/10").await;
@@ -178,7 +180,8 @@ async fn shares_that_vanish_between_lookup_and_read() {
     assert!(bytes == data);
     assert!(got.complaints.iter().all(|complaint| !complaint.corrupt), "{:?}", got.complaints);
     grid.kill(holder(&grid, &report, 7));
-    let error = within(SECOND * 10, reader.read_into(&mut bytes, client::GetOptions::default())).await.unwrap_err();
+    let error =
+        within(SECOND * 10, reader.read_into(&mut bytes, client::GetOptions::default())).await.unwrap_err();
     let DownloadError::NotEnoughShares { needed: 3, found: 2, servers } = error else { panic!("{error}") };
     assert_eq!(servers.len(), 10);
 }

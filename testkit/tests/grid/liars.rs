@@ -140,7 +140,9 @@ async fn another_major_version() {
 async fn answers_end_early() {
     each_is_named(blocks, vec![Lie::Say(bytes::Bytes::new())], false).await;
     // The right lengths, and no bytes.
-    let geometry = encoding::Geometry::for_plaintext(encoding::Params::new(3, 10).unwrap(), TWO_SEGMENTS as u64).unwrap();
+    let geometry =
+        encoding::Geometry::for_plaintext(encoding::Params::new(3, 10).unwrap(), TWO_SEGMENTS as u64)
+            .unwrap();
     let lens = (0..2).map(|segment| geometry.block_len(segment) as u64).collect();
     each_is_named(blocks, vec![Lie::message(&Reply::Ok(Bulk { lens }))], false).await;
 }
@@ -179,7 +181,11 @@ async fn shares_it_does_not_have() {
     corrupt(&grid, liar, move |request| if lookup(request) { claims_all.clone() } else { Lie::Truth });
     let client = grid.client("3/3/10").await;
     let got = within(SECOND, reads_back(&client, &report.cap, &data)).await;
-    assert!(got.complaints.iter().all(|complaint| !complaint.corrupt), "it may have lost them: {:?}", got.complaints);
+    assert!(
+        got.complaints.iter().all(|complaint| !complaint.corrupt),
+        "it may have lost them: {:?}",
+        got.complaints
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,7 +278,9 @@ async fn wrong_small_shares() {
     let stage = Stage::new(10, 4096).await;
     let hash = stage.other_hash();
     let script = move |request: &Request| match request {
-        Request::Lookup(lookup) => Lie::Ask(Request::Lookup(protocol::message::Lookup { hash, ..lookup.clone() })),
+        Request::Lookup(lookup) => {
+            Lie::Ask(Request::Lookup(protocol::message::Lookup { hash, ..lookup.clone() }))
+        }
         _ => Lie::Truth,
     };
     stage.read(0, Arc::new(script), true).await;
@@ -282,7 +290,11 @@ async fn wrong_small_shares() {
 async fn an_empty_answer_hides_one_share_only() {
     let hides = Lie::message(&Reply::Ok(Found { shares: Vec::new(), descriptor: None }));
     let Stage { mut grid, data, report, .. } = Stage::new(10, TWO_SEGMENTS).await;
-    corrupt(&grid, holder(&grid, &report, 0), move |request| if lookup(request) { hides.clone() } else { Lie::Truth });
+    corrupt(
+        &grid,
+        holder(&grid, &report, 0),
+        move |request| if lookup(request) { hides.clone() } else { Lie::Truth },
+    );
     let client = grid.client("3/3/10").await;
     let got = within(SECOND, reads_back(&client, &report.cap, &data)).await;
     assert!(got.complaints.is_empty(), "it may as well have lost the share: {:?}", got.complaints);
@@ -293,7 +305,9 @@ async fn seven_liars_of_ten() {
     let Stage { mut grid, data, report, .. } = Stage::new(10, TWO_SEGMENTS).await;
     for number in 0..7 {
         let lie = if number % 2 == 0 { Lie::Body(|_, bytes| bytes.fill(9)) } else { Lie::Silence };
-        corrupt(&grid, holder(&grid, &report, number), move |request| if blocks(request) { lie.clone() } else { Lie::Truth });
+        corrupt(&grid, holder(&grid, &report, number), move |request| {
+            if blocks(request) { lie.clone() } else { Lie::Truth }
+        });
     }
     let client = grid.client("3/3/10").await;
     let got = within(SECOND * 30, reads_back(&client, &report.cap, &data)).await;
@@ -302,7 +316,9 @@ async fn seven_liars_of_ten() {
     let liars = [0, 2, 4, 6].map(|number| holder(&grid, &report, number));
     assert_eq!(accused, liars.into_iter().collect());
     // One more, and there are too few.
-    corrupt(&grid, holder(&grid, &report, 7), |request| if blocks(request) { refusal(ErrorCode::Busy) } else { Lie::Truth });
+    corrupt(&grid, holder(&grid, &report, 7), |request| {
+        if blocks(request) { refusal(ErrorCode::Busy) } else { Lie::Truth }
+    });
     let client = grid.client("3/3/10").await;
     let error = within(SECOND * 60, get(&client, &report.cap)).await.unwrap_err();
     assert!(matches!(error, client::DownloadError::NotEnoughShares { needed: 3, found: 2, .. }), "{error:?}");
@@ -337,7 +353,8 @@ async fn lies_about_status_stay_theirs() {
     let status = within(SECOND * 11, client.status()).await;
     assert_eq!(status.servers.len(), 10);
     for server in status.servers {
-        let reached = server.outcome.is_ok_and(|reached| reached.status.stores[0].state == StoreState::Writable);
+        let reached =
+            server.outcome.is_ok_and(|reached| reached.status.stores[0].state == StoreState::Writable);
         assert_eq!(reached, grid.index_of(&server.server.id) != Some(liar));
     }
 }

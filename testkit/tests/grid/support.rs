@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use caps::Cap;
 use client::download::Complaint;
-use client::{Client, DownloadError, GetOptions, GetReport, PutOptions, PutReport, Source, Transfer, UploadError};
+use client::{
+    Client, DownloadError, GetOptions, GetReport, PutOptions, PutReport, Source, Transfer, UploadError,
+};
 use testkit::grid::SimGrid;
 use tokio::time::Instant;
 
@@ -24,6 +26,12 @@ pub(crate) fn noise(seed: u8, len: usize) -> Vec<u8> {
 pub(crate) fn seeds(usual: u64) -> Range<u64> {
     let wanted = std::env::var("SARSEN_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
     0..wanted.unwrap_or(usual)
+}
+
+/// Runs `story` in a simulation of its own: when it is told, everything in it is gone, its memory too.
+pub(crate) fn simulate<T>(story: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.unwrap().block_on(story)
 }
 
 /// Waits for `work`, which must take at most `bound` of simulated time.
@@ -92,4 +100,3 @@ pub(crate) fn failed(grid: &SimGrid, failures: &[client::ShareFailure]) -> Vec<u
     named.sort_unstable();
     named
 }
-

@@ -1,12 +1,8 @@
 //! Servers that hang, break, refuse or lie while a file is stored.
 
 use std::collections::{BTreeSet, HashSet};
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client::upload::ReadAt;
 use client::{Client, GridView, PutReport, Source, Timeouts, UploadError};
 use protocol::message::{Bytes32, ErrorCode, PutDone, PutReply, Reply, Request, WireError};
 use storage_server::Admission;
@@ -17,7 +13,7 @@ use testkit::net::Link;
 use tokio::time::sleep;
 
 use crate::support::{
-    SECOND, TWO_SEGMENTS, failed, get, holder, noise, put, put_slowly, reads_back, stream_of, whole, within,
+    SECOND, TWO_SEGMENTS, failed, holder, noise, put, put_slowly, reads_back, stream_of, whole, within,
 };
 
 /// Five segments of 3-of-10.
@@ -35,7 +31,7 @@ fn to_puts(lie: Lie) -> impl Fn(&Request) -> Lie + Send + Sync + 'static {
 fn replaced(grid: &SimGrid, report: &PutReport, bad: usize) {
     // One that failed when it was asked what it holds is not even offered a share.
     assert!(failed(grid, &report.failures).iter().all(|index| *index == bad), "{:?}", report.failures);
-    assert!(report.failures.len() <= 1);
+    assert!(report.failures.len() <= 2, "it gets another try at the most");
     assert_eq!((report.shares.len(), report.happiness), (10, 10));
     assert!((0..10).all(|number| holder(grid, report, number) != bad));
 }
@@ -54,7 +50,9 @@ async fn with_a_spare(size: usize, mishap: impl AsyncFn(&mut SimGrid, usize), bo
         let report = within(bound, client.put(source, client::PutOptions::default())).await.unwrap();
         if stream {
             // Random keys: the bad server may be the spare one, and what went wrong late is not made up for.
-            assert!(report.happiness >= 9 && failed(&grid, &report.failures).iter().all(|index| *index == bad));
+            assert!(
+                report.happiness >= 9 && failed(&grid, &report.failures).iter().all(|index| *index == bad)
+            );
         } else {
             replaced(&grid, &report, bad);
         }
@@ -74,7 +72,8 @@ async fn a_server_is_down() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_hangs_at_connect() {
-    with_a_spare(TWO_SEGMENTS, async |grid, bad| grid.net.isolate(grid.servers[bad].key.id()), SECOND * 10).await;
+    with_a_spare(TWO_SEGMENTS, async |grid, bad| grid.net.isolate(grid.servers[bad].key.id()), SECOND * 10)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +116,9 @@ async fn a_server_drops_the_connection() {
 async fn a_server_refuses() {
     use ErrorCode::{Busy, NoSpace, NotAdmitted, NotFound, ReadOnly, ShuttingDown, StoreFailed};
     for code in [Busy, NoSpace, NotAdmitted, NotFound, ReadOnly, ShuttingDown, StoreFailed] {
-        offers_meet(Lie::message(&Reply::<()>::Err(WireError::new(code, "so there"))), 100_000, SECOND).await;
+        // Busy is worth some patience.
+        offers_meet(Lie::message(&Reply::<()>::Err(WireError::new(code, "so there"))), 100_000, SECOND * 5)
+            .await;
     }
 }
 
@@ -264,7 +265,11 @@ async fn servers_hang_in_the_middle() {
     let (grid, report) = in_the_middle(false, isolate).await;
     assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
     assert_eq!(failed(&grid, &report.failures).len(), 2, "each is named once: {:?}", report.failures);
-    assert!(report.sent < whole(FIVE_SEGMENTS) * 13 / 10, "each lost share is sent once more: {}", report.sent);
+    assert!(
+        report.sent < whole(FIVE_SEGMENTS) * 13 / 10,
+        "each lost share is sent once more: {}",
+        report.sent
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +281,11 @@ async fn servers_become_slow_in_the_middle() {
     let (grid, report) = in_the_middle(false, slow).await;
     assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
     assert_eq!(failed(&grid, &report.failures).len(), 2, "each is named once: {:?}", report.failures);
-    assert!(report.sent < whole(FIVE_SEGMENTS) * 13 / 10, "each lost share is sent once more: {}", report.sent);
+    assert!(
+        report.sent < whole(FIVE_SEGMENTS) * 13 / 10,
+        "each lost share is sent once more: {}",
+        report.sent
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -376,16 +385,25 @@ async fn the_same_file_again_sends_nothing() {
         client.refresh().await;
         sleep(SECOND * 31).await;
         let third = within(SECOND * 5, put(&client, &data)).await.unwrap();
-        assert_eq!((third.found.len(), third.shares.len(), third.happiness), (9, 10, 10), "{:?}", third.failures);
+        assert_eq!(
+            (third.found.len(), third.shares.len(), third.happiness),
+            (9, 10, 10),
+            "{:?}",
+            third.failures
+        );
         let one = first.sent / 10;
-        assert!((one * 9 / 10..=one * 12 / 10).contains(&third.sent), "sent {}, a share has {one}", third.sent);
+        assert!(
+            (one * 9 / 10..=one * 12 / 10).contains(&third.sent),
+            "sent {}, a share has {one}",
+            third.sent
+        );
         assert_eq!(third.cap, first.cap);
         reads_back(&client, &third.cap, &data).await;
     }
 }
 
 /// The client of this name after a restart.
-async fn again(grid: &SimGrid, label: &str) -> Client {
+pub(crate) async fn again(grid: &SimGrid, label: &str) -> Client {
     sharing_secret(grid, label, label).await
 }
 
@@ -407,11 +425,16 @@ async fn two_uploads_of_one_file_at_once() {
             let one = sharing_secret(&grid, "alice", "alice").await;
             let two = sharing_secret(&grid, "alice", other).await;
             let both = async { tokio::join!(put(&one, &data), put(&two, &data)) };
-            let (first, second) = within(SECOND * 5, both).await;
+            let (first, second) = within(SECOND * 10, both).await;
             let (first, second) = (first.unwrap(), second.unwrap());
             assert_eq!(first.cap, second.cap);
             for report in [&first, &second] {
-                assert_eq!((report.happiness, report.failures.len()), (10, 0), "{other} {:?}", report.failures);
+                assert_eq!(
+                    (report.happiness, report.shares.len()),
+                    (10, 10),
+                    "{other} {:?}",
+                    report.failures
+                );
             }
             reads_back(&one, &first.cap, &data).await;
             // Nothing is left over.
@@ -434,62 +457,6 @@ async fn a_false_proof_does_not_help_a_second_upload() {
     assert_eq!(failed(&grid, &second.failures), [liar]);
     assert!(!second.found.contains(&2));
     assert_eq!((second.found.len(), second.happiness), (9, 9));
-}
-
-/// A file whose bytes change after so many reads.
-struct Changing {
-    versions: [Vec<u8>; 2],
-    left: AtomicUsize,
-    /// Changes back and forth for ever.
-    restless: bool,
-}
-
-impl ReadAt for Changing {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.versions[0].len() as u64)
-    }
-
-    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(1)));
-        let left = left.unwrap_or_default();
-        if left <= 1 && self.restless {
-            self.left.store(4, Ordering::Relaxed);
-        }
-        let version = &self.versions[usize::from(left <= 1)];
-        buffer.copy_from_slice(&version[offset as usize..][..buffer.len()]);
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_file_that_changes_never_reuses_a_key() {
-    let size = FIVE_SEGMENTS;
-    let versions = [noise(17, size), noise(18, size)];
-    // Five reads are the first pass, the next five the second.
-    for reads in 1..=11 {
-        let mut grid = SimGrid::start(17, 10).await;
-        let client = grid.client("3/7/10").await;
-        let file = Changing { versions: versions.clone(), left: AtomicUsize::new(reads), restless: false };
-        let report = client.put(Source::File(Arc::new(file)), client::PutOptions::default()).await.unwrap();
-        let (bytes, _) = get(&client, &report.cap).await.unwrap();
-        if reads > 10 {
-            assert!(bytes == versions[0]);
-        } else if reads > 5 {
-            // Caught in the second pass: started over, under another key.
-            assert!(bytes == versions[1], "{reads}");
-            assert_ne!(put(&again(&grid, "client1").await, &versions[0]).await.unwrap().cap, report.cap);
-        } else {
-            assert!(bytes.len() == size, "one file, whichever mixture the first pass saw");
-        }
-        let again = put(&client, &bytes).await.unwrap();
-        assert_eq!((&again.cap, again.sent), (&report.cap, 0), "what is stored is what the key was made of");
-    }
-    let mut grid = SimGrid::start(17, 10).await;
-    let client = grid.client("3/7/10").await;
-    let file = Changing { versions, left: AtomicUsize::new(4), restless: true };
-    let error = client.put(Source::File(Arc::new(file)), client::PutOptions::default()).await.unwrap_err();
-    assert!(matches!(error, UploadError::SourceChanged), "{error}");
-    assert!(error.is_retryable());
 }
 
 #[tokio::test(start_paused = true)]

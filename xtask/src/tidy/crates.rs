@@ -8,7 +8,7 @@ use super::source::SourceFile;
 const LAYERS: [(&str, &[&str]); 9] = [
     ("caps", &[]),
     ("encoding", &["caps"]),
-    ("protocol", &["encoding"]),
+    ("protocol", &[]),
     ("storage-server", &["caps", "encoding", "protocol"]),
     ("introducer", &["protocol"]),
     ("client", &["caps", "encoding", "protocol"]),
