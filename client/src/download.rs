@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use caps::{Cap, ImmutableRead, Literal};
-use encoding::{ContentKey, Descriptor, Geometry, Kind, Params, SegmentDecoder, SegmentEncoder};
+use encoding::{ContentKey, Descriptor, Geometry, Kind, Params, Root, SegmentDecoder, SegmentEncoder};
 use protocol::message::Bytes32;
 use tokio::task::JoinHandle;
 
@@ -25,6 +25,7 @@ pub use sink::{BlockingSink, FileSink, Sink};
 
 use crate::Client;
 use crate::progress::Transfer;
+use crate::upload::ReadAt;
 use holdings::Holdings;
 use search::Search;
 use table::Table;
@@ -245,36 +246,21 @@ impl ObjectReader {
         }
     }
 
-    /// How many of the first bytes of a file on disk are already this object's, in whole segments: what an interrupted download left
-    /// is encrypted again and held against the block roots, so nothing on the disk is simply believed. `read` fills a buffer from an
-    /// offset; `len` is how many bytes there are.
+    /// How many of the first bytes of `file` are already this object's, in whole segments: what an interrupted download left is
+    /// encrypted again and held against the block roots, so nothing on a disk is simply believed.
     ///
     /// # Errors
     ///
     /// [`DownloadError`] if the table of block roots cannot be fetched.
-    pub async fn matching_prefix(
-        &self,
-        len: u64,
-        mut read: impl FnMut(u64, &mut [u8]) -> std::io::Result<()>,
-    ) -> Result<u64, DownloadError> {
+    pub async fn matching_prefix(&self, file: Arc<dyn ReadAt>) -> Result<u64, DownloadError> {
         let geometry = *self.0.geometry();
-        let params = geometry.params();
-        let data_only = Params::with_block_len(params.needed(), params.needed(), params.block_len());
-        let mut encoder = SegmentEncoder::new(data_only.expect("k-of-k is possible wherever k-of-N is"));
         for segment in 0..geometry.segments() {
             let range = geometry.segment_data_range(segment);
-            if range.end > len {
-                return Ok(range.start);
-            }
-            let mut plaintext = vec![0; (range.end - range.start) as usize];
-            if read(range.start, &mut plaintext).is_err() {
-                return Ok(range.start);
-            }
-            let last = segment + 1 == geometry.segments();
             let roots = fetch::data_roots(&self.0, segment).await?;
-            match encoder.encode(&self.0.key, segment, &plaintext, last) {
-                Ok(encoded) if encoded.roots == roots => {}
-                _ => return Ok(range.start),
+            let (object, file) = (self.0.clone(), file.clone());
+            let matches = move || object.matches(segment, &*file, &roots);
+            if !self.0.client.pool().run(matches).await {
+                return Ok(range.start);
             }
         }
         Ok(self.size())
@@ -315,6 +301,21 @@ fn check(cap: &ImmutableRead, descriptor: &Descriptor) -> Result<ContentKey, Dow
 }
 
 impl Object {
+    /// Whether the file holds this segment where it belongs.
+    fn matches(&self, segment: u64, file: &dyn ReadAt, roots: &[Root]) -> bool {
+        let range = self.geometry().segment_data_range(segment);
+        let params = self.geometry().params();
+        let data_only = Params::with_block_len(params.needed(), params.needed(), params.block_len());
+        let mut encoder = SegmentEncoder::new(data_only.expect("k-of-k is possible wherever k-of-N is"));
+        let mut plaintext = vec![0; (range.end - range.start) as usize];
+        let last = segment + 1 == self.geometry().segments();
+        file.len().is_ok_and(|len| len >= range.end)
+            && file.read_exact_at(range.start, &mut plaintext).is_ok()
+            && encoder
+                .encode(&self.key, segment, &plaintext, last)
+                .is_ok_and(|encoded| encoded.roots == roots)
+    }
+
     fn geometry(&self) -> &Geometry {
         &self.descriptor.geometry
     }

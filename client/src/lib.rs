@@ -4,7 +4,7 @@
 //! use client::{Client, GetOptions, PutOptions, Source};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::open("/home/me/.local/share/sarsen".as_ref())?;
+//! let client = Client::open("sarsen-client".as_ref())?;
 //! client.refresh().await; // learn from the introducers which servers exist
 //!
 //! let report = client.put(Source::bytes("what I love ".repeat(1000)), PutOptions::default()).await?;

@@ -1,11 +1,11 @@
 //! `sarsen get`: fetch a file by its read cap.
 
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use caps::{Cap, Literal};
 use client::download::{BlockingSink, FileSink, get_literal};
+use client::upload::FileSource;
 use client::{Client, GetOptions, GetReport, Transfer};
 use protocol::{Pool, TokioPool};
 
@@ -86,8 +86,7 @@ async fn to_file(client: &Client, cap: &Cap, place: &Path, options: GetOptions) 
     let mark = cap.verify_hash().map_or_else(String::new, |hash| hash.to_string()[..8].to_owned());
     let beside = Beside::open(place, &mark)?;
     let file = Arc::new(beside.file.try_clone()?);
-    let len = file.metadata()?.len();
-    let have = reader.matching_prefix(len, |at, buffer| file.read_exact_at(buffer, at)).await?;
+    let have = reader.matching_prefix(Arc::new(FileSource::from(beside.file.try_clone()?))).await?;
     file.set_len(have)?;
     let mut report = GetReport { bytes: 0, complaints: reader.complaints() };
     if have < reader.size() {

@@ -13,13 +13,15 @@ use tokio::sync::oneshot;
 
 use crate::batch::Batch;
 use crate::error::PutError;
-use crate::index::{Location, ShareKey};
+use crate::index::{IndexResult, Location, ShareKey};
 use crate::pack::{PACK_LEN, record_len};
 use crate::store::{Store, lock};
 use crate::upload::{Claim, ReadyShare};
 
 /// Changes in one transaction, at most.
 const BATCH_MAX: usize = 1024;
+/// Objects that the leases and cancellations of one transaction name, at most, unless a single request names more.
+const BATCH_ROWS_MAX: usize = 20_000;
 /// Bytes that one batch appends to a pack, at most: what may lie beyond a pack's end after a crash.
 pub(crate) const BATCH_LEN_MAX: u64 = 16 * 1024 * 1024;
 
@@ -113,6 +115,19 @@ impl Store {
         terms: LeaseTerms,
         hashes: Vec<VerifyHash>,
     ) -> Result<Vec<bool>, PutError> {
+        let at = self.clone();
+        let here = pool.run(move || (at.index().have_objects(&hashes), hashes)).await;
+        self.some(pool, here, |hashes| Change::Lease { account, terms, hashes }).await
+    }
+
+    /// The same of objects that are most likely here.
+    pub(crate) async fn lease_known(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        account: NodeId,
+        terms: LeaseTerms,
+        hashes: Vec<VerifyHash>,
+    ) -> Result<Vec<bool>, PutError> {
         self.flags(pool, Change::Lease { account, terms, hashes }).await
     }
 
@@ -128,7 +143,27 @@ impl Store {
         tag: [u8; 16],
         hashes: Vec<VerifyHash>,
     ) -> Result<Vec<bool>, PutError> {
-        self.flags(pool, Change::Cancel { account, tag, hashes }).await
+        let at = self.clone();
+        let here = pool.run(move || (at.index().have_leases(&account, tag, &hashes), hashes)).await;
+        self.some(pool, here, |hashes| Change::Cancel { account, tag, hashes }).await
+    }
+
+    /// Makes a change of those objects alone that it concerns, and answers for all.
+    async fn some(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        (found, hashes): (IndexResult<Vec<bool>>, Vec<VerifyHash>),
+        change: impl FnOnce(Vec<VerifyHash>) -> Change,
+    ) -> Result<Vec<bool>, PutError> {
+        // If the index cannot be read, let the one that writes it find out why.
+        let found = found.unwrap_or_else(|_| vec![true; hashes.len()]);
+        let wanted: Vec<VerifyHash> =
+            hashes.into_iter().zip(&found).filter_map(|(hash, found)| found.then_some(hash)).collect();
+        if wanted.is_empty() && self.state() != StoreState::Failed && self.medium_writable {
+            return Ok(found);
+        }
+        let mut flags = self.flags(pool, change(wanted)).await?.into_iter();
+        Ok(found.into_iter().map(|found| found && flags.next().unwrap_or(false)).collect())
     }
 
     /// Notes that an account is alive, if it is known here.
@@ -228,12 +263,16 @@ impl Store {
 
 /// How many of the changes that wait go into the next batch.
 fn batch_size(waiting: &VecDeque<(Change, oneshot::Sender<Answer>)>) -> usize {
-    let mut len = 0;
+    let (mut len, mut rows) = (0, 0);
     let fits = waiting.iter().take(BATCH_MAX).take_while(|(change, _)| {
         if let Change::Share(NewShare { bytes: ShareBytes::Small(bytes), .. }) = change {
             len += record_len(bytes.len());
         }
-        len <= BATCH_LEN_MAX
+        rows += match change {
+            Change::Lease { hashes, .. } | Change::Cancel { hashes, .. } => hashes.len(),
+            Change::Share(_) | Change::Contact { .. } => 1,
+        };
+        len <= BATCH_LEN_MAX && rows <= BATCH_ROWS_MAX
     });
     fits.count().max(1)
 }

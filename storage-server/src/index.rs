@@ -208,6 +208,34 @@ impl Index {
         .collect()
     }
 
+    /// For each object: are there shares of it?
+    pub(crate) fn have_objects(&self, hashes: &[VerifyHash]) -> IndexResult<Vec<bool>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let shares = txn.open_table(SHARES).map_err(boxed)?;
+        let here = hashes.iter().map(|hash| {
+            let (first, last) = bounds(*hash);
+            Ok(shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some())
+        });
+        here.collect()
+    }
+
+    /// For each object: has the account this lease on it?
+    pub(crate) fn have_leases(
+        &self,
+        account: &NodeId,
+        tag: [u8; 16],
+        hashes: &[VerifyHash],
+    ) -> IndexResult<Vec<bool>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let accounts = txn.open_table(ACCOUNTS).map_err(boxed)?;
+        let known = accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value().0);
+        let Some(short) = known else { return Ok(vec![false; hashes.len()]) };
+        let leases = txn.open_table(LEASES).map_err(boxed)?;
+        let held =
+            hashes.iter().map(|hash| Ok(leases.get(&lease_key(short, tag, *hash)).map_err(boxed)?.is_some()));
+        held.collect()
+    }
+
     /// For each length: are there objects of this bucket and ciphertext length?
     pub(crate) fn has_lengths(&self, bucket: u16, lengths: &[u64]) -> IndexResult<Vec<bool>> {
         let txn = self.db.begin_read().map_err(boxed)?;

@@ -221,7 +221,7 @@ impl StoredShare {
         }
         room(column_len.saturating_add(len))?;
         let held: Vec<u16> = layout.columns().collect();
-        let slices = columns.iter().map(|column| {
+        let slices = columns.iter().map(|column| -> Result<Bytes, E> {
             if !held.contains(column) {
                 return Err(ReadError::OutOfRange { what: "column" }.into());
             }
@@ -322,7 +322,8 @@ impl Proof {
         }
         if let (Some(check), Source::File(file)) = (self.check.take(), &self.share.source) {
             match check.finish(self.share.len, |at, buffer| file.read_exact_at(buffer, at)) {
-                Ok(report) if report.hash == self.share.key.hash && report.number == self.share.key.number => {}
+                Ok(report)
+                    if report.hash == self.share.key.hash && report.number == self.share.key.number => {}
                 Err(ShareError::Io(error)) => return Err(gone(error)),
                 _ => return Err(ReadError::Corrupt),
             }

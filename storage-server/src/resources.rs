@@ -23,10 +23,6 @@ pub(crate) struct Held {
     _permits: [OwnedSemaphorePermit; 2],
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {}
-}
-
 impl Budget {
     /// A quarter of `count` for one key; the semaphore has them all.
     fn quarter(all: &Arc<Semaphore>, count: usize) -> Self {
@@ -71,10 +67,7 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
-    pub(crate) fn new(
-        memory: (&Arc<Semaphore>, usize),
-        files: (&Arc<Semaphore>, usize),
-    ) -> Self {
+    pub(crate) fn new(memory: (&Arc<Semaphore>, usize), files: (&Arc<Semaphore>, usize)) -> Self {
         Self {
             memory: Budget::quarter(memory.0, memory.1),
             files: Budget::quarter(files.0, files.1),
@@ -84,7 +77,8 @@ impl Resources {
 
     /// Waits for the right to read through a share of this store.
     pub(crate) async fn alone(&self, store: NodeId) -> Option<OwnedSemaphorePermit> {
-        let semaphore = lock(&self.proofs).entry(store).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
+        let semaphore =
+            lock(&self.proofs).entry(store).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
         semaphore.acquire_owned().await.ok()
     }
 }
@@ -92,7 +86,7 @@ impl Resources {
 /// Memory of work that learns only on its way how much it needs.
 pub(crate) struct Charge {
     resources: Arc<Resources>,
-    _held: Vec<Held>,
+    held: Vec<Held>,
     have: u64,
     wanted: u64,
 }
@@ -104,15 +98,15 @@ pub(crate) enum Stop {
     Error(ReadError),
 }
 
-impl<E: Into<ReadError>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Error(error)
     }
 }
 
 impl Charge {
     pub(crate) fn new(resources: Arc<Resources>, held: Held, have: u64) -> Self {
-        Self { resources, _held: vec![held], have, wanted: 0 }
+        Self { resources, held: vec![held], have, wanted: 0 }
     }
 
     /// Before this much memory is used.
@@ -120,7 +114,7 @@ impl Charge {
         self.wanted = self.wanted.saturating_add(len);
         if self.wanted > self.have {
             let more = self.wanted - self.have;
-            self._held.push(self.resources.memory.take_now(kib(more)).ok_or(Stop::Needs(self.wanted))?);
+            self.held.push(self.resources.memory.take_now(kib(more)).ok_or(Stop::Needs(self.wanted))?);
             self.have = self.wanted;
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::answer::{Failure, answer, begin_answer};
 use crate::error::{PutError, ReadError};
 use crate::index::ShareKey;
 use crate::pack::MAX_PACKED_LEN;
+use crate::read::Proof;
 use crate::senders::Sender;
 use crate::server::{Caller, Server};
 use crate::store::Store;
@@ -31,20 +32,22 @@ impl Server {
         let store = self.store(&put.store)?;
         store.check_writable()?;
         if let Some(expected) = &put.expected
-            && let Some(proof) = self.prove(caller, store, put, expected).await?
+            && let Some(proof) = self.prove(caller, store, put, expected, &mut *stream.recv).await?
         {
             return answer(stream, self.limits.stalled, &PutReply::Have(proof)).await;
         }
+        let blocks = store.begin_blocks(&caller.account, put);
+        let _file = if blocks { Some(self.file(caller).await?) } else { None };
         let begun = match self.begin(caller, store, put).await {
             Err(PutError::Busy) if self.senders.dislodge(&caller.account, put).await => {
                 self.begin(caller, store, put).await
             }
             begun => begun,
         };
-        let mut upload = begun?;
+        let mut upload = self.resume(caller, store, begun?, &mut *stream.recv).await?;
         let sender = self.senders.list(&caller.account, put);
         // What stays in memory until it is committed; larger shares pass through, block by block.
-        let _memory = self.memory(caller, put.len.unwrap_or(MAX_PACKED_LEN).min(MAX_PACKED_LEN)).await?;
+        let _memory = self.memory(caller, memory_of(put)).await?;
         begin_answer(stream, self.limits.stalled, &PutReply::Go(upload.offset())).await?;
         upload = self.body(caller, put, upload, &sender, &mut *stream.recv).await?;
         let ready = match upload.stays_small(0) {
@@ -55,39 +58,70 @@ impl Server {
         answer(stream, self.limits.stalled, &PutDone { hash: Bytes32(*hash.as_bytes()) }).await
     }
 
-    /// If the share is here: leases it, durably, and then proves that it is.
+    /// If the share is here and intact: proves that, and leases it, durably.
     async fn prove(
         &self,
         caller: &Caller,
         store: &Arc<Store>,
         put: &Put,
         expected: &Expected,
+        recv: &mut dyn RecvHalf,
     ) -> Result<Option<Bytes32>, Failure> {
         let key = ShareKey { hash: VerifyHash::new(expected.hash.0), number: put.number };
         let (at, nonce) = (store.clone(), Expected::proof_key(&expected.nonce, &put.store));
-        let mut proof = match self.pool.run(move || at.open_share(key).map(|share| share.proof(&nonce))).await
-        {
-            Ok(proof) => proof,
-            // One that is here and cannot be read is taken again.
-            Err(ReadError::NotFound | ReadError::Corrupt) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let _file = self.file(caller).await?;
+        let held = self.memory(caller, MAX_PACKED_LEN).await?;
+        let opened = self.pool.run(move || {
+            let _held = held;
+            let mut proof = at.open_share(key)?.proof(&nonce)?;
+            // A small one is in memory already.
+            if proof.is_long() { Ok((Some(proof), None)) } else { Ok((None, proof.step()?)) }
+        });
+        let read = match opened.await {
+            Ok((Some(proof), _)) => {
+                tokio::select! {
+                    biased;
+                    done = self.read_through(caller, store, proof) => done?,
+                    failure = abandoned(caller, recv) => return Err(failure),
+                }
+            }
+            Ok((None, done)) => Ok(done),
+            Err(error) => Err(error),
         };
-        let _memory = self.memory(caller, MAX_PACKED_LEN).await?;
-        let leased = store.lease(&self.pool, caller.account, put.lease, vec![key.hash]).await?;
-        if leased != [true] {
-            return Ok(None);
-        }
+        let hash = match read {
+            Ok(Some(hash)) => hash,
+            Err(error @ (ReadError::Busy(_) | ReadError::Index(_))) => return Err(error.into()),
+            // One that is here and cannot be read, or is not what it was, is taken again.
+            Ok(None) | Err(_) => return Ok(None),
+        };
+        let leased = store.lease_known(&self.pool, caller.account, put.lease, vec![key.hash]).await?;
+        Ok((leased == [true]).then_some(Bytes32(hash)))
+    }
+
+    /// Reads all of a share file: one at a time for each key and store, with no more memory than a piece takes.
+    async fn read_through(
+        &self,
+        caller: &Caller,
+        store: &Arc<Store>,
+        mut proof: Proof,
+    ) -> Result<Result<Option<[u8; 32]>, ReadError>, Failure> {
+        let _alone = caller.resources.alone(store.id()).await;
         loop {
+            let held = self.memory(caller, proof.buffer_len()).await?;
             let step = self.pool.run(move || {
+                let _held = held;
                 let step = proof.step();
                 (proof, step)
             });
             let (back, done) = step.await;
             match done {
-                Ok(Some(hash)) => return Ok(Some(Bytes32(hash))),
                 Ok(None) => proof = back,
-                Err(ReadError::Corrupt) => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let share = error.to_string();
+                    tracing::error!(store = %store.id(), %share, "a stored share was found bad: it is taken again");
+                    return Ok(Err(error));
+                }
+                done => return Ok(done),
             }
         }
     }
@@ -97,17 +131,40 @@ impl Server {
             return store.begin(caller.account, put);
         }
         let (at, account, put) = (store.clone(), caller.account, put.clone());
-        let mut upload = self.pool.run(move || at.begin(account, &put)).await?;
-        while upload.to_resume() {
-            let step = self.pool.run(move || {
-                let done = upload.resume();
-                (upload, done)
-            });
-            let (back, done) = step.await;
-            upload = back;
-            done?;
+        self.pool.run(move || at.begin(account, &put)).await
+    }
+
+    /// Hashes what an earlier attempt left, for as long as somebody waits for it.
+    async fn resume(
+        &self,
+        caller: &Caller,
+        store: &Arc<Store>,
+        mut upload: Upload,
+        recv: &mut dyn RecvHalf,
+    ) -> Result<Upload, Failure> {
+        if !upload.to_resume() {
+            return Ok(upload);
         }
-        Ok(upload)
+        let work = async {
+            let _alone = caller.resources.alone(store.id()).await;
+            while upload.to_resume() {
+                let held = self.memory(caller, upload.block_len().into()).await?;
+                let step = self.pool.run(move || {
+                    let _held = held;
+                    let done = upload.resume();
+                    (upload, done)
+                });
+                let (back, done) = step.await;
+                upload = back;
+                done?;
+            }
+            Ok(upload)
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            failure = abandoned(caller, recv) => Err(failure),
+        }
     }
 
     /// Takes the rest of a share: while one block is hashed and written, the next comes in.
@@ -121,13 +178,18 @@ impl Server {
     ) -> Result<Upload, Failure> {
         let block_len = upload.block_len() as usize;
         let in_memory = put.len.is_some_and(|len| len <= MAX_PACKED_LEN);
+        let mut received = upload.offset();
         let mut next = async |buffer: BytesMut| {
+            // One byte more than was stated shows that there are more.
+            let left = put.len.map_or(u64::MAX, |len| len.saturating_sub(received).saturating_add(1));
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(block_len);
             let room = if in_memory { None } else { Some(self.memory(caller, block_len as u64).await?) };
             let piece = tokio::select! {
                 biased;
-                piece = self.piece(sender, recv, buffer, block_len) => piece?,
+                piece = self.piece(sender, recv, buffer, most) => piece?,
                 () = sender.must_make_way() => return Err(Failure::Gone),
             };
+            received += piece.len() as u64;
             Ok((piece, room))
         };
         let (mut piece, mut room) = next(BytesMut::new()).await?;
@@ -212,6 +274,31 @@ impl Server {
             flags.add(store.cancel_lease(&self.pool, caller.account, cancel.tag.0, hashes.clone()).await);
         }
         answer(stream, self.limits.stalled, &flags.into_flags()?).await
+    }
+}
+
+/// What a share that stays in memory takes: itself, and the piece that it is made of. Pieces of larger ones are charged as they come.
+fn memory_of(put: &Put) -> u64 {
+    match put.len {
+        Some(len) if len <= MAX_PACKED_LEN => len + u64::from(put.block_len).min(len + 1),
+        _ => MAX_PACKED_LEN,
+    }
+}
+
+/// Returns when whoever offers a share no longer waits for the answer, or does not wait with its bytes.
+async fn abandoned(caller: &Caller, recv: &mut dyn RecvHalf) -> Failure {
+    let stream = async {
+        match recv.read(&mut [0]).await {
+            // It will send nothing, which is no reason not to be told.
+            Ok(0) => std::future::pending().await,
+            Ok(_) => Failure::refused(ErrorCode::BadRequest, "a share was sent before it was asked for"),
+            Err(_) => Failure::Gone,
+        }
+    };
+    tokio::select! {
+        biased;
+        failure = stream => failure,
+        () = caller.gone() => Failure::Gone,
     }
 }
 

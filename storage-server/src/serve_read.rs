@@ -1,5 +1,6 @@
 //! Answers to those who read: lengths, lookups, blocks, tables, slices. No account is needed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +11,12 @@ use protocol::message::{
 };
 use protocol::transport::Stream;
 
-use crate::answer::{Failure, answer, begin_answer, send_bytes};
+use crate::answer::{Failure, Pace, answer, begin_answer};
 use crate::error::ReadError;
 use crate::index::ShareKey;
-use crate::read::{MAX_SLICES_LEN, StoredShare};
+use crate::pack::MAX_PACKED_LEN;
+use crate::read::StoredShare;
+use crate::resources::{Charge, Stop};
 use crate::server::{Caller, Server};
 use crate::store::Store;
 
@@ -47,16 +50,14 @@ impl Server {
         stream: &mut Stream,
     ) -> Result<(), Failure> {
         let inline = lookup.inline.min(MAX_INLINE_SHARE);
-        // What the answer will need is not known before; most hold one share.
-        let _memory = self.memory(caller, inline.into()).await?;
+        let file = self.file(caller).await?;
         let stores = self.stores.clone();
         let hash = VerifyHash::new(lookup.hash.0);
-        let (found, shares) = self.pool.run(move || find(&stores, hash, inline.into())).await?;
+        let work = move |charge: &mut Charge| find(&stores, hash, inline.into(), charge);
+        let ((found, shares), _memory) = self.charged(caller, work).await?;
+        drop(file);
         begin_answer(stream, self.limits.stalled, &found).await?;
-        for share in shares {
-            send_bytes(stream, self.limits.stalled, share).await?;
-        }
-        Ok(stream.send.finish()?)
+        self.send_all(stream, shares).await
     }
 
     pub(crate) async fn read_blocks(
@@ -68,22 +69,29 @@ impl Server {
         if read.count > MAX_BLOCKS_PER_READ {
             return Err(Failure::refused(ErrorCode::BadRequest, "too many blocks in one request"));
         }
+        let file = self.file(caller).await?;
         let stores = self.stores.clone();
-        let opened = self.pool.run(move || {
+        let work = move |charge: &mut Charge| {
             let share = open_any(&stores, read.hash, read.number)?;
             let blocks = share.blocks(read.first, read.count)?;
             let first = blocks.first().ok_or(ReadError::OutOfRange { what: "blocks" })?;
+            if !share.in_pack() {
+                // One is read while the other is sent.
+                charge.take((first.end - first.start) * blocks.len().min(2) as u64)?;
+            }
             let bytes = share.read(first.start, (first.end - first.start) as usize)?;
-            Ok::<_, ReadError>((Arc::new(share), blocks, bytes))
-        });
-        let (share, blocks, mut bytes) = opened.await?;
-        let _memory = self.memory(caller, 2 * bytes.len() as u64).await?;
-        let lens = blocks.iter().map(|block| block.end - block.start).collect();
+            Ok((Arc::new(share), blocks, bytes))
+        };
+        let ((share, blocks, mut bytes), _memory) = self.charged(caller, work).await?;
+        // One out of a pack has no file open.
+        let _file = (!share.in_pack()).then_some(file);
+        let lens: Vec<u64> = blocks.iter().map(|block| block.end - block.start).collect();
+        let pace = Pace::new(self.limits.stalled, lens.iter().sum());
         begin_answer(stream, self.limits.stalled, &Bulk { lens }).await?;
         for next in blocks.into_iter().skip(1) {
             let share = share.clone();
             let ahead = self.pool.run(move || share.read(next.start, (next.end - next.start) as usize));
-            let (read, sent) = tokio::join!(ahead, send_bytes(stream, self.limits.stalled, bytes));
+            let (read, sent) = tokio::join!(ahead, pace.send(stream, bytes));
             sent?;
             // The lengths are promised: all that can be said now is that the bytes are not complete.
             bytes = read.map_err(|error| {
@@ -91,7 +99,7 @@ impl Server {
                 Failure::Gone
             })?;
         }
-        send_bytes(stream, self.limits.stalled, bytes).await?;
+        pace.send(stream, bytes).await?;
         Ok(stream.send.finish()?)
     }
 
@@ -105,14 +113,19 @@ impl Server {
         if read.columns.is_empty() || read.columns.len() > 257 {
             return Err(Failure::refused(ErrorCode::BadRequest, "no share has so many columns"));
         }
-        let rough = read.count.saturating_mul(64 * read.columns.len() as u64).min(MAX_SLICES_LEN);
-        let _memory = self.memory(caller, rough).await?;
+        let mut once = HashSet::new();
+        if !read.columns.iter().all(|column| once.insert(*column)) {
+            return Err(Failure::refused(ErrorCode::BadRequest, "a column is asked for twice"));
+        }
+        let file = self.file(caller).await?;
         let stores = self.stores.clone();
-        let slices = self.pool.run(move || {
+        let work = move |charge: &mut Charge| {
             let share = open_any(&stores, read.hash, read.number)?;
-            share.table_slices(&read.columns, read.first, read.count)
-        });
-        self.bulk(stream, slices.await?).await
+            share.table_slices_within(&read.columns, read.first, read.count, |len| charge.take(len))
+        };
+        let (slices, _memory) = self.charged(caller, work).await?;
+        drop(file);
+        self.bulk(stream, slices).await
     }
 
     pub(crate) async fn read_slice(
@@ -121,20 +134,30 @@ impl Server {
         read: ReadSlice,
         stream: &mut Stream,
     ) -> Result<(), Failure> {
-        let _memory = self.memory(caller, BLOCK_LEN_MAX).await?;
+        let file = self.file(caller).await?;
+        // A block and the slice of it.
+        let _memory = self.memory(caller, 2 * BLOCK_LEN_MAX).await?;
         let stores = self.stores.clone();
         let slice = self.pool.run(move || {
             let share = open_any(&stores, read.hash, read.number)?;
             share.block_slice(read.segment, read.start, read.end)
         });
-        self.bulk(stream, vec![slice.await?]).await
+        let slice = slice.await?;
+        drop(file);
+        self.bulk(stream, vec![slice]).await
     }
 
     async fn bulk(&self, stream: &mut Stream, pieces: Vec<Bytes>) -> Result<(), Failure> {
         let lens = pieces.iter().map(|piece| piece.len() as u64).collect();
         begin_answer(stream, self.limits.stalled, &Bulk { lens }).await?;
+        self.send_all(stream, pieces).await
+    }
+
+    /// The rest of an answer.
+    async fn send_all(&self, stream: &mut Stream, pieces: Vec<Bytes>) -> Result<(), Failure> {
+        let pace = Pace::new(self.limits.stalled, pieces.iter().map(|piece| piece.len() as u64).sum());
         for piece in pieces {
-            send_bytes(stream, self.limits.stalled, piece).await?;
+            pace.send(stream, piece).await?;
         }
         Ok(stream.send.finish()?)
     }
@@ -142,25 +165,35 @@ impl Server {
 
 /// What all stores hold of an object, and the bytes that travel inline. Shares that cannot be read are left out; if there are no
 /// others, that is the answer.
-fn find(stores: &[Arc<Store>], hash: VerifyHash, inline: u64) -> Result<(Found, Vec<Bytes>), ReadError> {
+fn find(
+    stores: &[Arc<Store>],
+    hash: VerifyHash,
+    inline: u64,
+    charge: &mut Charge,
+) -> Result<(Found, Vec<Bytes>), Stop> {
     let mut found = Found { shares: Vec::new(), descriptor: None };
     let (mut pieces, mut room, mut failed) = (Vec::new(), INLINE_LEN_MAX, None);
     for store in stores {
         for listed in store.list(hash)? {
             let here = inline.min(room) >= listed.len;
             let key = ShareKey { hash, number: listed.number };
-            let read = || {
+            let mut read = || {
                 if here {
+                    charge.take(listed.len)?;
                     pieces.push(store.open_share(key)?.read(0, listed.len as usize)?);
                 } else if found.descriptor.is_none() {
+                    charge.take(listed.len.min(MAX_PACKED_LEN))?;
                     found.descriptor = Some(store.open_share(key)?.descriptor()?.0.to_vec());
                 }
-                Ok::<_, ReadError>(())
+                Ok(())
             };
-            let mut read = read;
-            if let Err(error) = read() {
-                failed = Some(error);
-                continue;
+            match read() {
+                Ok(()) => {}
+                Err(Stop::Error(error)) => {
+                    failed = Some(error);
+                    continue;
+                }
+                Err(stop) => return Err(stop),
             }
             room -= if here { listed.len } else { 0 };
             let (number, store, len) = (listed.number, store.id(), listed.len);
@@ -171,7 +204,7 @@ fn find(stores: &[Arc<Store>], hash: VerifyHash, inline: u64) -> Result<(Found, 
         found.descriptor = None;
     }
     match failed {
-        Some(error) if found.shares.is_empty() => Err(error),
+        Some(error) if found.shares.is_empty() => Err(error.into()),
         _ => Ok((found, pieces)),
     }
 }

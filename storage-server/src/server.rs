@@ -7,12 +7,16 @@ use std::time::Duration;
 use protocol::limits::MAX_STREAMS;
 use protocol::message::{ErrorCode, MAJOR, Request, Status, StoreState, StoreStatus, WireError};
 use protocol::session::{SOFTWARE, our_hello};
-use protocol::transport::{Incoming, Listener, Stream};
+use protocol::transport::{Handshake, Incoming, Listener, Stream};
 use protocol::{Clock, NodeId, Pool};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::answer::{Failure, answer, receive_request};
+use crate::connections::{Connections, Listed};
+use crate::error::ReadError;
+use crate::pack::MAX_PACKED_LEN;
+use crate::resources::{Charge, Held, Resources, Stop, kib};
 use crate::senders::Senders;
 use crate::store::{Store, lock};
 
@@ -63,8 +67,12 @@ pub struct ServerLimits {
     pub block: Duration,
     /// Connections at once.
     pub connections: usize,
-    /// KiB of blocks in memory at once; one connection gets a quarter at most.
+    /// KiB of blocks in memory at once; one key gets a quarter at most.
     pub memory_kib: usize,
+    /// Share files open at once; one key gets a quarter at most.
+    pub open_files: usize,
+    /// A connection on which nothing was asked for so long is closed.
+    pub idle: Duration,
 }
 
 impl Default for ServerLimits {
@@ -75,6 +83,8 @@ impl Default for ServerLimits {
             block: Duration::from_secs(600),
             connections: 1024,
             memory_kib: 32 * 1024,
+            open_files: 1024,
+            idle: Duration::from_secs(600),
         }
     }
 }
@@ -100,20 +110,36 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     under_way: watch::Sender<usize>,
     memory: Arc<Semaphore>,
+    files: Arc<Semaphore>,
+    listed: Connections,
     pub(crate) senders: Senders,
     /// When accounts were last noted as alive, by our uptime.
     contacts: Mutex<HashMap<NodeId, Duration>>,
 }
 
-/// Who asks, and what it has taken of our memory.
+/// Who asks, and what it has taken of what we have.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) account: NodeId,
-    memory: Arc<Semaphore>,
+    pub(crate) resources: Arc<Resources>,
+    /// Closed with the connection.
+    connected: watch::Receiver<()>,
+}
+
+impl Caller {
+    /// Returns when the connection is gone.
+    pub(crate) async fn gone(&self) {
+        let mut connected = self.connected.clone();
+        while connected.changed().await.is_ok() {}
+    }
 }
 
 /// Accounts whose contact is remembered in memory.
 const CONTACTS_MAX: usize = 4096;
+/// How often a newcomer asks again for a place when nobody was idle.
+const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
+/// How often partial shares are looked through.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 const CONTACT_EVERY: Duration = Duration::from_secs(3600);
 /// Time for a refused caller to read why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -131,6 +157,8 @@ impl Server {
             clock,
             pool,
             memory: Arc::new(Semaphore::new(limits.memory_kib)),
+            files: Arc::new(Semaphore::new(limits.open_files)),
+            listed: Connections::default(),
             senders: Senders::default(),
             limits,
             phase: watch::Sender::new(Phase::Running),
@@ -142,30 +170,48 @@ impl Server {
     /// Takes connections and answers them, until the server was drained or the listener is closed.
     pub async fn serve(self: Arc<Self>, listener: Arc<dyn Listener>) {
         let mut phase = self.phase.subscribe();
-        let connections = Arc::new(Semaphore::new(self.limits.connections));
         tokio::spawn(self.clone().sweep());
-        loop {
-            let next = async {
-                let permit = connections.clone().acquire_owned().await.ok()?;
-                Some((permit, listener.accept().await?))
-            };
-            let (permit, handshake) = tokio::select! {
-                biased;
-                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => break,
-                next = next => match next {
-                    Some(next) => next,
-                    None => break,
-                },
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+            () = self.take_connections(&*listener) => {}
+            () = self.expire() => {}
+        }
+        listener.close();
+    }
+
+    async fn take_connections(self: &Arc<Self>, listener: &dyn Listener) {
+        let connections = Arc::new(Semaphore::new(self.limits.connections));
+        while let Some(handshake) = listener.accept().await {
+            let permit = loop {
+                if let Ok(permit) = connections.clone().try_acquire_owned() {
+                    break permit;
+                }
+                // All taken: the one idle longest makes way; if none is idle now, one may be soon.
+                self.listed.make_room();
+                if let Ok(Ok(permit)) = timeout(MAKE_ROOM_EVERY, connections.clone().acquire_owned()).await {
+                    break permit;
+                }
             };
             let server = self.clone();
             tokio::spawn(async move {
-                if let Ok(Some(incoming)) = timeout(server.limits.header, handshake).await {
-                    server.connection(&*incoming).await;
-                }
+                server.handshake(handshake).await;
                 drop(permit);
             });
         }
-        listener.close();
+    }
+
+    async fn handshake(self: &Arc<Self>, handshake: Handshake) {
+        let Ok(Some(incoming)) = timeout(self.limits.header, handshake).await else { return };
+        let new =
+            || Resources::new((&self.memory, self.limits.memory_kib), (&self.files, self.limits.open_files));
+        match self.listed.list(incoming.remote(), new) {
+            Some(listed) => self.connection(&*incoming, &listed).await,
+            None => {
+                tracing::debug!(key = %incoming.remote(), "one key has too many connections");
+                incoming.close();
+            }
+        }
     }
 
     /// Refuses what is new and waits for what is under way, for as long as `patience` lasts; then [`Server::serve`] returns.
@@ -225,21 +271,43 @@ impl Server {
     }
 
     /// Waits for room in memory for `len` bytes, and keeps it until the permits are dropped.
-    pub(crate) async fn memory(&self, caller: &Caller, len: u64) -> Result<impl Drop + use<>, Failure> {
-        let most = (self.limits.memory_kib / 4).max(1) as u64;
-        let kib = len.div_ceil(1024).clamp(1, most) as u32;
-        let both = async {
-            let own = caller.memory.clone().acquire_many_owned(kib).await.ok()?;
-            let all = self.memory.clone().acquire_many_owned(kib).await.ok()?;
-            Some(Held { _permits: [own, all] })
-        };
-        let held = timeout(self.limits.header, both).await.ok().flatten();
+    pub(crate) async fn memory(&self, caller: &Caller, len: u64) -> Result<Held, Failure> {
+        let held = timeout(self.limits.header, caller.resources.memory.take(kib(len))).await.ok().flatten();
         held.ok_or(Failure::refused(ErrorCode::Busy, "too much is under way"))
     }
 
-    async fn connection(self: &Arc<Self>, incoming: &dyn Incoming) {
-        let memory = Arc::new(Semaphore::new((self.limits.memory_kib / 4).max(1)));
-        let caller = Caller { account: incoming.remote(), memory };
+    /// Waits for the right to have a share file open. Asked for before memory, never after.
+    pub(crate) async fn file(&self, caller: &Caller) -> Result<Held, Failure> {
+        let held = timeout(self.limits.header, caller.resources.files.take(1)).await.ok().flatten();
+        held.ok_or(Failure::refused(ErrorCode::Busy, "too many files are open"))
+    }
+
+    /// Runs work in the pool that learns on its way how much memory it needs. If there is not enough at once, what it had is let go, and
+    /// it begins again when there is.
+    pub(crate) async fn charged<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        work: impl Fn(&mut Charge) -> Result<T, Stop> + Clone + Send + 'static,
+    ) -> Result<(T, Charge), Failure> {
+        // A small share is read as soon as it is opened.
+        let mut have = MAX_PACKED_LEN;
+        loop {
+            let held = self.memory(caller, have).await?;
+            let mut charge = Charge::new(caller.resources.clone(), held, have);
+            let work = work.clone();
+            let (done, charge) = self.pool.run(move || (work(&mut charge), charge)).await;
+            match done {
+                Ok(done) => return Ok((done, charge)),
+                Err(Stop::Needs(len)) => have = len.max(have),
+                Err(Stop::Error(error)) => return Err(ReadError::into(error)),
+            }
+        }
+    }
+
+    async fn connection(self: &Arc<Self>, incoming: &dyn Incoming, listed: &Listed<'_>) {
+        let (_connected, watched) = watch::channel(());
+        let caller =
+            Caller { account: incoming.remote(), resources: listed.resources.clone(), connected: watched };
         let Ok(Some(first)) = timeout(self.limits.header, incoming.accept_stream()).await else {
             incoming.close();
             return;
@@ -252,11 +320,19 @@ impl Server {
         self.note_contact(caller.account);
         let streams = Arc::new(Semaphore::new(MAX_STREAMS as usize));
         while let Ok(permit) = streams.clone().acquire_owned().await {
-            let Some(stream) = incoming.accept_stream().await else { break };
-            let (server, caller) = (self.clone(), caller.clone());
+            let stream = tokio::select! {
+                biased;
+                stream = incoming.accept_stream() => stream,
+                () = listed.entry.must_go(self.limits.idle) => {
+                    incoming.close();
+                    None
+                }
+            };
+            let Some(stream) = stream else { break };
+            let (server, caller, busy) = (self.clone(), caller.clone(), listed.entry.begin());
             tokio::spawn(async move {
                 server.request(&caller, stream).await;
-                drop(permit);
+                drop((permit, busy));
             });
         }
     }
@@ -339,6 +415,16 @@ impl Server {
         });
     }
 
+    /// Removes parts of shares that nobody came back for, now and then. Never returns.
+    async fn expire(&self) {
+        loop {
+            tokio::time::sleep(EXPIRE_EVERY).await;
+            for store in self.stores.clone() {
+                self.pool.run(move || store.expire_partials()).await;
+            }
+        }
+    }
+
     /// Removes what a crash may have left beside the shares.
     async fn sweep(self: Arc<Self>) {
         for store in self.stores.clone() {
@@ -350,14 +436,6 @@ impl Server {
             }
         }
     }
-}
-
-struct Held {
-    _permits: [tokio::sync::OwnedSemaphorePermit; 2],
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {}
 }
 
 /// Counts a request while it is under way.

@@ -120,11 +120,12 @@ impl Store {
     }
 
     fn new(opened: Opened, clock: Arc<dyn Clock>, options: StoreOptions) -> Self {
+        let now = clock.uptime();
         let state = if options.read_only || !opened.medium_writable { READ_ONLY } else { WRITABLE };
         Self {
             id: opened.key.id(),
             key: opened.key,
-            opened_at: clock.uptime(),
+            opened_at: now,
             clock,
             options,
             medium_writable: opened.medium_writable,
@@ -135,7 +136,7 @@ impl Store {
             totals: Mutex::new(opened.totals),
             writer: Mutex::new(opened.writer),
             queue: Mutex::default(),
-            uploads: Mutex::new(Uploads::new(opened.partials)),
+            uploads: Mutex::new(Uploads::new(opened.partials, now)),
             pack_files: Mutex::default(),
             disk: opened.disk,
             _lock: opened.lock,
@@ -189,6 +190,10 @@ impl Store {
     /// Seconds this store was served, over all its runs: what leases are counted in.
     pub fn uptime_s(&self) -> u64 {
         self.uptime_before + self.clock.uptime().saturating_sub(self.opened_at).as_secs()
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.uptime()
     }
 
     /// Bytes that may still be promised: what the disk has, less the reserve, less what uploads under way still want.

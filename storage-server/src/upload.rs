@@ -1,12 +1,13 @@
 //! A share on its way in: bounded memory, checked as it arrives, found again after an interruption.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use encoding::ShareCheck;
 use protocol::NodeId;
 use protocol::limits::MAX_SHARE_LEN;
-use protocol::message::{LeaseTerms, Put};
+use protocol::message::{LeaseTerms, Put, StoreState};
 
 use crate::backend::is_full;
 use crate::commit::{Change, NewShare, ShareBytes};
@@ -18,6 +19,12 @@ use crate::store::{Store, lock};
 
 /// Bytes of a share written before they are synced while the rest is still coming.
 const SYNC_EVERY: u64 = 32 * 1024 * 1024;
+/// Bytes beyond those it sent that an upload is promised.
+const RESERVE_AHEAD: u64 = 64 * 1024 * 1024;
+/// A partial share that was not touched for so long, while the store was served, is removed.
+const PARTIAL_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Partial shares that an account may have in a store.
+const PARTIALS_MAX: usize = 4096;
 /// Blocks of a partial share that [`Upload::resume`] hashes in one call.
 const RESUME_STEP: u64 = 16;
 
@@ -27,13 +34,33 @@ pub(crate) struct Uploads {
     /// Bytes that each upload under way still wants.
     active: HashMap<String, u64>,
     wanted: u64,
-    /// Names of partial share files.
-    partials: HashSet<String>,
+    /// Partial share files by name, and when each was last used, or found; by the clock's uptime.
+    partials: BTreeMap<String, Duration>,
 }
 
 impl Uploads {
-    pub(crate) fn new(partials: HashSet<String>) -> Self {
-        Self { partials, ..Self::default() }
+    pub(crate) fn new(partials: HashSet<String>, now: Duration) -> Self {
+        Self { partials: partials.into_iter().map(|name| (name, now)).collect(), ..Self::default() }
+    }
+
+    /// The idle partial of this account that was used the longest ago, if the account has too many.
+    fn one_too_many(&self, account: &NodeId) -> Option<String> {
+        // `.` comes after `-`, which ends the account's name.
+        let own = self.partials.range(format!("{account}-")..format!("{account}."));
+        own.clone().nth(PARTIALS_MAX - 1)?;
+        let idle = own.filter(|(name, _)| !self.active.contains_key(*name));
+        idle.min_by_key(|(_, used)| **used).map(|(name, _)| name.clone())
+    }
+
+    /// Partials that nobody used for [`PARTIAL_LIFE`].
+    fn expired(&self, now: Duration) -> Vec<String> {
+        let old = |(name, used): &(&String, &Duration)| {
+            now.saturating_sub(**used) >= PARTIAL_LIFE
+                && !self.active.contains_key(*name)
+                // Of other files in the folder nothing is known.
+                && name.split('-').count() == 3
+        };
+        self.partials.iter().filter(old).map(|(name, _)| name.clone()).collect()
     }
 
     pub(crate) fn wanted(&self) -> u64 {
@@ -87,9 +114,13 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        let now = self.store.now();
         let mut uploads = lock(&self.store.uploads);
         uploads.set_wanted(&self.name, 0);
         uploads.active.remove(&self.name);
+        if let Some(used) = uploads.partials.get_mut(&self.name) {
+            *used = now;
+        }
     }
 }
 
@@ -110,6 +141,8 @@ pub struct Upload {
     small: Vec<u8>,
     file: Option<Arc<dyn DiskFile>>,
     unsynced: u64,
+    /// Room is promised for the bytes before this one.
+    reserved_to: u64,
     /// Held while a sync runs: of two at a time, only one would be told of a failure.
     syncing: Arc<Mutex<()>>,
 }
@@ -118,7 +151,22 @@ impl Store {
     /// Whether beginning this upload needs the disk: if not, it may be begun where nothing may block.
     pub fn begin_blocks(&self, account: &NodeId, put: &Put) -> bool {
         put.len.is_none_or(|len| len > MAX_PACKED_LEN)
-            || lock(&self.uploads).partials.contains(&partial_name(account, put))
+            || lock(&self.uploads).partials.contains_key(&partial_name(account, put))
+    }
+
+    /// Removes partial shares that nobody came back for.
+    pub fn expire_partials(self: &Arc<Self>) {
+        if self.state() != StoreState::Writable {
+            return;
+        }
+        let expired = lock(&self.uploads).expired(self.now());
+        for name in expired {
+            // Somebody may just now have come back for it.
+            if let Ok(claim) = Claim::new(self, name) {
+                tracing::info!(store = %self.id(), partial = %claim.name, "nobody came back for a partial share: removed");
+                claim.discard();
+            }
+        }
     }
 
     /// Begins an upload, or takes up an earlier one under the same account, upload id and share number.
@@ -145,6 +193,7 @@ impl Store {
             small: Vec::new(),
             file: None,
             unsynced: 0,
+            reserved_to: 0,
             syncing: Arc::default(),
         };
         upload.find_partial()?;
@@ -159,7 +208,7 @@ impl Upload {
     }
 
     fn find_partial(&mut self) -> Result<(), PutError> {
-        if !lock(&self.store().uploads).partials.contains(&self.claim.name) {
+        if !lock(&self.store().uploads).partials.contains_key(&self.claim.name) {
             return Ok(());
         }
         let io = |e: std::io::Error| self.store().failed("open a partial share", e);
@@ -186,15 +235,30 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes sure there is room for the rest, where its length is known.
-    fn reserve(&self) -> Result<(), PutError> {
+    /// Makes sure there is room for the rest, where its length is known; promised is only the beginning of it.
+    fn reserve(&mut self) -> Result<(), PutError> {
         let Some(stated) = self.stated.filter(|len| *len > MAX_PACKED_LEN) else { return Ok(()) };
         let needed = stated - self.resume_to;
         let available = self.store().room().map_err(|e| self.store().failed("ask for free space", e))?;
         if needed > available {
             return Err(PutError::NoSpace { needed, available });
         }
-        lock(&self.store().uploads).set_wanted(&self.claim.name, needed);
+        self.reserved_to = self.resume_to + needed.min(RESERVE_AHEAD);
+        lock(&self.store().uploads).set_wanted(&self.claim.name, self.reserved_to - self.resume_to);
+        Ok(())
+    }
+
+    /// Makes sure there is room up to `end`, and promises more where that runs low.
+    fn reserve_to(&mut self, end: u64, stated: u64) -> Result<(), PutError> {
+        if self.reserved_to < stated.min(end + RESERVE_AHEAD / 2) {
+            let missing = stated.min(end + RESERVE_AHEAD) - self.reserved_to;
+            let available = self.store().room().map_err(|e| self.store().failed("ask for free space", e))?;
+            self.reserved_to += missing.min(available);
+            if self.reserved_to < end {
+                return Err(PutError::NoSpace { needed: missing, available });
+            }
+        }
+        lock(&self.store().uploads).set_wanted(&self.claim.name, self.reserved_to - end);
         Ok(())
     }
 
@@ -271,10 +335,7 @@ impl Upload {
     fn write(&mut self, piece: &[u8]) -> Result<(), PutError> {
         let needed = (self.small.len() + piece.len()) as u64;
         match self.stated {
-            Some(stated) => {
-                let wanted = stated - self.len - piece.len() as u64;
-                lock(&self.store().uploads).set_wanted(&self.claim.name, wanted);
-            }
+            Some(stated) => self.reserve_to(self.len + piece.len() as u64, stated)?,
             None => {
                 let available =
                     self.store().room().map_err(|e| self.store().failed("ask for free space", e))?;
@@ -302,8 +363,14 @@ impl Upload {
     }
 
     fn create(&self) -> std::io::Result<Arc<dyn DiskFile>> {
+        let crowded = lock(&self.store().uploads).one_too_many(&self.account);
+        if let Some(oldest) = crowded.and_then(|name| Claim::new(self.store(), name).ok()) {
+            tracing::info!(store = %self.store().id(), partial = %oldest.name, "an account has too many partial shares: the oldest is removed");
+            oldest.discard();
+        }
         let file = self.store().disk.open(&self.claim.path(), OpenMode::CreateNew)?;
-        lock(&self.store().uploads).partials.insert(self.claim.name.clone());
+        let now = self.store().now();
+        lock(&self.store().uploads).partials.insert(self.claim.name.clone(), now);
         Ok(file)
     }
 

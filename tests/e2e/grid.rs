@@ -117,7 +117,7 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
 /// Says on the terminal, past the capture of the test harness, that a test did less than its name says.
 pub(crate) fn note(text: &str) {
     use std::io::Write;
-    writeln!(std::io::stderr(), "note: {text}").unwrap();
+    eprintln!("note: {text}");
 }
 
 /// A process that runs until it is stopped: an introducer or a server.
@@ -284,7 +284,9 @@ impl Client {
     pub(crate) fn new(dir: PathBuf, introducers: &[String], shares: &str) -> Self {
         let mut command = sarsen();
         command.args(["init", "--shares", shares]).env("SARSEN_DIR", &dir);
-        introducers.iter().for_each(|url| drop(command.args(["--introducer", url])));
+        for url in introducers {
+        command.args(["--introducer", url]);
+    }
         let ran = run(&mut command).ok();
         assert!(ran.out.is_empty() && ran.err.contains(dir.to_str().unwrap()), "{ran:?}");
         Self { dir }

@@ -62,7 +62,12 @@ pub(crate) async fn known_object(
     let proofs = (0..)
         .zip(hashers)
         .map(|(number, mut hasher)| *hasher.update(&object.trailer(number)).finalize().as_bytes());
-    let proofs = stores.into_iter().zip(nonces).zip(proofs).map(|((store, nonce), proof)| (store, nonce, proof)).collect();
+    let proofs = stores
+        .into_iter()
+        .zip(nonces)
+        .zip(proofs)
+        .map(|((store, nonce), proof)| (store, nonce, proof))
+        .collect();
     Ok(Some((object, Proofs::Computed(proofs))))
 }
 
@@ -92,7 +97,13 @@ impl Proofs {
     }
 
     /// What `store` must answer to `nonce` if it holds share `number`.
-    pub(crate) fn expected(&self, object: &EncodedObject, number: u16, nonce: &Bytes32, store: &NodeId) -> [u8; 32] {
+    pub(crate) fn expected(
+        &self,
+        object: &EncodedObject,
+        number: u16,
+        nonce: &Bytes32,
+        store: &NodeId,
+    ) -> [u8; 32] {
         match self {
             Self::Segment(segment) => {
                 let mut hasher = blake3::Hasher::new_keyed(&Expected::proof_key(nonce, store));

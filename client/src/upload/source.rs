@@ -51,6 +51,12 @@ impl FileSource {
     }
 }
 
+impl From<File> for FileSource {
+    fn from(file: File) -> Self {
+        Self(file)
+    }
+}
+
 impl ReadAt for FileSource {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())

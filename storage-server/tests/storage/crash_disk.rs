@@ -89,6 +89,8 @@ struct State {
     /// The sync of this number fails, once.
     fail_sync: Option<usize>,
     capacity: Option<u64>,
+    /// What every opening fails with.
+    open_error: Option<i32>,
 }
 
 impl State {
@@ -148,6 +150,10 @@ impl CrashDisk {
 
     pub(crate) fn set_capacity(&self, capacity: Option<u64>) {
         self.state().capacity = capacity;
+    }
+
+    pub(crate) fn fail_opens(&self, errno: Option<i32>) {
+        self.state().open_error = errno;
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -276,6 +282,9 @@ impl Disk for CrashDisk {
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
         state.alive()?;
+        if let Some(errno) = state.open_error {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         let found = state.live.files.get(path).copied();
         let inode = match (mode, found) {
             (OpenMode::CreateNew, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),

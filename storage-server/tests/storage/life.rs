@@ -405,6 +405,122 @@ fn rot_is_named_and_a_new_copy_replaces_it() {
     assert_eq!(store.status().shares, 2);
 }
 
+#[test]
+fn a_rotten_file_does_not_swallow_its_new_copy() {
+    let (disk, dynamic) = memory();
+    let store = open(dynamic, StoreOptions::default()).unwrap();
+    let object = object(2, 300_000);
+    store_share(&store, &object.shares[0], 0, 1).unwrap();
+    let path = format!("shares/{}/{}.0", &object.hash.to_string()[..2], object.hash);
+    // Of the right length: only reading all of it would show.
+    disk.damage(&path, |bytes| bytes[70_000] ^= 1);
+    let mut proof = store.open_share(object.key(0)).unwrap().proof(&[1; 32]).unwrap();
+    assert!(matches!(proof.step(), Err(ReadError::Corrupt)));
+    store_share(&store, &object.shares[0], 0, 1).unwrap();
+    assert_eq!(load(&store, object.key(0)).unwrap(), object.shares[0]);
+    let status = store.status();
+    assert_eq!((status.shares, status.used), (1, object.shares[0].len() as u64));
+    let mut proof = store.open_share(object.key(0)).unwrap().proof(&[1; 32]).unwrap();
+    let expected = *blake3::keyed_hash(&[1; 32], &object.shares[0]).as_bytes();
+    assert_eq!(proof.step().unwrap(), Some(expected));
+}
+
+#[test]
+fn a_system_short_of_files_does_not_fence_a_store() {
+    // EINTR, ENOMEM, ENFILE, EMFILE, EFBIG.
+    for errno in [4, 12, 23, 24, 27] {
+        let (disk, dynamic) = memory();
+        let store = open(dynamic, StoreOptions::default()).unwrap();
+        for object in [object(1, 4000), object(2, 300_000)] {
+            disk.fail_opens(Some(errno));
+            assert_eq!(store_share(&store, &object.shares[0], 0, 1).unwrap_err().code(), ErrorCode::Busy);
+            assert_eq!(store.state(), StoreState::Writable);
+            disk.fail_opens(None);
+            store_share(&store, &object.shares[0], 0, 1).unwrap();
+        }
+        disk.fail_opens(Some(errno));
+        assert_eq!(store.open_share(object(2, 300_000).key(0)).err().unwrap().code(), ErrorCode::Busy);
+    }
+    // EIO, EROFS.
+    for errno in [5, 30] {
+        let (disk, dynamic) = memory();
+        let store = open(dynamic, StoreOptions::default()).unwrap();
+        disk.fail_opens(Some(errno));
+        let error = store_share(&store, &object(1, 4000).shares[0], 0, 1).unwrap_err();
+        assert_eq!((error.code(), store.state()), (ErrorCode::StoreFailed, StoreState::Failed));
+    }
+}
+
+#[test]
+fn room_is_promised_as_bytes_come() {
+    let (disk, dynamic) = memory();
+    let store = open(dynamic, StoreOptions::default()).unwrap();
+    let put = store.begin(account(), &put_of(store.id(), 0, Some(1 << 39), 1)).unwrap();
+    assert_eq!((1 << 40) - store.status().available, 64 << 20);
+    drop(put);
+    assert_eq!(store.status().available, 1 << 40);
+    // What was not promised may be gone when it is needed.
+    let object = object(1, 600_000);
+    let mut put = store.begin(account(), &put_of(store.id(), 0, Some(1 << 30), 1)).unwrap();
+    for piece in object.shares[0].chunks(BLOCK_LEN as usize).take(6) {
+        put.push(piece).unwrap();
+    }
+    drop(put);
+    disk.set_capacity(Some(disk.used() + 1000));
+    let again = store.begin(account(), &put_of(store.id(), 0, Some(1 << 30), 1));
+    assert_eq!(again.err().unwrap().code(), ErrorCode::NoSpace);
+}
+
+#[test]
+fn partial_shares_do_not_stay_for_ever() {
+    let (disk, dynamic) = memory();
+    let clock = Arc::new(crate::objects::ManualClock::default());
+    let store = Store::open(dynamic, clock.clone(), &crate::objects::Seeded::new(1), StoreOptions::default())
+        .unwrap();
+    let object = object(1, 600_000);
+    let begin = |upload| {
+        let mut put = store.begin(account(), &put_of(store.id(), 0, None, upload)).unwrap();
+        object.shares[0].chunks(BLOCK_LEN as usize).take(6).for_each(|piece| put.push(piece).unwrap());
+        put
+    };
+    drop(begin(1));
+    let held = begin(2);
+    let pass = |days: u64| clock.0.fetch_add(days * 24 * 3600, std::sync::atomic::Ordering::SeqCst);
+    let count = || disk.files().iter().filter(|file| file.starts_with("partial/")).count();
+    pass(6);
+    store.expire_partials();
+    assert_eq!(count(), 2);
+    pass(2);
+    store.expire_partials();
+    assert_eq!(count(), 1);
+    drop(held);
+    store.expire_partials();
+    assert_eq!(count(), 1);
+    pass(7);
+    store.expire_partials();
+    assert_eq!(count(), 0);
+}
+
+#[test]
+fn nobody_has_too_many_partial_shares() {
+    let (disk, dynamic) = memory();
+    drop(open(dynamic.clone(), StoreOptions::default()).unwrap());
+    for upload in 0..4096 {
+        let name = format!("partial/{}-{upload:032x}-0", account());
+        dynamic.open(&name, storage_server::OpenMode::CreateNew).unwrap();
+    }
+    let store = open(dynamic, StoreOptions::default()).unwrap();
+    let count = || disk.files().iter().filter(|file| file.starts_with("partial/")).count();
+    let begin = |account| {
+        let mut put = store.begin(account, &put_of(store.id(), 0, None, 0xff)).unwrap();
+        object(1, 600_000).shares[0].chunks(BLOCK_LEN as usize).take(6).for_each(|p| put.push(p).unwrap());
+    };
+    begin(NodeId::new([8; 32]));
+    assert_eq!(count(), 4097);
+    begin(account());
+    assert_eq!(count(), 4097);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
 

@@ -31,6 +31,10 @@ struct Grid {
 }
 
 fn start(admission: Admission) -> Grid {
+    start_with(admission, ServerLimits::default())
+}
+
+fn start_with(admission: Admission, limits: ServerLimits) -> Grid {
     let disk = CrashDisk::default();
     let dynamic: Arc<dyn Disk> = Arc::new(disk.clone());
     init(&dynamic);
@@ -42,7 +46,7 @@ fn start(admission: Admission) -> Grid {
         admission,
         clock: Arc::new(ManualClock::default()),
         pool: inline(),
-        limits: ServerLimits::default(),
+        limits,
     });
     let listener = MemoryListener::new();
     let serving = tokio::spawn(server.clone().serve(listener.clone()));
@@ -168,7 +172,16 @@ async fn what_is_here_is_proved_not_sent() {
         let expected = Some(Expected { hash: Bytes32(*object.hash.as_bytes()), nonce: Bytes32(nonce) });
         let ask = |number| Put { expected: expected.clone(), ..put_of(grid.store.id(), number, None, 9) };
         let (reply, _): (PutReply, _) = session.request(&Request::Put(ask(0))).await.unwrap();
-        assert_eq!(reply, PutReply::Have(Bytes32(*blake3::keyed_hash(&Expected::proof_key(&Bytes32(nonce), &grid.store.id()), &object.shares[0]).as_bytes())));
+        assert_eq!(
+            reply,
+            PutReply::Have(Bytes32(
+                *blake3::keyed_hash(
+                    &Expected::proof_key(&Bytes32(nonce), &grid.store.id()),
+                    &object.shares[0]
+                )
+                .as_bytes()
+            ))
+        );
         assert_eq!(put(&session, ask(1), &object.shares[1]).await.unwrap().hash.0, *object.hash.as_bytes());
     }
 }
@@ -283,6 +296,10 @@ async fn refusals_have_names() {
             Request::ReadTable(ReadTable { hash, number: 0, columns: vec![], first: 0, count: 1 }),
             ErrorCode::BadRequest,
         ),
+        (
+            Request::ReadTable(ReadTable { hash, number: 0, columns: vec![0, 1, 0], first: 0, count: 1 }),
+            ErrorCode::BadRequest,
+        ),
         (lease(vec![hash; 10_001]), ErrorCode::BadRequest),
         (Request::HasLengths(HasLengths { bucket: 0, lengths: vec![0; 10_001] }), ErrorCode::BadRequest),
         (
@@ -385,4 +402,114 @@ async fn leases_in_bulk() {
     terms.duration_s = Some(3600);
     let (flags, _): (Flags, _) = session.request(&Request::Lease(Lease { terms, hashes })).await.unwrap();
     assert!(flags.flags.iter().enumerate().all(|(at, flag)| *flag == (at == 77)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rotted_is_taken_again_not_proved() {
+    let grid = start(Admission::Open);
+    let session = session(&grid).await;
+    let object = object(2, 150_000);
+    stored(&grid, &session, &object, 0).await;
+    let path = format!("shares/{}/{}.0", &object.hash.to_string()[..2], object.hash);
+    grid.disk.damage(&path, |bytes| bytes[20_000] ^= 1);
+    let expected = Some(Expected { hash: Bytes32(*object.hash.as_bytes()), nonce: Bytes32([5; 32]) });
+    let ask = Put { expected, ..put_of(grid.store.id(), 0, Some(object.shares[0].len() as u64), 9) };
+    put(&session, ask.clone(), &object.shares[0]).await.unwrap();
+    assert_eq!(load(&grid.store, object.key(0)).unwrap(), object.shares[0]);
+    let (reply, _): (PutReply, _) = session.request(&Request::Put(ask)).await.unwrap();
+    assert!(matches!(reply, PutReply::Have(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed() {
+    let grid = start(Admission::Open);
+    let (idle, busy) = (session(&grid).await, session(&grid).await);
+    let mut stream = busy.open(&Request::Put(put_of(grid.store.id(), 0, None, 1))).await.unwrap();
+    let _: PutReply = read_reply(&mut stream).await.unwrap();
+    for _ in 0..13 {
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        stream.send.send(Bytes::from_static(&[0; 4000])).await.unwrap();
+    }
+    assert!(idle.connection().is_closed() && !busy.connection().is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_idle_make_way_for_newcomers() {
+    let grid = start_with(Admission::Open, ServerLimits { connections: 2, ..ServerLimits::default() });
+    let first = session(&grid).await;
+    let mut stream = first.open(&Request::Put(put_of(grid.store.id(), 0, None, 1))).await.unwrap();
+    let _: PutReply = read_reply(&mut stream).await.unwrap();
+    let second = session(&grid).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let third = tokio::time::timeout(Duration::from_secs(5), session(&grid)).await.unwrap();
+    assert!(second.connection().is_closed());
+    assert!(!first.connection().is_closed() && !third.connection().is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_has_so_many_connections() {
+    let grid = start(Admission::Open);
+    let mut sessions = Vec::new();
+    for _ in 0..128 {
+        sessions.push(session(&grid).await);
+    }
+    assert!(Session::start(grid.listener.connect(account())).await.is_err());
+    Session::start(grid.listener.connect(NodeId::new([4; 32]))).await.unwrap();
+    // The one idle longest made way for the next attempt.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    session(&grid).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_on_what_is_not_here_write_nothing() {
+    let grid = start(Admission::Open);
+    let session = session(&grid).await;
+    let before = grid.disk.syncs();
+    let ask = Request::Lease(Lease { terms: terms(), hashes: vec![Bytes32([1; 32]); 10_000] });
+    let (flags, _): (Flags, _) = session.request(&ask).await.unwrap();
+    assert_eq!(flags.flags, vec![false; 10_000]);
+    assert_eq!(grid.disk.syncs(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_not_taken_for_ever() {
+    let grid = start(Admission::Open);
+    let session = session(&grid).await;
+    let object = object(3, 1_500_000);
+    stored(&grid, &session, &object, 0).await;
+    let hash = Bytes32(*object.hash.as_bytes());
+    let ask = Request::ReadBlocks(ReadBlocks { hash, number: 0, first: 0, count: 40 });
+    let (_, mut stream): (Bulk, Stream) = session.request(&ask).await.unwrap();
+    let began = tokio::time::Instant::now();
+    // Some of it always before it stalls, but too little.
+    let broken = loop {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        match stream.recv.fill(&mut BytesMut::new(), 10_000).await {
+            Ok(true) => {}
+            Ok(false) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert!(broken && began.elapsed() < Duration::from_secs(300), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_while_its_part_is_hashed_is_in_nobodys_way() {
+    let grid = start(Admission::Open);
+    let session = session(&grid).await;
+    let object = object(1, 300_000);
+    let share = &object.shares[0];
+    let ask = || Request::Put(put_of(grid.store.id(), 0, Some(share.len() as u64), 1));
+    let mut stream = session.open(&ask()).await.unwrap();
+    let _: PutReply = read_reply(&mut stream).await.unwrap();
+    stream.send.send(Bytes::copy_from_slice(&share[..6 * BLOCK_LEN as usize + 5])).await.unwrap();
+    drop(stream);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Whoever leaves while its part is hashed leaves nothing behind that is in the way of the next.
+    for _ in 0..3 {
+        drop(session.open(&ask()).await.unwrap());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let mut stream = session.open(&ask()).await.unwrap();
+    assert_eq!(read_reply::<PutReply>(&mut stream).await.unwrap(), PutReply::Go(6 * u64::from(BLOCK_LEN)));
 }

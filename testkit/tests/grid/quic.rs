@@ -78,6 +78,7 @@ async fn client(announced: &Mutex<Vec<Signed>>) -> Result<Client, Box<dyn std::e
         introducers: Vec::new(),
         shares: "2/3/5".parse()?,
         zone: None,
+        pinned: Vec::new(),
         convergence: [5; 32].into(),
         timeouts: Timeouts::default(),
     };
