@@ -13,7 +13,9 @@ const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaa";
 fn cap_show_knows_every_kind() {
     let traversal = "c".repeat(51) + "a";
     let repair = |kind: &str| format!("URI:SARSEN-REPAIR:{traversal}:{H}:77:{kind}");
-    let cases: [(String, &str, &str, bool, bool, &[&str]); 19] = [
+    // Cap, kind, authority, whether of a directory, whether mutable, what follows from it.
+    type Case = (String, &'static str, &'static str, bool, bool, &'static [&'static str]);
+    let cases: [Case; 19] = [
         ("URI:LIT:nbswy3dp".into(), "LIT", "read", false, false, &[]),
         ("URI:DIR2-LIT:".into(), "DIR2-LIT", "read", true, false, &[]),
         (format!("URI:CHK:{KEY}:{H}:3:10:1234"), "CHK", "read", false, false, &["verify"]),
