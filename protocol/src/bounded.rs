@@ -23,7 +23,7 @@ macro_rules! list_of_at_most {
     ($(#[$doc:meta])* $name:ident, $max:expr) => {
         $(#[$doc])*
         pub(crate) mod $name {
-            use super::*;
+            use super::{Decode, Decoder, Encode, Encoder, Error, Write, decode_list, encode};
 
             pub(crate) fn encode<C, T: Encode<C>, W: Write>(
                 list: &[T],
@@ -59,7 +59,7 @@ list_of_at_most!(
 
 /// Text for people, from somebody who may mean ill: cut to its bound, without control characters that a terminal would obey.
 pub(crate) mod text {
-    use super::*;
+    use super::{Decoder, Encoder, Error, Write, encode};
     use crate::limits::MAX_TEXT_LEN;
 
     pub(crate) fn encode<C, W: Write>(
