@@ -93,13 +93,13 @@ impl Matching {
     }
 }
 
-/// Where each share shall go, given who holds some already and who may take more.
+/// Where each of `shares` shall go, given who holds some already and who may take more.
 ///
-/// Shares stay where they are. The others go, in order of number, to servers that a maximum matching leaves free, in the order of
-/// `candidates` but zones that hold fewer shares first; when no server is free, to the one that holds the fewest. On an empty grid
+/// Shares that are held stay where they are. The others go, in their order, to servers that a maximum matching leaves free, in the order
+/// of `candidates` but zones that hold fewer shares first; when no server is free, to the one that holds the fewest. On an empty grid
 /// with enough servers share i goes to candidate i. Returns the new placements only; a share for which there is no server is left out.
 pub fn assign(
-    total: u16,
+    shares: impl IntoIterator<Item = u16>,
     held: &BTreeMap<u16, BTreeSet<NodeId>>,
     candidates: &[Candidate],
     refused: &BTreeSet<NodeId>,
@@ -108,35 +108,54 @@ pub fn assign(
     for share in held.keys() {
         matching.augment(*share, held, &mut BTreeSet::new());
     }
-    let zone_of: HashMap<NodeId, &Option<String>> = candidates.iter().map(|c| (c.server, &c.zone)).collect();
-    let mut load: HashMap<NodeId, usize> = HashMap::new();
-    let mut zone_load: HashMap<&Option<String>, usize> = HashMap::new();
-    let mut place = |server: NodeId, load: &mut HashMap<NodeId, usize>| {
-        *load.entry(server).or_default() += 1;
-        if let Some(zone) = zone_of.get(&server) {
-            *zone_load.entry(zone).or_default() += 1;
-        }
-        zone_load.clone()
-    };
-    let mut zones = HashMap::new();
-    for server in held.values().flatten() {
-        zones = place(*server, &mut load);
-    }
+    let mut load = Load::new(candidates);
+    held.values().flatten().for_each(|server| load.add(server));
     let mut placed = BTreeMap::new();
-    for share in (0..total).filter(|share| held.get(share).is_none_or(BTreeSet::is_empty)) {
+    for share in shares {
+        if held.get(&share).is_some_and(|servers| !servers.is_empty()) {
+            continue;
+        }
         let usable = candidates.iter().filter(|c| !refused.contains(&c.server));
         let choice = usable.min_by_key(|c| {
             let taken = matching.share_of.contains_key(&c.server);
-            let in_zone = zones.get(&c.zone).copied().unwrap_or(0);
             // `min_by_key` keeps the first of equals: the candidates' own order.
-            (taken, if taken { load.get(&c.server).copied().unwrap_or(0) } else { 0 }, in_zone)
+            (taken, if taken { load.of_server(&c.server) } else { 0 }, load.of_zone(&c.zone))
         });
         let Some(choice) = choice else { break };
         matching.share_of.entry(choice.server).or_insert(share);
-        zones = place(choice.server, &mut load);
+        load.add(&choice.server);
         placed.insert(share, choice.server);
     }
     placed
+}
+
+/// How many shares each server and each zone has.
+struct Load<'a> {
+    zone_of: HashMap<NodeId, &'a Option<String>>,
+    servers: HashMap<NodeId, usize>,
+    zones: HashMap<&'a Option<String>, usize>,
+}
+
+impl<'a> Load<'a> {
+    fn new(candidates: &'a [Candidate]) -> Self {
+        let zone_of = candidates.iter().map(|c| (c.server, &c.zone)).collect();
+        Self { zone_of, servers: HashMap::new(), zones: HashMap::new() }
+    }
+
+    fn add(&mut self, server: &NodeId) {
+        *self.servers.entry(*server).or_default() += 1;
+        if let Some(zone) = self.zone_of.get(server) {
+            *self.zones.entry(zone).or_default() += 1;
+        }
+    }
+
+    fn of_server(&self, server: &NodeId) -> usize {
+        self.servers.get(server).copied().unwrap_or(0)
+    }
+
+    fn of_zone(&self, zone: &Option<String>) -> usize {
+        self.zones.get(zone).copied().unwrap_or(0)
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +215,7 @@ mod tests {
     fn an_empty_grid_gets_share_i_on_candidate_i() {
         let servers: Vec<Server> = (0..12).map(|i| server(i, None)).collect();
         let order = candidates(PlacementBucket(7), &servers);
-        let placed = assign(10, &BTreeMap::new(), &order, &BTreeSet::new());
+        let placed = assign(0..10, &BTreeMap::new(), &order, &BTreeSet::new());
         for (share, server) in &placed {
             assert_eq!(*server, order[usize::from(*share)].server);
         }
@@ -232,7 +251,7 @@ mod tests {
         let order = candidates(PlacementBucket(1), &servers);
         let held: BTreeMap<u16, BTreeSet<NodeId>> =
             [(0, [order[2].server].into()), (3, [order[0].server].into())].into();
-        let placed = assign(4, &held, &order, &[order[1].server].into());
+        let placed = assign(0..4, &held, &order, &[order[1].server].into());
         assert_eq!(placed.keys().copied().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(placed[&1], order[3].server, "the only free server that did not refuse");
         let mut all = held;
@@ -246,11 +265,11 @@ mod tests {
     fn more_shares_than_servers_are_spread_evenly() {
         let servers: Vec<Server> = (0..3).map(|i| server(i, None)).collect();
         let order = candidates(PlacementBucket(1), &servers);
-        let placed = assign(10, &BTreeMap::new(), &order, &BTreeSet::new());
+        let placed = assign(0..10, &BTreeMap::new(), &order, &BTreeSet::new());
         for candidate in &order {
             let count = placed.values().filter(|server| **server == candidate.server).count();
             assert!((3..=4).contains(&count));
         }
-        assert!(assign(10, &BTreeMap::new(), &[], &BTreeSet::new()).is_empty());
+        assert!(assign(0..10, &BTreeMap::new(), &[], &BTreeSet::new()).is_empty());
     }
 }

@@ -117,7 +117,7 @@ pub enum ErrorCode {
     /// This account may not store here.
     #[n(4)]
     NotAdmitted,
-    /// The store takes no shares for now.
+    /// The store takes no shares at present.
     #[n(5)]
     ReadOnly,
     /// No room.

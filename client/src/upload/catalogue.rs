@@ -118,7 +118,7 @@ impl Proofs {
 /// The store that each share would be offered to first.
 fn expected_stores(upload: &Upload) -> Vec<NodeId> {
     let candidates = upload.client.upload_candidates(upload.id.placement_bucket());
-    let placed = assign(upload.params.total(), &BTreeMap::new(), &candidates, &BTreeSet::new());
+    let placed = assign(0..upload.params.total(), &BTreeMap::new(), &candidates, &BTreeSet::new());
     let store = |server: &NodeId| {
         let candidate = candidates.iter().find(|candidate| candidate.server == *server)?;
         candidate.stores.first().copied()

@@ -110,7 +110,7 @@ impl Sending {
         let mut rounds = STRAGGLER_ROUNDS;
         loop {
             let total = self.upload.params.total();
-            for (number, server) in assign(total, &assigned, &self.candidates, &self.refused) {
+            for (number, server) in assign(0..total, &assigned, &self.candidates, &self.refused) {
                 assigned.insert(number, BTreeSet::from([server]));
                 let candidate = self.candidate(&server);
                 let upload = self.upload.clone();
@@ -279,16 +279,7 @@ impl Sending {
     /// is left out.
     fn replace(&mut self, number: u16) {
         let Some(origin) = self.origin.clone() else { return };
-        let mut held = self.holders();
-        // Only this share is to be placed now; others that are being replaced keep their own tasks.
-        for other in (0..self.upload.params.total()).filter(|other| *other != number) {
-            held.entry(other).or_default();
-        }
-        let placeholder = NodeId::new([0; 32]);
-        for servers in held.values_mut().filter(|servers| servers.is_empty()) {
-            servers.insert(placeholder);
-        }
-        let placed = assign(self.upload.params.total(), &held, &self.candidates, &self.refused);
+        let placed = assign([number], &self.holders(), &self.candidates, &self.refused);
         let Some(server) = placed.get(&number).copied() else { return };
         let candidate = self.candidate(&server);
         let share = Share::new(self, number, 0);
