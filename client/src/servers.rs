@@ -18,7 +18,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the first answer to a request.
     pub answer: Duration,
-    /// For the next 256 KiB of a stream, in either direction: slower than that counts as failed.
+    /// For the next 32 KiB of a stream, in either direction: slower than that counts as failed. Ten streams may share one narrow line.
     pub stall: Duration,
     /// For a server to make a share durable.
     pub commit: Duration,

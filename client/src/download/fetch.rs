@@ -38,6 +38,9 @@ impl FetchError {
     }
 }
 
+/// Bytes that must come in within the stall timeout.
+const PIECE: usize = 32 * 1024;
+
 type Blocks = Vec<BytesMut>;
 type Fetched = (KnownShare, Duration, Result<Blocks, FetchError>);
 
@@ -212,11 +215,14 @@ async fn read_blocks(object: &Object, share: &KnownShare, wanted: &Range<u64>) -
     let mut blocks = Vec::new();
     for len in expected {
         let mut block = BytesMut::with_capacity(len as usize);
-        let filled = within(timeouts.stall, async {
-            Ok(stream.recv.fill(&mut block, len as usize).await.map_err(FrameError::from)?)
-        });
-        if !filled.await? {
-            return Err(RequestError::from(FrameError::Ended).into());
+        while block.len() < len as usize {
+            let upto = (block.len() + PIECE).min(len as usize);
+            let filled = within(timeouts.stall, async {
+                Ok(stream.recv.fill(&mut block, upto).await.map_err(FrameError::from)?)
+            });
+            if !filled.await? {
+                return Err(RequestError::from(FrameError::Ended).into());
+            }
         }
         blocks.push(block);
     }
@@ -226,8 +232,9 @@ async fn read_blocks(object: &Object, share: &KnownShare, wanted: &Range<u64>) -
 impl Object {
     /// After how long a fetch gets company.
     fn patience(&self) -> Duration {
-        let hedge = self.client.readers().timeouts().hedge;
-        lock(&self.holdings).usual().map_or(hedge, |usual| (usual * 4).clamp(hedge, hedge * 10))
+        let (hedge, longest) =
+            (self.client.readers().timeouts().hedge, self.client.readers().timeouts().stall);
+        lock(&self.holdings).usual().map_or(hedge, |usual| (usual * 4).clamp(hedge, longest))
     }
 
     /// Takes a share out of use and says why.

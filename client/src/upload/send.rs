@@ -189,21 +189,19 @@ impl Sending {
 
     /// Hands one block to each server; waits while all are busy, but not for ever for one.
     pub(crate) async fn block(&mut self, segment: &EncodedSegment) -> Result<(), UploadError> {
-        let stall = self.upload.client.writers().timeouts().stall;
         let numbers: Vec<u16> = self.live.keys().copied().collect();
         for number in numbers {
             let Some(lane) = self.live.get(&number) else { continue };
             let block = segment.blocks[usize::from(number)].clone();
             let Err(full) = lane.queue.try_send(block) else { continue };
-            let (queue, before) = (lane.queue.clone(), Instant::now());
+            let queue = lane.queue.clone();
             let mut handing = std::pin::pin!(queue.send(full.into_inner()));
             loop {
-                // A task that takes no more has ended, and says why itself.
+                // A task whose server takes nothing any more ends by itself, and says why.
                 if timeout(SLICE, &mut handing).await.is_ok() {
                     break;
                 }
-                let holds_up = self.holds_up_the_others(number, SLICE);
-                if before.elapsed() >= stall || holds_up {
+                if self.holds_up_the_others(number, SLICE) {
                     self.give_up(number);
                     break;
                 }
@@ -435,4 +433,4 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How often servers that do not answer offers are replaced by others before the upload goes on without.
 const STRAGGLER_ROUNDS: usize = 3;
 /// Bytes handed to the transport at a time: what must be taken within the stall timeout.
-const PIECE: usize = 256 * 1024;
+const PIECE: usize = 32 * 1024;

@@ -331,6 +331,20 @@ async fn one_slow_server_does_not_hold_up_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_narrow_uplink_is_nobodys_fault() {
+    let data = noise(31, FIVE_SEGMENTS);
+    let mut grid = SimGrid::start(31, 10).await;
+    let client = grid.client("3/7/10").await;
+    for server in &grid.servers {
+        // Each gets its part of a line of 100 kB/s.
+        grid.net.set_host_link(server.key.id(), Link { bytes_per_second: Some(10_000), ..Link::default() });
+    }
+    let report = within(SECOND * 300, put(&client, &data)).await.unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!((report.shares.len(), report.happiness), (10, 10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_few_servers_are_named_and_a_second_try_goes_on() {
     let data = noise(12, FIVE_SEGMENTS);
     let mut grid = SimGrid::start(12, 10).await;
