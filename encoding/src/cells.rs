@@ -1,8 +1,10 @@
 //! The cipher: 16 KiB cells of ChaCha20-Poly1305 (RFC 8439).
 
+use caps::TraversalKey;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroize;
 
+use crate::descriptor::Kind;
 use crate::keys::ObjectId;
 
 /// Bytes of plaintext in a full cell.
@@ -36,6 +38,23 @@ impl ContentKey {
         let sealing = chacha20_poly1305(&key);
         key.zeroize();
         Self(sealing)
+    }
+
+    /// The content key of a tree object: it follows from the traversal key alone, so that whoever walks trees can decrypt the payload as
+    /// far as section B (`docs/spec/trees.md`).
+    pub fn for_tree(traversal_key: &TraversalKey) -> Self {
+        let mut key = blake3::derive_key("sarsen v1 tree content key", traversal_key.expose());
+        let sealing = chacha20_poly1305(&key);
+        key.zeroize();
+        Self(sealing)
+    }
+
+    /// The content key of an object of this kind.
+    pub fn of(id: &ObjectId, kind: Kind) -> Self {
+        match kind {
+            Kind::Direct => Self::new(id),
+            Kind::Tree => Self::for_tree(&id.key.traversal_key(&id.salt)),
+        }
     }
 
     /// Seals consecutive cells in place, the first of them number `first_cell` of the file.

@@ -30,6 +30,7 @@
 
 mod assemble;
 mod cells;
+mod children;
 mod decoder;
 mod descriptor;
 mod encoder;
@@ -37,11 +38,13 @@ mod erasure;
 mod geometry;
 mod keys;
 mod matrix;
+mod sections;
 mod share;
 mod tree;
 
 pub use assemble::{AssembleError, Assembly, ShareSource, assemble, check_share};
 pub use cells::{CELL_DATA_LEN, CELL_LEN, CellError, ContentKey, TAG_LEN};
+pub use children::{Children, ChildrenError, MAX_CHILDREN, child_of, repair_immutable, repair_slot};
 pub use decoder::{DecodeError, SegmentDecoder};
 pub use descriptor::{
     CapError, Descriptor, DescriptorError, Extension, Kind, MAX_DESCRIPTOR_LEN, Sealed, SealedError,
@@ -50,5 +53,9 @@ pub use encoder::{EncodeError, EncodedObject, EncodedSegment, ObjectBuilder, Seg
 pub use erasure::{ErasureDecoder, ErasureEncoder, ErasureError};
 pub use geometry::{BLOCK_LEN, Geometry, GeometryError, MAX_PLAINTEXT_LEN, Params};
 pub use keys::ObjectId;
+pub use sections::{
+    MAX_SLOT_SECTIONS_LEN, SLOT_PAYLOAD_LENS, SectionError, Sections, open_slot, open_slot_children,
+    open_tree, seal_slot, seal_tree, tree_children, tree_hash,
+};
 pub use share::{FOOTER_LEN, Footer, ShareCheck, ShareError, ShareLayout, ShareReport};
 pub use tree::{GROUP_LEN, Root, SliceError, block_root, column_root, open_slice, slice, slice_len_max};

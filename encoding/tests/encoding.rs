@@ -13,6 +13,8 @@ mod descriptor;
 mod erasure;
 #[path = "encoding/malice.rs"]
 mod malice;
+#[path = "encoding/sections.rs"]
+mod sections;
 #[path = "encoding/sizes.rs"]
 mod sizes;
 #[path = "encoding/slices.rs"]
