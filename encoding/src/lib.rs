@@ -42,6 +42,8 @@ mod sections;
 mod share;
 mod tree;
 
+pub mod slot;
+
 pub use assemble::{AssembleError, Assembly, ShareSource, assemble, check_share};
 pub use cells::{CELL_DATA_LEN, CELL_LEN, CellError, ContentKey, TAG_LEN};
 pub use children::{Children, ChildrenError, MAX_CHILDREN, child_of, repair_immutable, repair_slot};

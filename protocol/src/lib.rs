@@ -5,6 +5,7 @@
 //! - [`transport`]: connections between two keys, each carrying many streams. [`quic`] is the real one; tests bring others.
 //! - [`frame`]: length-prefixed CBOR messages on a stream, then raw bytes where there is bulk.
 //! - [`message`]: what is asked and answered. One request per stream.
+//! - [`slot_message`]: the same about slots.
 //! - [`session`]: a connection after its hello, as a client sees it.
 //! - [`announcement`]: what a server says of itself, signed.
 //!
@@ -22,6 +23,7 @@ pub mod pool;
 pub mod quic;
 pub mod random;
 pub mod session;
+pub mod slot_message;
 pub mod transport;
 
 pub use clock::{Clock, SystemClock};

@@ -5,6 +5,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::identity::NodeId;
+use crate::slot_message::{SlotAccept, SlotPrepare, SlotRead};
 
 /// Major version of the protocol: nodes that differ in it do not talk.
 pub const MAJOR: u16 = 1;
@@ -61,6 +62,15 @@ pub enum Request {
     /// To an introducer: what is announced? Answered by [`Announcements`], and if `follow` is set by more of them as they come.
     #[n(11)]
     Subscribe(#[n(0)] Subscribe),
+    /// What does a store hold of this slot? Answered by [`SlotState`].
+    #[n(13)]
+    SlotRead(#[n(0)] SlotRead),
+    /// Promise a ballot. Answered by [`SlotAnswer`].
+    #[n(14)]
+    SlotPrepare(#[n(0)] SlotPrepare),
+    /// Accept a record. Answered by [`SlotAnswer`].
+    #[n(15)]
+    SlotAccept(#[n(0)] SlotAccept),
 }
 
 /// Every answer: what was asked for, or an error.
@@ -138,6 +148,9 @@ pub enum ErrorCode {
     /// An announcement that is older than one already known, expired, or wrongly signed.
     #[n(11)]
     BadAnnouncement,
+    /// Not signed by the key of the slot it is for.
+    #[n(12)]
+    BadSignature,
 }
 
 impl std::fmt::Display for ErrorCode {
@@ -155,6 +168,7 @@ impl std::fmt::Display for ErrorCode {
             Self::StoreFailed => "disk failed",
             Self::ShuttingDown => "shutting down",
             Self::BadAnnouncement => "bad announcement",
+            Self::BadSignature => "bad signature",
         })
     }
 }

@@ -4,15 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
+use encoding::slot::MAX_RECORD_LEN;
 use protocol::message::{LeaseTerms, StoreState};
+use protocol::slot_message::Verdict;
 
 use crate::backend::is_full;
-use crate::commit::{Answer, Change, NewShare, Outcome, ShareBytes, Writer};
+use crate::commit::{Answer, Change, NewShare, Outcome, ShareBytes, SlotChange, Writer};
 use crate::disk::OpenMode;
 use crate::error::{PutError, ReadError};
 use crate::index::{CONTACT_GRAIN_S, IndexResult, Location, Place, Rows, ShareKey, WHILE_ALIVE};
 use crate::pack::{Record, pack_path, record_len};
 use crate::read::share_path;
+use crate::slot::{Moved, decide};
 use crate::store::Store;
 
 /// A share of the batch that is new to the store.
@@ -269,7 +272,7 @@ impl<'s> Batch<'s> {
             }
             let open = changes.iter().zip(&self.answers);
             let answers: IndexResult<Vec<Option<Answer>>> =
-                open.map(|(change, decided)| apply(rows, change, decided)).collect();
+                open.map(|(change, decided)| apply(rows, self.store, change, decided)).collect();
             Ok((answers?, rows.totals))
         })?;
         self.answers = answers;
@@ -351,14 +354,56 @@ impl<'s> Batch<'s> {
     }
 }
 
-fn apply(rows: &mut Rows<'_>, change: &Change, decided: &Option<Answer>) -> IndexResult<Option<Answer>> {
+fn ends(rows: &Rows<'_>, terms: &LeaseTerms) -> u64 {
+    match terms.duration_s {
+        Some(seconds) => rows.totals.uptime_s.saturating_add(seconds).min(WHILE_ALIVE - 1),
+        None => WHILE_ALIVE,
+    }
+}
+
+/// Whether a slot that is new to the store may come in: leased, and where there is room for the largest it may become.
+fn admit_slot(store: &Store, change: &SlotChange) -> Result<(), PutError> {
+    if store.state() != StoreState::Writable {
+        return Err(PutError::ReadOnly);
+    }
+    if change.lease.is_none() {
+        return Err(PutError::NoLease);
+    }
+    let available = store.room().map_err(|e| store.failed("ask for free space", e))?;
+    let needed = MAX_RECORD_LEN as u64;
+    if available < needed { Err(PutError::NoSpace { needed, available }) } else { Ok(()) }
+}
+
+/// Decides a move by what the slot is now, within the transaction that makes it so.
+fn apply_slot(rows: &mut Rows<'_>, store: &Store, change: &SlotChange) -> IndexResult<Answer> {
+    let row = rows.slot(&change.hash)?;
+    let Moved { verdict, row: moved } = decide(&store.member(), &change.hash, row.clone(), &change.step);
+    if let Some(moved) = &moved {
+        if row.is_none()
+            && let Err(error) = admit_slot(store, change)
+        {
+            return Ok(Err(error));
+        }
+        rows.set_slot(&change.hash, moved)?;
+    }
+    if let Some((account, terms)) = &change.lease
+        && matches!(verdict, Verdict::Yes | Verdict::Kept)
+    {
+        let (short, ends) = (rows.contact(account)?, ends(rows, terms));
+        rows.lease(short, terms.tag.0, change.hash, ends)?;
+    }
+    Ok(Ok(Outcome::Slot(verdict, moved.or(row))))
+}
+
+fn apply(
+    rows: &mut Rows<'_>,
+    store: &Store,
+    change: &Change,
+    decided: &Option<Answer>,
+) -> IndexResult<Option<Answer>> {
     if decided.is_some() {
         return Ok(decided.clone());
     }
-    let ends = |rows: &Rows<'_>, terms: &LeaseTerms| match terms.duration_s {
-        Some(seconds) => rows.totals.uptime_s.saturating_add(seconds).min(WHILE_ALIVE - 1),
-        None => WHILE_ALIVE,
-    };
     let outcome = match change {
         Change::Share(share) => {
             let short = rows.contact(&share.account)?;
@@ -385,6 +430,7 @@ fn apply(rows: &mut Rows<'_>, change: &Change, decided: &Option<Answer>) -> Inde
                 Outcome::Flags(gone?)
             }
         },
+        Change::Slot(change) => return apply_slot(rows, store, change).map(Some),
         Change::Contact { account } => {
             if rows.known(account)?.is_some() {
                 rows.contact(account)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use caps::VerifyHash;
 use protocol::message::{LeaseTerms, StoreState};
+use protocol::slot_message::Verdict;
 use protocol::{NodeId, Pool};
 use tokio::sync::oneshot;
 
@@ -15,6 +16,7 @@ use crate::batch::Batch;
 use crate::error::PutError;
 use crate::index::{IndexResult, Location, ShareKey};
 use crate::pack::{PACK_LEN, record_len};
+use crate::slot::{Move, SlotRow};
 use crate::store::{Store, lock};
 use crate::upload::{Claim, ReadyShare};
 
@@ -31,6 +33,15 @@ pub(crate) enum Change {
     Lease { account: NodeId, terms: LeaseTerms, hashes: Vec<VerifyHash> },
     Cancel { account: NodeId, tag: [u8; 16], hashes: Vec<VerifyHash> },
     Contact { account: NodeId },
+    Slot(SlotChange),
+}
+
+/// A move of a slot, its signature checked.
+pub(crate) struct SlotChange {
+    pub(crate) hash: VerifyHash,
+    pub(crate) step: Move,
+    /// The lease that comes with it, and whose it is: without one, no slot that is new to the store.
+    pub(crate) lease: Option<(NodeId, LeaseTerms)>,
 }
 
 /// An intact share.
@@ -56,6 +67,7 @@ pub(crate) enum ShareBytes {
 pub(crate) enum Outcome {
     Stored(VerifyHash),
     Flags(Vec<bool>),
+    Slot(Verdict, Option<SlotRow>),
 }
 
 pub(crate) type Answer = Result<Outcome, PutError>;
@@ -99,7 +111,7 @@ impl Store {
     ) -> Result<VerifyHash, PutError> {
         match self.submit(pool, share.0).await? {
             Outcome::Stored(hash) => Ok(hash),
-            Outcome::Flags(_) => unreachable!("a share is answered by its hash"),
+            Outcome::Flags(_) | Outcome::Slot(..) => unreachable!("a share is answered by its hash"),
         }
     }
 
@@ -178,7 +190,19 @@ impl Store {
     async fn flags(self: &Arc<Self>, pool: &Arc<dyn Pool>, change: Change) -> Result<Vec<bool>, PutError> {
         match self.submit(pool, change).await? {
             Outcome::Flags(flags) => Ok(flags),
-            Outcome::Stored(_) => unreachable!("leases are answered by flags"),
+            Outcome::Stored(_) | Outcome::Slot(..) => unreachable!("leases are answered by flags"),
+        }
+    }
+
+    /// Makes a move of a slot durable, or says why not, and what the store then holds.
+    pub(crate) async fn move_slot(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        change: SlotChange,
+    ) -> Result<(Verdict, Option<SlotRow>), PutError> {
+        match self.submit(pool, Change::Slot(change)).await? {
+            Outcome::Slot(verdict, row) => Ok((verdict, row)),
+            Outcome::Stored(_) | Outcome::Flags(_) => unreachable!("a slot is answered by a verdict"),
         }
     }
 
@@ -270,7 +294,7 @@ fn batch_size(waiting: &VecDeque<(Change, oneshot::Sender<Answer>)>) -> usize {
         }
         rows += match change {
             Change::Lease { hashes, .. } | Change::Cancel { hashes, .. } => hashes.len(),
-            Change::Share(_) | Change::Contact { .. } => 1,
+            Change::Share(_) | Change::Contact { .. } | Change::Slot(_) => 1,
         };
         len <= BATCH_LEN_MAX && rows <= BATCH_ROWS_MAX
     });

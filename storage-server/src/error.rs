@@ -141,6 +141,9 @@ pub enum PutError {
         /// What the system said.
         reason: std::sync::Arc<io::Error>,
     },
+    /// A slot that is new to the store came without a lease: nobody asks for it to be kept.
+    #[error("a slot that is new here needs a lease")]
+    NoLease,
     /// The disk failed; the store takes nothing more until it is opened again.
     #[error("the disk failed")]
     Failed,
@@ -155,6 +158,7 @@ impl PutError {
             Self::Busy | Self::Overloaded { .. } => ErrorCode::Busy,
             Self::TooLong { .. } | Self::TooShort { .. } | Self::WrongNumber { .. } => ErrorCode::BadRequest,
             Self::Corrupt { .. } => ErrorCode::Corrupt,
+            Self::NoLease => ErrorCode::NotAdmitted,
             Self::Failed => ErrorCode::StoreFailed,
         }
     }

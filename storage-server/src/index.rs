@@ -9,6 +9,7 @@ use protocol::NodeId;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition};
 
 use crate::backend::BackendHealth;
+use crate::slot::SlotRow;
 
 pub(crate) const INDEX_FILE: &str = "index.redb";
 /// The index format this program writes, and the newest it reads.
@@ -23,6 +24,7 @@ const LENGTHS: TableDefinition<'static, (u16, u64), u64> = TableDefinition::new(
 const LEASES: TableDefinition<'static, &[u8; 52], u64> = TableDefinition::new("leases");
 const ACCOUNTS: TableDefinition<'static, &[u8; 32], (u32, u64)> = TableDefinition::new("accounts");
 const PACKS: TableDefinition<'static, u32, u64> = TableDefinition::new("packs");
+const SLOTS: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("slots");
 
 pub(crate) type IndexResult<T> = Result<T, Box<redb::Error>>;
 
@@ -115,6 +117,7 @@ pub(crate) struct Totals {
     /// Seconds the store has been served so far: what leases are counted in.
     pub(crate) uptime_s: u64,
     next_account: u64,
+    pub(crate) slots: u64,
 }
 
 impl Totals {
@@ -129,6 +132,7 @@ impl Totals {
             shares: get("shares")?,
             uptime_s: get("uptime_s")?,
             next_account: get("next_account")?,
+            slots: get("slots")?,
         })
     }
 
@@ -140,6 +144,7 @@ impl Totals {
             ("shares", old.shares, self.shares),
             ("uptime_s", old.uptime_s, self.uptime_s),
             ("next_account", old.next_account, self.next_account),
+            ("slots", old.slots, self.slots),
         ];
         for (name, _, new) in rows.into_iter().filter(|(_, old, new)| old != new) {
             meta.insert(name, new).map_err(boxed)?;
@@ -208,15 +213,25 @@ impl Index {
         .collect()
     }
 
-    /// For each object: are there shares of it?
+    /// For each object or slot: is there anything of it?
     pub(crate) fn have_objects(&self, hashes: &[VerifyHash]) -> IndexResult<Vec<bool>> {
         let txn = self.db.begin_read().map_err(boxed)?;
         let shares = txn.open_table(SHARES).map_err(boxed)?;
+        let slots = txn.open_table(SLOTS).map_err(boxed)?;
         let here = hashes.iter().map(|hash| {
             let (first, last) = bounds(*hash);
-            Ok(shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some())
+            let share = shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some();
+            Ok(share || slots.get(hash.as_bytes()).map_err(boxed)?.is_some())
         });
         here.collect()
+    }
+
+    /// What is kept of a slot.
+    pub(crate) fn slot(&self, hash: &VerifyHash) -> IndexResult<Option<SlotRow>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let slots = txn.open_table(SLOTS).map_err(boxed)?;
+        let row = slots.get(hash.as_bytes()).map_err(boxed)?;
+        row.map(|row| SlotRow::parse(row.value()).ok_or_else(damaged_slot)).transpose()
     }
 
     /// For each object: has the account this lease on it?
@@ -274,6 +289,7 @@ impl Index {
                 leases: txn.open_table(LEASES).map_err(boxed)?,
                 accounts: txn.open_table(ACCOUNTS).map_err(boxed)?,
                 packs: txn.open_table(PACKS).map_err(boxed)?,
+                slots: txn.open_table(SLOTS).map_err(boxed)?,
             };
             let result = work(&mut rows)?;
             rows.totals.write(&old, &mut meta)?;
@@ -292,6 +308,7 @@ pub(crate) struct Rows<'t> {
     leases: Table<'t, &'static [u8; 52], u64>,
     accounts: Table<'t, &'static [u8; 32], (u32, u64)>,
     packs: Table<'t, u32, u64>,
+    slots: Table<'t, &'static [u8; 32], &'static [u8]>,
 }
 
 impl Rows<'_> {
@@ -311,10 +328,27 @@ impl Rows<'_> {
         Ok(true)
     }
 
-    /// Whether there is any share of this object.
+    /// Whether there is any share of this object, or anything of this slot.
     pub(crate) fn has_object(&self, hash: VerifyHash) -> IndexResult<bool> {
         let (first, last) = bounds(hash);
-        Ok(self.shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some())
+        let share = self.shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some();
+        Ok(share || self.slots.get(hash.as_bytes()).map_err(boxed)?.is_some())
+    }
+
+    /// What is kept of a slot.
+    pub(crate) fn slot(&self, hash: &VerifyHash) -> IndexResult<Option<SlotRow>> {
+        let row = self.slots.get(hash.as_bytes()).map_err(boxed)?;
+        row.map(|row| SlotRow::parse(row.value()).ok_or_else(damaged_slot)).transpose()
+    }
+
+    /// Keeps this of a slot.
+    pub(crate) fn set_slot(&mut self, hash: &VerifyHash, row: &SlotRow) -> IndexResult<()> {
+        let bytes = row.to_bytes();
+        let old = self.slots.insert(hash.as_bytes(), &bytes[..]).map_err(boxed)?;
+        let old_len = old.as_ref().map(|old| old.value().len() as u64);
+        self.totals.slots += u64::from(old_len.is_none());
+        self.totals.used = (self.totals.used + bytes.len() as u64).saturating_sub(old_len.unwrap_or(0));
+        Ok(())
     }
 
     /// How far a pack is written.
@@ -362,6 +396,10 @@ impl Rows<'_> {
 
 /// An account's last contact is written down when the note is older than this.
 pub(crate) const CONTACT_GRAIN_S: u64 = 3600;
+
+fn damaged_slot() -> Box<redb::Error> {
+    Box::new(redb::Error::Corrupted("a slot's row is damaged".to_owned()))
+}
 
 fn bounds(hash: VerifyHash) -> ([u8; 34], [u8; 34]) {
     (ShareKey { hash, number: 0 }.to_bytes(), ShareKey { hash, number: u16::MAX }.to_bytes())

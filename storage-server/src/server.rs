@@ -387,6 +387,9 @@ impl Server {
             Request::ReadSlice(read) => self.read_slice(caller, read, stream).await,
             Request::Lease(lease) => self.lease(caller, lease, stream).await,
             Request::CancelLease(cancel) => self.cancel_lease(caller, cancel, stream).await,
+            Request::SlotRead(read) => self.slot_read(caller, read, stream).await,
+            Request::SlotPrepare(prepare) => self.slot_prepare(caller, prepare, stream).await,
+            Request::SlotAccept(accept) => self.slot_accept(caller, accept, stream).await,
             Request::Announce(_) | Request::Subscribe(_) => {
                 Err(Failure::refused(ErrorCode::Unsupported, "this is a storage server, not an introducer"))
             }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use encoding::slot::Member;
 use protocol::announcement::AnnouncedStore;
 use protocol::message::{StoreState, StoreStatus};
 use protocol::{Clock, NodeId, NodeKey, Random};
@@ -151,6 +152,11 @@ impl Store {
     /// Changes whenever promises may have been lost: when the index was rebuilt.
     pub fn incarnation(&self) -> u64 {
         self.incarnation
+    }
+
+    /// The store, as records of slots name it.
+    pub fn member(&self) -> Member {
+        Member { store: *self.id.as_bytes(), incarnation: self.incarnation }
     }
 
     /// What the store says of the server that serves it.

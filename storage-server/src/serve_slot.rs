@@ -1,0 +1,209 @@
+//! Answers about slots. Reading needs no account; moving a slot needs its key's signature, and only what is new to a store needs an
+//! account and a lease.
+//!
+//! What a flood of requests can cost is bounded: the ballot is looked at first, then the signature, and only then the disk.
+
+use std::sync::Arc;
+
+use caps::VerifyHash;
+use encoding::slot::{Ballot, MAX_RECORD_LEN, Promise, SignedRecord};
+use protocol::message::{Bytes32, ErrorCode, WireError};
+use protocol::slot_message::{
+    Held, RecordBytes, SlotAccept, SlotAnswer, SlotPrepare, SlotPromise, SlotRead, SlotState, Verdict,
+};
+use protocol::transport::Stream;
+
+use crate::answer::{Failure, answer};
+use crate::commit::SlotChange;
+use crate::error::ReadError;
+use crate::server::{Caller, Server};
+use crate::slot::{Move, SlotRow, refusal};
+use crate::store::Store;
+
+/// Memory that a request about a slot may need: the record that comes, and the one that goes.
+const SLOT_MEMORY: u64 = 2 * MAX_RECORD_LEN as u64;
+
+/// What the asker has, and whether ballot and hash will do.
+#[derive(Clone, Copy)]
+struct Asked {
+    known: Option<Bytes32>,
+    brief: bool,
+}
+
+impl Server {
+    pub(crate) async fn slot_read(
+        &self,
+        caller: &Caller,
+        read: SlotRead,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        let _memory = self.memory(caller, SLOT_MEMORY).await?;
+        let stores = match &read.store {
+            Some(id) => vec![self.store(id)?.clone()],
+            None => self.stores.clone(),
+        };
+        let hash = VerifyHash::new(read.hash.0);
+        let state = self.pool.run(move || {
+            let asked = Asked { known: read.known, brief: read.brief };
+            let mut first = None;
+            for store in &stores {
+                let row = store.index().slot(&hash)?;
+                let found = row.is_some();
+                let state = state(store, row, asked);
+                if found {
+                    return Ok(Some(state));
+                }
+                first.get_or_insert(state);
+            }
+            Ok::<_, ReadError>(first)
+        });
+        let state = state_or_none(state.await?)?;
+        answer(stream, self.limits.stalled, &state).await
+    }
+
+    pub(crate) async fn slot_prepare(
+        &self,
+        caller: &Caller,
+        prepare: SlotPrepare,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        let _memory = self.memory(caller, SLOT_MEMORY).await?;
+        let store = self.store(&prepare.store)?.clone();
+        let hash = VerifyHash::new(prepare.hash.0);
+        let asked = Asked { known: prepare.known, brief: false };
+        let at = store.clone();
+        let checked = self.pool.run(move || check_prepare(&at, &hash, &prepare)).await?;
+        self.finish_move(&store, hash, checked, None, caller, asked, stream).await
+    }
+
+    pub(crate) async fn slot_accept(
+        &self,
+        caller: &Caller,
+        accept: SlotAccept,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        if accept.lease.is_some() {
+            self.admit(caller)?;
+        }
+        let _memory = self.memory(caller, SLOT_MEMORY).await?;
+        let store = self.store(&accept.store)?.clone();
+        let hash = VerifyHash::new(accept.hash.0);
+        let (at, lease) = (store.clone(), accept.lease);
+        let (checked, known) = self.pool.run(move || check_accept(&at, &hash, &accept)).await?;
+        let asked = Asked { known: Some(known), brief: false };
+        self.finish_move(&store, hash, checked, lease, caller, asked, stream).await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what two requests have in common at their end")]
+    async fn finish_move(
+        &self,
+        store: &Arc<Store>,
+        hash: VerifyHash,
+        checked: Checked,
+        lease: Option<protocol::message::LeaseTerms>,
+        caller: &Caller,
+        asked: Asked,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        let (verdict, row) = match checked {
+            Checked::Decided(verdict, row) => (verdict, row),
+            Checked::Move(step) => {
+                let lease = lease.map(|terms| (caller.account, terms));
+                store.move_slot(&self.pool, SlotChange { hash, step, lease }).await?
+            }
+        };
+        let reply = SlotAnswer { verdict, state: state(store, row, asked) };
+        answer(stream, self.limits.stalled, &reply).await
+    }
+}
+
+/// A request that was looked at: answered from what is known, or to be decided by the transaction.
+enum Checked {
+    Decided(Verdict, Option<SlotRow>),
+    Move(Move),
+}
+
+fn check_prepare(store: &Store, hash: &VerifyHash, prepare: &SlotPrepare) -> Result<Checked, Failure> {
+    let row = store.index().slot(hash).map_err(ReadError::from)?;
+    let promise = promise(&prepare.promise);
+    if let Some(row) = &row
+        && row.incarnation == store.incarnation()
+        && promise.ballot <= row.promised
+    {
+        return Ok(Checked::Decided(Verdict::Outbid, Some(row.clone())));
+    }
+    let shown = prepare.record.as_ref().map(|bytes| record(hash, bytes)).transpose()?;
+    let held = row.as_ref().and_then(|row| row.held.as_ref());
+    let id = match (&shown, held) {
+        (Some(shown), _) => shown.id.clone(),
+        (None, Some(held)) => match SignedRecord::parse_trusted(hash, &held.bytes) {
+            Ok(record) => record.id.clone(),
+            Err(_) => return Err(Failure::refused(ErrorCode::StoreFailed, "the slot's row is damaged")),
+        },
+        (None, None) => return Ok(Checked::Decided(Verdict::Unknown, row)),
+    };
+    if !promise.is_signed_by(&id) {
+        return Err(bad_signature("the prepare is not signed by the slot's key"));
+    }
+    Ok(Checked::Move(Move::Prepare { promise, record: shown }))
+}
+
+fn check_accept(
+    store: &Store,
+    hash: &VerifyHash,
+    accept: &SlotAccept,
+) -> Result<(Checked, Bytes32), Failure> {
+    let row = store.index().slot(hash).map_err(ReadError::from)?;
+    let cheap = parsed(SignedRecord::parse_trusted(hash, &accept.record.0))?;
+    let known = Bytes32(cheap.hash().0);
+    if let Some(row) = &row
+        && row.incarnation == store.incarnation()
+        && let Some(verdict) = refusal(row, &cheap)
+        && (verdict != Verdict::Yes || accept.lease.is_none())
+    {
+        return Ok((Checked::Decided(verdict, Some(row.clone())), known));
+    }
+    let record = record(hash, &accept.record)?;
+    let next = accept.next.as_ref().map(promise);
+    if next.is_some_and(|next| !next.is_signed_by(&record.id)) {
+        return Err(bad_signature("the promise asked for is not signed by the slot's key"));
+    }
+    Ok((Checked::Move(Move::Accept { record, next }), known))
+}
+
+fn promise(sent: &SlotPromise) -> Promise {
+    Promise { ballot: Ballot::parse(&sent.ballot.0), signature: sent.signature }
+}
+
+fn record(hash: &VerifyHash, bytes: &RecordBytes) -> Result<SignedRecord, Failure> {
+    parsed(SignedRecord::parse(hash, &bytes.0))
+}
+
+fn parsed(result: Result<SignedRecord, encoding::slot::RecordError>) -> Result<SignedRecord, Failure> {
+    use encoding::slot::RecordError;
+    result.map_err(|error| match error {
+        RecordError::Signature => bad_signature("the record is not signed by the slot's key"),
+        RecordError::Unsupported { .. } => Failure::refused(ErrorCode::Unsupported, &error.to_string()),
+        _ => Failure::refused(ErrorCode::Corrupt, &error.to_string()),
+    })
+}
+
+fn bad_signature(message: &str) -> Failure {
+    Failure::Refused(WireError::new(ErrorCode::BadSignature, message))
+}
+
+fn state_or_none(state: Option<SlotState>) -> Result<SlotState, Failure> {
+    state.ok_or_else(|| Failure::refused(ErrorCode::NotFound, "this server has no store"))
+}
+
+fn state(store: &Store, row: Option<SlotRow>, asked: Asked) -> SlotState {
+    let promised = row.as_ref().filter(|row| row.incarnation == store.incarnation());
+    let promised = promised.map(|row| Bytes32(row.promised.to_bytes()));
+    let held = match row.and_then(|row| row.held) {
+        None => Held::Nothing,
+        Some(held) if asked.known == Some(Bytes32(held.hash.0)) => Held::Same,
+        Some(held) if asked.brief => Held::Brief(Bytes32(held.ballot.to_bytes()), Bytes32(held.hash.0)),
+        Some(held) => Held::Record(RecordBytes(held.bytes)),
+    };
+    SlotState { store: store.id(), incarnation: store.incarnation(), promised, held }
+}

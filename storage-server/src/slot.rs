@@ -1,0 +1,294 @@
+//! A slot as one member keeps it, and the rules by which it promises and accepts (`docs/spec/slots.md`, section 4). Pure: what is decided
+//! here is made durable by the commit before anybody hears of it.
+
+use caps::VerifyHash;
+use encoding::slot::{Ballot, Member, Promise, RecordHash, SignedRecord};
+use protocol::slot_message::Verdict;
+
+const HEAD_LEN: usize = 32 + 8 + 1 + 32 + 32;
+const HAS_RECORD: u8 = 1;
+const TOMBSTONE: u8 = 2;
+
+/// What a member keeps of a slot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SlotRow {
+    /// The highest ballot promised, and the incarnation that promised it: an older one's promises were lost with its index.
+    pub(crate) promised: Ballot,
+    pub(crate) incarnation: u64,
+    pub(crate) held: Option<HeldRecord>,
+}
+
+/// The record that was accepted, or is kept without counting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HeldRecord {
+    pub(crate) ballot: Ballot,
+    pub(crate) hash: RecordHash,
+    pub(crate) tombstone: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl From<&SignedRecord> for HeldRecord {
+    fn from(record: &SignedRecord) -> Self {
+        Self {
+            ballot: record.ballot(),
+            hash: record.hash(),
+            tombstone: record.tombstone,
+            bytes: record.bytes().to_vec(),
+        }
+    }
+}
+
+impl SlotRow {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let held = self.held.as_ref();
+        let mut out = Vec::with_capacity(HEAD_LEN + held.map_or(0, |held| held.bytes.len()));
+        out.extend_from_slice(&self.promised.to_bytes());
+        out.extend_from_slice(&self.incarnation.to_le_bytes());
+        let tombstone = held.is_some_and(|held| held.tombstone);
+        out.push(u8::from(held.is_some()) * HAS_RECORD | u8::from(tombstone) * TOMBSTONE);
+        out.extend_from_slice(&held.map_or(Ballot::default(), |held| held.ballot).to_bytes());
+        out.extend_from_slice(&held.map_or(RecordHash::default(), |held| held.hash).0);
+        out.extend_from_slice(held.map_or(&[][..], |held| &held.bytes));
+        out
+    }
+
+    /// `None` if these bytes are no row: the index is damaged.
+    pub(crate) fn parse(mut bytes: &[u8]) -> Option<Self> {
+        let promised = Ballot::parse(take(&mut bytes)?);
+        let incarnation = u64::from_le_bytes(*take(&mut bytes)?);
+        let [flags] = *take::<1>(&mut bytes)?;
+        let (ballot, hash) = (Ballot::parse(take(&mut bytes)?), RecordHash(*take(&mut bytes)?));
+        let tombstone = flags & TOMBSTONE != 0;
+        let held = (flags & HAS_RECORD != 0).then(|| HeldRecord {
+            ballot,
+            hash,
+            tombstone,
+            bytes: bytes.to_vec(),
+        });
+        Some(Self { promised, incarnation, held })
+    }
+
+    fn ballot(&self) -> Ballot {
+        self.held.as_ref().map_or(Ballot::default(), |held| held.ballot)
+    }
+}
+
+fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(head)
+}
+
+/// A request that moves a slot, its signature checked.
+#[derive(Clone, Debug)]
+pub(crate) enum Move {
+    Prepare { promise: Promise, record: Option<SignedRecord> },
+    Accept { record: SignedRecord, next: Option<Promise> },
+}
+
+/// What becomes of a slot by a move: the answer, and the row to write if it changes.
+pub(crate) struct Moved {
+    pub(crate) verdict: Verdict,
+    pub(crate) row: Option<SlotRow>,
+}
+
+impl From<Verdict> for Moved {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, row: None }
+    }
+}
+
+/// Decides a move at the store `me`, whose row for the slot `hash` is `row`.
+pub(crate) fn decide(me: &Member, hash: &VerifyHash, row: Option<SlotRow>, step: &Move) -> Moved {
+    // Promises of an older incarnation are void: the store is blank wherever that one was named.
+    let row = row.map(|row| match row.incarnation == me.incarnation {
+        true => row,
+        false => SlotRow { promised: Ballot::default(), incarnation: me.incarnation, held: row.held },
+    });
+    match step {
+        Move::Prepare { promise, record } => prepare(me, hash, row, promise.ballot, record.as_ref()),
+        Move::Accept { record, next } => accept(me, row, record, next.as_ref()),
+    }
+}
+
+fn prepare(
+    me: &Member,
+    hash: &VerifyHash,
+    row: Option<SlotRow>,
+    ballot: Ballot,
+    shown: Option<&SignedRecord>,
+) -> Moved {
+    let held = row.as_ref().and_then(|row| row.held.as_ref());
+    let newer = shown.filter(|shown| held.is_none_or(|held| held.ballot < shown.ballot()));
+    let (counts, tombstone, newest) = match (newer, held) {
+        (Some(shown), _) => (shown.counts(me), shown.tombstone, shown.ballot()),
+        (None, Some(held)) => match SignedRecord::parse_trusted(hash, &held.bytes) {
+            Ok(record) => (record.counts(me), held.tombstone, held.ballot),
+            Err(_) => (false, false, held.ballot),
+        },
+        (None, None) => return Verdict::Unknown.into(),
+    };
+    let promised = row.as_ref().map_or(Ballot::default(), |row| row.promised);
+    if !counts {
+        return Verdict::NotMember.into();
+    }
+    if tombstone && ballot.epoch <= newest.epoch {
+        return Verdict::Deleted.into();
+    }
+    if ballot <= promised || ballot <= newest {
+        return Verdict::Outbid.into();
+    }
+    if !ballot.is_within_reach(promised.max(newest)) {
+        return Verdict::TooFar.into();
+    }
+    let held = row.and_then(|row| row.held);
+    Moved {
+        verdict: Verdict::Yes,
+        row: Some(SlotRow { promised: ballot, incarnation: me.incarnation, held }),
+    }
+}
+
+fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord, next: Option<&Promise>) -> Moved {
+    let row = row.unwrap_or(SlotRow {
+        promised: Ballot::default(),
+        incarnation: me.incarnation,
+        held: None,
+    });
+    if let Some(verdict) = refusal(&row, record) {
+        return verdict.into();
+    }
+    let (held, ballot) = (Some(HeldRecord::from(record)), record.ballot());
+    if !record.counts(me) {
+        if record.names(&me.store) || row.held.is_some() {
+            // Blank, or left by a membership change: keeping the newest shows others the way, and decides nothing.
+            let promised = row.promised.max(ballot);
+            return Moved {
+                verdict: Verdict::Kept,
+                row: Some(SlotRow { promised, incarnation: me.incarnation, held }),
+            };
+        }
+        return Verdict::NotMember.into();
+    }
+    let reach = row.promised.max(row.ballot());
+    // A first record is where a store without state begins to know; from then on counters go up in steps.
+    if row.held.is_some() && !record.forced && !ballot.is_within_reach(reach) {
+        return Verdict::TooFar.into();
+    }
+    let next = next.map(|next| next.ballot).filter(|next| *next > ballot && next.is_within_reach(ballot));
+    let promised = row.promised.max(ballot).max(next.unwrap_or(ballot));
+    Moved { verdict: Verdict::Yes, row: Some(SlotRow { promised, incarnation: me.incarnation, held }) }
+}
+
+/// Why a record cannot be accepted, by its ballot alone; or that it was accepted already.
+pub(crate) fn refusal(row: &SlotRow, record: &SignedRecord) -> Option<Verdict> {
+    let ballot = record.ballot();
+    if let Some(held) = &row.held {
+        if held.hash == record.hash() {
+            // Asked again, also by readers: from memory. Whether it counts is the asker's to tell from our incarnation.
+            return Some(Verdict::Yes);
+        }
+        if held.ballot == ballot {
+            return Some(Verdict::Conflict);
+        }
+        if held.tombstone && ballot.epoch <= held.ballot.epoch {
+            return Some(Verdict::Deleted);
+        }
+        if ballot < held.ballot {
+            return Some(Verdict::Outbid);
+        }
+    }
+    (ballot < row.promised).then_some(Verdict::Outbid)
+}
+
+#[cfg(test)]
+mod tests {
+    use caps::WriteKey;
+    use encoding::Sections;
+    use encoding::slot::{Config, Record, SlotKey};
+
+    use super::*;
+
+    fn me(incarnation: u64) -> Member {
+        Member { store: [1; 32], incarnation }
+    }
+
+    fn ballot(counter: u64, random: u8) -> Ballot {
+        Ballot { epoch: 0, counter, random: [random; 16] }
+    }
+
+    fn slot() -> (SlotKey, Config) {
+        let others = (2..=4).map(|store| Member { store: [store; 32], incarnation: 1 });
+        let config = Config { members: std::iter::once(me(1)).chain(others).collect(), quorum: 3 };
+        (SlotKey::create(&WriteKey::new([1; 16]), [2; 32], &config), config)
+    }
+
+    fn record(counter: u64, random: u8) -> SignedRecord {
+        let (key, config) = slot();
+        let read = WriteKey::new([1; 16]).read_key();
+        let sections = Sections { a: vec![random], b: Vec::new() };
+        let payload =
+            encoding::seal_slot(&read, &[2; 32], &key.hash(), &sections, &[7; 48]).expect("it fits");
+        Record {
+            id: key.id().clone(),
+            ballot: ballot(counter, random),
+            config,
+            old: None,
+            previous: RecordHash::default(),
+            tombstone: false,
+            forced: false,
+            payload,
+        }
+        .sign(&key)
+    }
+
+    fn moved(me: &Member, row: &mut Option<SlotRow>, step: Move) -> Verdict {
+        let moved = decide(me, &slot().0.hash(), row.clone(), &step);
+        if let Some(new) = moved.row {
+            assert_eq!(SlotRow::parse(&new.to_bytes()).as_ref(), Some(&new));
+            *row = Some(new);
+        }
+        moved.verdict
+    }
+
+    fn prepare(counter: u64, record: Option<SignedRecord>) -> Move {
+        Move::Prepare { promise: Promise::sign(&slot().0, ballot(counter, 9)), record }
+    }
+
+    fn accept(record: SignedRecord) -> Move {
+        Move::Accept { record, next: None }
+    }
+
+    #[test]
+    fn a_member_keeps_its_promises() {
+        let mut row = None;
+        assert_eq!(moved(&me(1), &mut row, prepare(5, None)), Verdict::Unknown);
+        assert_eq!(moved(&me(1), &mut row, accept(record(1, 1))), Verdict::Yes);
+        assert_eq!(moved(&me(1), &mut row, accept(record(1, 1))), Verdict::Yes, "the same again");
+        assert_eq!(moved(&me(1), &mut row, accept(record(1, 2))), Verdict::Yes, "a higher random part");
+        assert_eq!(moved(&me(1), &mut row, prepare(5, None)), Verdict::Yes);
+        assert_eq!(moved(&me(1), &mut row, prepare(5, None)), Verdict::Outbid);
+        assert_eq!(moved(&me(1), &mut row, accept(record(4, 1))), Verdict::Outbid);
+        assert_eq!(moved(&me(1), &mut row, prepare(5 + (1 << 33), None)), Verdict::TooFar);
+        assert_eq!(moved(&me(1), &mut row, accept(record(6, 1))), Verdict::Yes);
+    }
+
+    #[test]
+    fn one_that_forgot_neither_promises_nor_counts_but_keeps_what_it_is_given() {
+        let mut row = None;
+        assert_eq!(moved(&me(2), &mut row, prepare(5, Some(record(1, 1)))), Verdict::NotMember);
+        assert_eq!(moved(&me(2), &mut row, accept(record(1, 1))), Verdict::Kept);
+        assert_eq!(moved(&me(2), &mut row, prepare(5, None)), Verdict::NotMember);
+        let stranger = Member { store: [77; 32], incarnation: 1 };
+        assert_eq!(moved(&stranger, &mut None, accept(record(1, 1))), Verdict::NotMember);
+    }
+
+    #[test]
+    fn a_promise_made_with_an_accept_holds() {
+        let next = Promise::sign(&slot().0, ballot(2, 9));
+        let mut row = None;
+        let step = Move::Accept { record: record(1, 1), next: Some(next) };
+        assert_eq!(moved(&me(1), &mut row, step), Verdict::Yes);
+        assert_eq!(moved(&me(1), &mut row, accept(record(2, 8))), Verdict::Outbid);
+        assert_eq!(moved(&me(1), &mut row, accept(record(2, 9))), Verdict::Yes);
+    }
+}
