@@ -14,11 +14,13 @@ use zeroize::Zeroizing;
 use crate::files::{create_secret, read_secret, write_atomically};
 use crate::grid::{CacheError, GridView};
 use crate::servers::Timeouts;
+use crate::slot::SlotMemory;
 
 const SETTINGS_FILE: &str = "sarsen.toml";
 const KEY_FILE: &str = "private/account.key";
 const CONVERGENCE_FILE: &str = "private/convergence";
 const CACHE_FILE: &str = "servers.cache";
+const MEMORY_FOLDER: &str = "slots";
 
 /// How many shares: k, how many servers must have one, and N.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -246,6 +248,11 @@ impl ClientDir {
     /// [`ConfigError::Cache`].
     pub fn grid_view(&self) -> Result<GridView, ConfigError> {
         Ok(GridView::load(&self.path(CACHE_FILE))?)
+    }
+
+    /// What the members of slots acknowledged to this client.
+    pub fn slot_memory(&self) -> SlotMemory {
+        SlotMemory::kept_in(&self.path(MEMORY_FOLDER))
     }
 
     fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, ConfigError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use caps::PlacementBucket;
 use minicbor::{Decode, Encode};
-use protocol::announcement::{Announcement, Signed};
+use protocol::announcement::{AnnouncedStore, Announcement, Signed};
 use protocol::frame::FrameError;
 use protocol::limits::MAX_BATCH;
 use protocol::message::{Announcements, Request, Subscribe};
@@ -36,7 +36,16 @@ pub struct Server {
     /// What it shares its fate with.
     pub zone: Option<String>,
     /// Its stores.
-    pub stores: Vec<NodeId>,
+    pub stores: Vec<ServedStore>,
+}
+
+/// A store, as the server that serves it announced it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServedStore {
+    /// Its key.
+    pub id: NodeId,
+    /// New whenever it lost its index.
+    pub incarnation: u64,
 }
 
 impl Server {
@@ -62,9 +71,13 @@ impl From<Announcement> for Server {
             addresses: announcement.addresses,
             nickname: announcement.nickname,
             zone: announcement.zone,
-            stores: announcement.stores.into_iter().map(|store| store.id).collect(),
+            stores: announced(announcement.stores),
         }
     }
+}
+
+fn announced(stores: Vec<AnnouncedStore>) -> Vec<ServedStore> {
+    stores.into_iter().map(|store| ServedStore { id: store.id, incarnation: store.incarnation }).collect()
 }
 
 /// What one introducer answered.
@@ -181,6 +194,13 @@ impl GridView {
     /// One server; of an unknown one, only its key.
     pub fn server(&self, id: &NodeId) -> Server {
         self.lock().get(id).map_or_else(|| Server::unknown(*id), |known| known.server.clone())
+    }
+
+    /// The server that serves this store, if one says so; of two that do, the one that said so last.
+    pub fn server_of(&self, store: &NodeId) -> Option<Server> {
+        let known = self.lock();
+        let serving = known.values().filter(|known| known.server.stores.iter().any(|at| at.id == *store));
+        serving.max_by_key(|known| known.sequence).map(|known| known.server.clone())
     }
 
     /// The servers in the order in which an object of this bucket uses them.

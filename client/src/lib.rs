@@ -32,6 +32,7 @@ pub mod download;
 pub mod grid;
 pub mod placement;
 pub mod servers;
+pub mod slot;
 pub mod status;
 pub mod upload;
 
@@ -43,6 +44,7 @@ use encoding::Params;
 use placement::Candidate;
 use protocol::transport::Connector;
 use protocol::{Clock, NodeAddress, NodeKey, Pool, Random};
+use slot::{SlotMemory, Slots};
 
 pub use config::{ClientDir, ConfigError, Settings, Shares};
 pub use download::{DownloadError, GetOptions, GetReport, ObjectReader, Sink};
@@ -79,6 +81,7 @@ struct Inner {
     grid: GridView,
     writers: Servers,
     readers: Servers,
+    slots: Slots,
 }
 
 impl Client {
@@ -90,7 +93,7 @@ impl Client {
     pub fn open(dir: &Path) -> Result<Self, ConfigError> {
         let dir = ClientDir::open(dir)?;
         let seams = Seams::real(&dir.account_key()?)?;
-        Self::new(dir.settings()?, dir.grid_view()?, seams)
+        Self::remembering(dir.settings()?, dir.grid_view()?, dir.slot_memory(), seams)
     }
 
     /// A client made of its parts.
@@ -99,10 +102,25 @@ impl Client {
     ///
     /// [`ConfigError::Shares`] if the encoding parameters are impossible.
     pub fn new(settings: Settings, grid: GridView, seams: Seams) -> Result<Self, ConfigError> {
+        Self::remembering(settings, grid, SlotMemory::empty(), seams)
+    }
+
+    /// The same, with what members of slots acknowledged in earlier runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Shares`] if the encoding parameters are impossible.
+    pub fn remembering(
+        settings: Settings,
+        grid: GridView,
+        memory: SlotMemory,
+        seams: Seams,
+    ) -> Result<Self, ConfigError> {
         let params = settings.shares.params()?;
         let writers = Servers::new(seams.account.clone(), settings.timeouts);
         let readers = Servers::new(seams.anonymous.clone(), settings.timeouts);
-        Ok(Self(Arc::new(Inner { seams, settings, params, grid, writers, readers })))
+        let slots = Slots::new(memory);
+        Ok(Self(Arc::new(Inner { seams, settings, params, grid, writers, readers, slots })))
     }
 
     /// Learns from the introducers which servers exist, and keeps it for times without them. Who knows servers from before waits less
@@ -133,8 +151,9 @@ impl Client {
         &self.0.settings.introducers
     }
 
-    /// Closes all connections.
+    /// Closes all connections, and keeps what members of slots acknowledged.
     pub async fn close(&self) {
+        self.0.slots.memory.save();
         self.0.writers.close().await;
         self.0.readers.close().await;
     }
@@ -165,6 +184,10 @@ impl Client {
 
     pub(crate) fn readers(&self) -> &Servers {
         &self.0.readers
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.0.slots
     }
 
     pub(crate) fn random(&self) -> &Arc<dyn Random> {

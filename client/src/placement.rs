@@ -29,7 +29,7 @@ pub fn candidates<'a>(
     let mut ranked: Vec<([u8; 32], Candidate)> = Vec::new();
     for server in servers {
         let mut stores: Vec<([u8; 32], NodeId)> =
-            server.stores.iter().map(|id| (rank(bucket, id), *id)).collect();
+            server.stores.iter().map(|store| (rank(bucket, &store.id), store.id)).collect();
         stores.sort();
         let Some((first, _)) = stores.first() else { continue };
         let first = *first;
@@ -165,7 +165,8 @@ mod tests {
     fn server(number: u8, zone: Option<&str>) -> Server {
         let id = NodeId::new([number; 32]);
         let store = NodeId::new([number ^ 0x80; 32]);
-        Server { id, stores: vec![store], zone: zone.map(str::to_owned), ..Server::unknown(id) }
+        let stores = vec![crate::grid::ServedStore { id: store, incarnation: 1 }];
+        Server { id, stores, zone: zone.map(str::to_owned), ..Server::unknown(id) }
     }
 
     fn set(numbers: &[u8]) -> BTreeSet<NodeId> {

@@ -59,12 +59,8 @@ impl SlotRow {
         let [flags] = *take::<1>(&mut bytes)?;
         let (ballot, hash) = (Ballot::parse(take(&mut bytes)?), RecordHash(*take(&mut bytes)?));
         let tombstone = flags & TOMBSTONE != 0;
-        let held = (flags & HAS_RECORD != 0).then(|| HeldRecord {
-            ballot,
-            hash,
-            tombstone,
-            bytes: bytes.to_vec(),
-        });
+        let held =
+            (flags & HAS_RECORD != 0).then(|| HeldRecord { ballot, hash, tombstone, bytes: bytes.to_vec() });
         Some(Self { promised, incarnation, held })
     }
 
@@ -149,11 +145,7 @@ fn prepare(
 }
 
 fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord, next: Option<&Promise>) -> Moved {
-    let row = row.unwrap_or(SlotRow {
-        promised: Ballot::default(),
-        incarnation: me.incarnation,
-        held: None,
-    });
+    let row = row.unwrap_or(SlotRow { promised: Ballot::default(), incarnation: me.incarnation, held: None });
     if let Some(verdict) = refusal(&row, record) {
         return verdict.into();
     }

@@ -163,7 +163,8 @@ impl Record {
             config: self.config.clone(),
             old: self.old.clone(),
             previous: self.previous,
-            flags: if self.tombstone { FLAG_TOMBSTONE } else { 0 } | if self.forced { FLAG_FORCED } else { 0 },
+            flags: if self.tombstone { FLAG_TOMBSTONE } else { 0 }
+                | if self.forced { FLAG_FORCED } else { 0 },
             payload: self.payload.clone(),
             extensions: None,
         };

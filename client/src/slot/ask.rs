@@ -1,0 +1,298 @@
+//! Asking the members: one request to one store each, all at once, and what they answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use caps::VerifyHash;
+use encoding::slot::{Ballot, Member, Promise, Record, RecordHash, SignedRecord};
+use protocol::NodeId;
+use protocol::message::{Bytes16, Bytes32, ErrorCode, LeaseTerms, Request};
+use protocol::session::RequestError;
+use protocol::slot_message::{
+    Held, RecordBytes, SlotAccept, SlotAnswer, SlotPrepare, SlotPromise, SlotRead, SlotState, Verdict,
+};
+use tokio::task::JoinSet;
+
+use super::error::MemberFailure;
+use crate::Client;
+use crate::grid::Server;
+use crate::servers::{Servers, within};
+
+/// What one store showed last.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) incarnation: u64,
+    pub(crate) promised: Ballot,
+    /// Ballot and hash of its record.
+    pub(crate) held: Option<(Ballot, RecordHash)>,
+}
+
+impl Shown {
+    /// Whether the store, as this member, holds exactly this record.
+    pub(crate) fn holds(&self, member: &Member, record: &SignedRecord) -> bool {
+        self.incarnation == member.incarnation && self.held.is_some_and(|(_, hash)| hash == record.hash())
+    }
+}
+
+/// What a store was asked to do.
+pub(crate) enum Asked {
+    Read(SlotState),
+    Moved(SlotAnswer),
+}
+
+pub(crate) type Answered = (NodeId, Result<Asked, RequestError>);
+
+/// The members of one slot being asked, and all they said so far.
+pub(crate) struct Round {
+    client: Client,
+    hash: VerifyHash,
+    asking: JoinSet<Answered>,
+    pub(crate) shown: HashMap<NodeId, Shown>,
+    pub(crate) failures: HashMap<NodeId, MemberFailure>,
+    pub(crate) newest: Option<Arc<SignedRecord>>,
+    /// Stores that show a newer record than the newest one at hand, of which we have only the ballot.
+    pub(crate) to_fetch: Vec<NodeId>,
+    outbid: bool,
+}
+
+impl Round {
+    pub(crate) fn new(client: &Client, hash: VerifyHash, newest: Option<Arc<SignedRecord>>) -> Self {
+        Self {
+            client: client.clone(),
+            hash,
+            asking: JoinSet::new(),
+            shown: HashMap::new(),
+            failures: HashMap::new(),
+            newest,
+            to_fetch: Vec::new(),
+            outbid: false,
+        }
+    }
+
+    /// Asks a store what it has; with `brief`, ballot and hash will do.
+    pub(crate) fn read(&mut self, store: NodeId, brief: bool) {
+        let known = self.newest.as_ref().map(|record| Bytes32(record.hash().0));
+        let ask = SlotRead { hash: self.wire_hash(), store: Some(store), known, brief };
+        let (client, server) = (self.client.clone(), self.client.grid().server_of(&store));
+        self.asking.spawn(async move {
+            let asked = match server {
+                Some(server) => read_slot(client.readers(), &server, ask).await,
+                None => Err(unannounced()),
+            };
+            (store, asked.map(Asked::Read))
+        });
+    }
+
+    /// Asks a server whether any of its stores has the slot.
+    pub(crate) fn search(&mut self, server: Server) {
+        let ask = SlotRead { hash: self.wire_hash(), store: None, known: None, brief: false };
+        let client = self.client.clone();
+        self.asking.spawn(async move {
+            let asked = read_slot(client.readers(), &server, ask).await;
+            let store = asked.as_ref().map_or(server.id, |state| state.store);
+            (store, asked.map(Asked::Read))
+        });
+    }
+
+    /// Asks a store for a promise. It is shown the base, lest it has none.
+    pub(crate) fn prepare(&mut self, store: NodeId, promise: Promise, shown: Option<&SignedRecord>) {
+        let ask = SlotPrepare {
+            hash: self.wire_hash(),
+            store,
+            promise: on_wire(&promise),
+            record: shown.map(|record| RecordBytes(record.bytes().to_vec())),
+            known: self.newest.as_ref().map(|record| Bytes32(record.hash().0)),
+        };
+        self.moving(store, Request::SlotPrepare(ask));
+    }
+
+    /// Sends a store a record to accept.
+    pub(crate) fn accept(
+        &mut self,
+        store: NodeId,
+        record: &SignedRecord,
+        next: Option<Promise>,
+        leased: bool,
+    ) {
+        let lease = leased.then(|| slot_lease(&self.hash));
+        let ask = SlotAccept {
+            hash: self.wire_hash(),
+            store,
+            record: RecordBytes(record.bytes().to_vec()),
+            next: next.as_ref().map(on_wire),
+            lease,
+        };
+        self.moving(store, Request::SlotAccept(ask));
+    }
+
+    fn moving(&mut self, store: NodeId, request: Request) {
+        let (client, server) = (self.client.clone(), self.client.grid().server_of(&store));
+        let hash = self.hash;
+        self.asking.spawn(async move {
+            let Some(server) = server else { return (store, Err(unannounced())) };
+            (store, move_slot(client.writers(), &server, request, &hash).await.map(Asked::Moved))
+        });
+    }
+
+    /// The next answer; `None` when all have answered.
+    pub(crate) async fn next(&mut self) -> Option<(NodeId, Option<Verdict>)> {
+        loop {
+            let Ok((store, asked)) = self.asking.join_next().await? else { continue };
+            match asked {
+                Ok(Asked::Read(state)) => {
+                    self.take_state(store, state);
+                    return Some((store, None));
+                }
+                Ok(Asked::Moved(answer)) => {
+                    self.take_state(store, answer.state);
+                    self.outbid |= answer.verdict == Verdict::Outbid;
+                    if answer.verdict != Verdict::Yes {
+                        let failure = MemberFailure::verdict(store, self.name(&store), answer.verdict);
+                        self.failures.insert(store, failure);
+                    }
+                    return Some((store, Some(answer.verdict)));
+                }
+                Err(error) => {
+                    let failure = MemberFailure::new(store, self.name(&store), &error);
+                    self.failures.insert(store, failure);
+                    return Some((store, None));
+                }
+            }
+        }
+    }
+
+    /// Whether waiting on is in vain: another writer is ahead at some member, and those that say yes, with those that may still be heard of
+    /// soon, make no quorum of `record`.
+    pub(crate) fn is_lost(&self, record: &Record, yes: impl Fn(&Member) -> bool) -> bool {
+        let heard = |store: &NodeId| self.shown.contains_key(store) || self.failures.contains_key(store);
+        self.outbid
+            && !record.is_quorum(|member| {
+                let store = NodeId::new(member.store);
+                yes(member) || !(heard(&store) || self.is_shunned(&store))
+            })
+    }
+
+    fn is_shunned(&self, store: &NodeId) -> bool {
+        let server = self.client.grid().server_of(store);
+        server.is_none_or(|server| self.client.writers().is_shunned(&server.id))
+    }
+
+    /// Lets those that have not answered go on, and waits for them no longer.
+    pub(crate) fn leave(&mut self) {
+        self.asking.detach_all();
+    }
+
+    /// The highest ballot that anyone holds or promised.
+    pub(crate) fn highest(&self) -> Ballot {
+        let each = |shown: &Shown| shown.promised.max(shown.held.map_or(Ballot::default(), |held| held.0));
+        self.shown.values().map(each).max().unwrap_or_default()
+    }
+
+    pub(crate) fn failures(&self) -> Vec<MemberFailure> {
+        self.failures.values().cloned().collect()
+    }
+
+    /// How many of the record's members satisfy `yes`, and how many would have to.
+    pub(crate) fn count(&self, record: &Record, yes: impl Fn(&Member) -> bool) -> (usize, usize) {
+        (record.config.members.iter().filter(|member| yes(member)).count(), record.config.quorum.into())
+    }
+
+    fn take_state(&mut self, store: NodeId, state: SlotState) {
+        let held = match state.held {
+            Held::Nothing => None,
+            Held::Same => self.newest.as_ref().map(|record| (record.ballot(), record.hash())),
+            Held::Brief(ballot, hash) => {
+                let ballot = Ballot::parse(&ballot.0);
+                if self.newest.as_ref().is_none_or(|newest| newest.ballot() < ballot) {
+                    self.to_fetch.push(store);
+                }
+                Some((ballot, RecordHash(hash.0)))
+            }
+            Held::Record(bytes) => match SignedRecord::parse(&self.hash, &bytes.0) {
+                Ok(record) => {
+                    let held = (record.ballot(), record.hash());
+                    self.learn(Arc::new(record));
+                    Some(held)
+                }
+                Err(error) => {
+                    let failure = MemberFailure::new(store, self.name(&store), error);
+                    self.failures.insert(store, failure);
+                    return;
+                }
+            },
+        };
+        let promised = state.promised.map_or(Ballot::default(), |ballot| Ballot::parse(&ballot.0));
+        self.shown.insert(store, Shown { incarnation: state.incarnation, promised, held });
+    }
+
+    fn learn(&mut self, record: Arc<SignedRecord>) {
+        if self.newest.as_ref().is_none_or(|newest| newest.ballot() < record.ballot()) {
+            self.newest = Some(record);
+        }
+    }
+
+    fn name(&self, store: &NodeId) -> String {
+        self.client.grid().server_of(store).map_or_else(|| store.short(), |server| server.name())
+    }
+
+    fn wire_hash(&self) -> Bytes32 {
+        Bytes32(*self.hash.as_bytes())
+    }
+}
+
+/// The lease that whoever made a slot holds on it.
+pub(crate) fn slot_lease(hash: &VerifyHash) -> LeaseTerms {
+    let tag = blake3::derive_key("sarsen v1 slot lease tag", hash.as_bytes());
+    LeaseTerms { tag: Bytes16(std::array::from_fn(|i| tag[i])), duration_s: None }
+}
+
+fn unannounced() -> RequestError {
+    RequestError::Nonsense { what: "no server announces this store" }
+}
+
+fn on_wire(promise: &Promise) -> SlotPromise {
+    SlotPromise { ballot: Bytes32(promise.ballot.to_bytes()), signature: promise.signature }
+}
+
+async fn read_slot(servers: &Servers, server: &Server, ask: SlotRead) -> Result<SlotState, RequestError> {
+    let expected = ask.store;
+    let session = servers.session(server).await?;
+    let request = Request::SlotRead(ask);
+    let asked = within(servers.timeouts().answer, session.request::<SlotState>(&request)).await;
+    let (state, _) = asked.inspect_err(|error| blame(servers, server, error))?;
+    if expected.is_some_and(|store| store != state.store) {
+        return Err(RequestError::Nonsense { what: "it answers for another store" });
+    }
+    Ok(state)
+}
+
+/// A slot that is new to the store comes again with a lease.
+async fn move_slot(
+    servers: &Servers,
+    server: &Server,
+    mut request: Request,
+    hash: &VerifyHash,
+) -> Result<SlotAnswer, RequestError> {
+    let session = servers.session(server).await?;
+    let patience = servers.timeouts().answer;
+    loop {
+        let asked = within(patience, session.request::<SlotAnswer>(&request)).await;
+        let refused = matches!(&asked, Err(RequestError::Refused(e)) if e.code == ErrorCode::NotAdmitted);
+        if let Request::SlotAccept(accept) = &mut request
+            && refused
+            && accept.lease.is_none()
+        {
+            accept.lease = Some(slot_lease(hash));
+            continue;
+        }
+        let (answer, _) = asked.inspect_err(|error| blame(servers, server, error))?;
+        return Ok(answer);
+    }
+}
+
+/// A server that says no is not a server that fails.
+fn blame(servers: &Servers, server: &Server, error: &RequestError) {
+    if !matches!(error, RequestError::Refused(_)) {
+        servers.blame(&server.id);
+    }
+}

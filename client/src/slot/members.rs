@@ -1,0 +1,176 @@
+//! Looking after a slot's members: which hold it, sending it on to those that lack it, replacing those that are lost, deleting it.
+
+use std::sync::Arc;
+
+use caps::{SlotRead, SlotVerify, SlotWrite};
+use encoding::slot::{Ballot, Config, Member, Record, SignedRecord};
+use protocol::NodeId;
+
+use super::ask::Round;
+use super::error::{MemberFailure, SlotError};
+use super::write::{Editing, successor};
+use crate::Client;
+
+/// How a slot's members are.
+#[derive(Clone, Debug)]
+pub struct SlotHealth {
+    /// The newest record.
+    pub record: Arc<SignedRecord>,
+    /// Members that hold it and count.
+    pub holding: Vec<NodeId>,
+    /// Stores that keep it and do not count: they are blank, or were left by a membership change.
+    pub kept: Vec<NodeId>,
+    /// Members that do not hold it.
+    pub failures: Vec<MemberFailure>,
+}
+
+impl SlotHealth {
+    /// How many more members may be lost before writing stops; negative if it has.
+    pub fn spare(&self) -> i64 {
+        self.holding.len() as i64 - i64::from(self.record.config.quorum)
+    }
+}
+
+impl Client {
+    /// Sends the newest record to all members that lack it. Needs no more than the verify cap: it is the writer's own accept, sent again.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError`].
+    pub async fn restore_slot(&self, cap: &SlotVerify) -> Result<SlotHealth, SlotError> {
+        let cell = self.slots().cell(&cap.hash);
+        let seen = self.look(&cap.hash, cap.storage_index.placement_bucket(), &cell).await?;
+        let record = seen.record;
+        let mut round = Round::new(self, cap.hash, Some(record.clone()));
+        for member in record.members() {
+            round.accept(NodeId::new(member.store), &record, None, false);
+        }
+        while round.next().await.is_some() {}
+        let (mut holding, mut kept) = (Vec::new(), Vec::new());
+        for member in record.members() {
+            let store = NodeId::new(member.store);
+            let Some(shown) = round.shown.get(&store) else { continue };
+            if shown.holds(member, &record) {
+                holding.push(store);
+                round.failures.remove(&store);
+            } else if shown.held.is_some_and(|(_, hash)| hash == record.hash()) {
+                kept.push(store);
+            }
+        }
+        Ok(SlotHealth { holding, kept, failures: round.failures(), record })
+    }
+
+    /// Replaces a slot's members by `members`: by a joint record of old and new, then one of the new alone.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError`]; too few of the old members within reach is [`SlotError::TooFew`], and needs [`Client::force_members`].
+    pub async fn change_members(
+        &self,
+        cap: &SlotWrite,
+        members: Vec<Member>,
+        happy: usize,
+    ) -> Result<Arc<SignedRecord>, SlotError> {
+        let quorum = encoding::slot::usual_quorum(members.len(), happy);
+        let new = checked(Config { members, quorum })?;
+        let joint = {
+            let new = new.clone();
+            move |base: &SignedRecord| {
+                let old = (base.config != new).then(|| base.config.clone());
+                (new.clone(), old)
+            }
+        };
+        let record = self.reconfigure(cap, &joint).await?;
+        if record.old.is_none() {
+            return Ok(record);
+        }
+        self.reconfigure(cap, &|base| (base.config.clone(), None)).await
+    }
+
+    /// Begins a new epoch with `members`, without asking the members before: for when too many of them are lost for good. Changes that only
+    /// those acknowledged are lost, and two who force at once may undo each other.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError`].
+    pub async fn force_members(
+        &self,
+        cap: &SlotWrite,
+        members: Vec<Member>,
+        happy: usize,
+    ) -> Result<Arc<SignedRecord>, SlotError> {
+        let quorum = encoding::slot::usual_quorum(members.len(), happy);
+        let config = checked(Config { members, quorum })?;
+        let cell = self.slots().cell(&cap.hash);
+        let _mine = cell.writing.lock().await;
+        let bucket = cap.key.read_key().slot_storage_index().placement_bucket();
+        let base = self.look(&cap.hash, bucket, &cell).await?.record;
+        let editing = Editing::new(self, cap, &cell);
+        let epoch = base.ballot().epoch.max(cell.known().highest.epoch) + 1;
+        let ballot = Ballot { epoch, counter: 1, random: editing.random() };
+        let record = Record {
+            config,
+            old: None,
+            forced: true,
+            tombstone: base.tombstone,
+            ..successor(&base, ballot, base.payload.clone())
+        };
+        let key = editing.key(&base);
+        editing.accept(&key, Arc::new(record.sign(&key)), &base).await
+    }
+
+    /// Deletes a slot: its record becomes a tombstone, final in its epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError`].
+    pub async fn delete_slot(&self, cap: &SlotWrite) -> Result<(), SlotError> {
+        let tombstone =
+            |base: &SignedRecord, ballot| Record { tombstone: true, ..successor(base, ballot, Vec::new()) };
+        match self.rewrite(cap, &tombstone).await {
+            Ok(_) | Err(SlotError::Deleted) => {
+                self.slots().memory.forget(&cap.hash);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How a slot's members are, without sending anything to any.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError`].
+    pub async fn slot_record(&self, cap: &SlotRead) -> Result<Arc<SignedRecord>, SlotError> {
+        let cell = self.slots().cell(&cap.hash);
+        let bucket = cap.key.slot_storage_index().placement_bucket();
+        Ok(self.look(&cap.hash, bucket, &cell).await?.record)
+    }
+
+    async fn reconfigure(
+        &self,
+        cap: &SlotWrite,
+        config: &(dyn Fn(&SignedRecord) -> (Config, Option<Config>) + Sync),
+    ) -> Result<Arc<SignedRecord>, SlotError> {
+        let change = |base: &SignedRecord, ballot| {
+            let (config, old) = config(base);
+            Record { config, old, ..successor(base, ballot, base.payload.clone()) }
+        };
+        self.rewrite(cap, &change).await
+    }
+
+    async fn rewrite(
+        &self,
+        cap: &SlotWrite,
+        change: &(dyn Fn(&SignedRecord, Ballot) -> Record + Sync),
+    ) -> Result<Arc<SignedRecord>, SlotError> {
+        let cell = self.slots().cell(&cap.hash);
+        let _mine = cell.writing.lock().await;
+        Editing::new(self, cap, &cell).rewrite(change).await
+    }
+}
+
+fn checked(config: Config) -> Result<Config, SlotError> {
+    config.check().map_err(|error| SlotError::Members { reason: error.to_string() })?;
+    Ok(config)
+}

@@ -1,0 +1,194 @@
+//! Reading a slot: confirmed when a quorum holds exactly the newest record, brought about if need be by sending it on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use caps::{PlacementBucket, SlotRead, VerifyHash};
+use encoding::slot::{Member, SignedRecord};
+use protocol::NodeId;
+use tokio::time::timeout;
+
+use super::ask::Round;
+use super::error::SlotError;
+use super::{Cell, Freshness, SlotView, open};
+use crate::Client;
+
+impl Client {
+    /// What a slot holds.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError`]; being unable to confirm is none: the view says so.
+    pub async fn read_slot(&self, cap: &SlotRead) -> Result<SlotView, SlotError> {
+        let bucket = cap.key.slot_storage_index().placement_bucket();
+        let cell = self.slots().cell(&cap.hash);
+        let seen = self.look(&cap.hash, bucket, &cell).await?;
+        let sections = open(cap, &seen.record)?;
+        let Seen { record, freshness, forgetful } = seen;
+        Ok(SlotView { sections, record, freshness, forgetful })
+    }
+
+    /// Finds the newest record and how sure it is.
+    pub(super) async fn look(
+        &self,
+        hash: &VerifyHash,
+        bucket: PlacementBucket,
+        cell: &Cell,
+    ) -> Result<Seen, SlotError> {
+        let mut looking = Looking::new(self, hash, cell);
+        if looking.round.newest.is_none() {
+            looking.search(bucket).await?;
+        }
+        looking.ask_members().await;
+        if !looking.is_confirmed() {
+            looking.send_on().await;
+        }
+        let seen = looking.finish()?;
+        cell.learn(&seen.record);
+        Ok(seen)
+    }
+}
+
+/// The newest record, and how sure it is.
+pub(super) struct Seen {
+    pub(super) record: Arc<SignedRecord>,
+    pub(super) freshness: Freshness,
+    pub(super) forgetful: Vec<super::Forgetful>,
+}
+
+struct Looking<'c> {
+    client: &'c Client,
+    hash: VerifyHash,
+    cell: &'c Cell,
+    round: Round,
+    asked: BTreeSet<NodeId>,
+}
+
+impl<'c> Looking<'c> {
+    fn new(client: &'c Client, hash: &VerifyHash, cell: &'c Cell) -> Self {
+        let round = Round::new(client, *hash, cell.known().newest);
+        Self { client, hash: *hash, cell, round, asked: BTreeSet::new() }
+    }
+
+    /// Asks servers in the order in which they would have become members, all of them if need be.
+    async fn search(&mut self, bucket: PlacementBucket) -> Result<(), SlotError> {
+        let first = usize::from(self.client.params().total());
+        let remembered = self.client.slots().memory.stores(&self.hash);
+        let mut servers: Vec<NodeId> = remembered.iter().filter_map(|store| self.server_of(store)).collect();
+        servers.extend(self.client.grid().candidates(bucket).into_iter().map(|candidate| candidate.server));
+        let mut once = BTreeSet::new();
+        servers.retain(|server| once.insert(*server));
+        let total = servers.len();
+        let mut waves = servers.chunks(first.max(1));
+        let mut answered = 0;
+        while let Some(wave) = waves.next() {
+            for server in wave {
+                self.round.search(self.client.grid().server(server));
+            }
+            while let Some((store, _)) = self.round.next().await {
+                answered += usize::from(self.round.shown.contains_key(&store));
+                self.asked.insert(store);
+                if self.round.newest.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        tracing::debug!(total, answered, "nobody has the slot");
+        Err(SlotError::NotFound { asked: answered, failures: self.round.failures() })
+    }
+
+    fn server_of(&self, store: &NodeId) -> Option<NodeId> {
+        self.client.grid().server_of(store).map(|server| server.id)
+    }
+
+    /// Asks all members of the newest record, and those of newer ones that show up, until a quorum holds the newest or all have answered.
+    async fn ask_members(&mut self) {
+        // A few show their record whole; of the others, ballot and hash will do.
+        const WHOLE: usize = 2;
+        loop {
+            let members: Vec<Member> =
+                self.newest().map(|r| r.members().copied().collect()).unwrap_or_default();
+            let known = self.round.newest.is_some();
+            for (index, member) in members.iter().enumerate() {
+                let store = NodeId::new(member.store);
+                if self.asked.insert(store) {
+                    self.round.read(store, known && index >= WHOLE);
+                }
+            }
+            for store in std::mem::take(&mut self.round.to_fetch) {
+                self.round.read(store, false);
+            }
+            if self.is_confirmed() || !self.more_would_help() {
+                return;
+            }
+            if self.round.next().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Whether waiting for further answers can still lead to a confirmed read soon: if all that are left are stores that failed lately, they
+    /// are given a moment only.
+    fn more_would_help(&self) -> bool {
+        self.newest().is_some()
+    }
+
+    fn newest(&self) -> Option<&Arc<SignedRecord>> {
+        self.round.newest.as_ref()
+    }
+
+    fn is_confirmed(&self) -> bool {
+        let Some(newest) = self.newest() else { return false };
+        let shown = &self.round.shown;
+        newest.is_quorum(|member| {
+            shown.get(&NodeId::new(member.store)).is_some_and(|shown| shown.holds(member, newest))
+        })
+    }
+
+    /// Sends the newest record to the members that lack it: it is the writer's own accept, sent once more.
+    async fn send_on(&mut self) {
+        let Some(newest) = self.newest().cloned() else { return };
+        let lacking: Vec<NodeId> = newest
+            .members()
+            .filter(|member| {
+                let shown = self.round.shown.get(&NodeId::new(member.store));
+                shown.is_some_and(|shown| !shown.holds(member, &newest))
+            })
+            .map(|member| NodeId::new(member.store))
+            .collect();
+        for store in lacking {
+            self.round.accept(store, &newest, None, false);
+        }
+        let patience = self.client.writers().timeouts().answer;
+        while !self.is_confirmed() {
+            match timeout(patience, self.round.next()).await {
+                Ok(Some(_)) if self.newest().is_some_and(|now| now.hash() == newest.hash()) => {}
+                _ => break,
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Seen, SlotError> {
+        self.cell.saw(self.round.highest());
+        let confirmed = self.is_confirmed();
+        self.round.leave();
+        let Some(record) = self.round.newest.clone() else {
+            return Err(SlotError::NotFound {
+                asked: self.round.shown.len(),
+                failures: self.round.failures(),
+            });
+        };
+        let memory = &self.client.slots().memory;
+        let forgetful = memory.forgetful(&self.hash, &record, &self.round.shown);
+        // Behind what this client once confirmed, nothing is confirmed.
+        let rolled_back = memory.confirmed(&self.hash).is_some_and(|ballot| record.ballot() < ballot);
+        let freshness = match confirmed && !rolled_back {
+            true => Freshness::Confirmed,
+            false => Freshness::NewestSeen,
+        };
+        if freshness == Freshness::Confirmed {
+            memory.remember(&self.hash, &record, &self.round.shown);
+        }
+        Ok(Seen { record, freshness, forgetful })
+    }
+}

@@ -1,0 +1,269 @@
+//! Changing a slot: prepare, apply, sign, accept; again if another writer was ahead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use caps::SlotWrite;
+use encoding::Sections;
+use encoding::slot::{Ballot, Member, Promise, Record, SignedRecord, SlotKey};
+use protocol::NodeId;
+use tokio::time::Instant;
+
+use super::ask::Round;
+use super::error::{EditError, MemberFailure, SlotError};
+use super::prepare::{Prepared, prepare};
+use super::{Cell, Edit, SlotBase, open};
+use crate::Client;
+
+/// The first wait after another writer was ahead; it doubles, up to the longest, and a random part of it is waited.
+const FIRST_WAIT: Duration = Duration::from_millis(4);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+impl Client {
+    /// Changes a slot, and returns the record that a quorum made durable.
+    ///
+    /// # Errors
+    ///
+    /// [`EditError::Refused`] if the change itself did not want to be made, [`EditError::Slot`]; after [`SlotError::Unknown`] the same
+    /// change may be tried again, and must recognise itself in the base.
+    pub async fn edit_slot<E: Edit>(
+        &self,
+        cap: &SlotWrite,
+        edit: &mut E,
+    ) -> Result<Arc<SignedRecord>, EditError<E::Refusal>> {
+        let cell = self.slots().cell(&cap.hash);
+        let _mine = cell.writing.lock().await;
+        Editing::new(self, cap, &cell).run(edit).await
+    }
+
+    /// Remembers what members acknowledged.
+    fn acknowledged(&self, record: &Arc<SignedRecord>, round: &Round, cell: &Cell) {
+        cell.learn(record);
+        self.slots().memory.remember(&record.id.hash(), record, &round.shown);
+    }
+}
+
+/// One change under way.
+pub(super) struct Editing<'c> {
+    client: &'c Client,
+    cap: &'c SlotWrite,
+    cell: &'c Cell,
+    /// The last attempt that was sent and not confirmed.
+    in_doubt: Option<SlotError>,
+}
+
+/// A ballot that a quorum promised.
+struct Begun {
+    ballot: Ballot,
+    /// The newest record that it showed.
+    base: Arc<SignedRecord>,
+    /// Whether a quorum holds exactly the base.
+    chosen: bool,
+}
+
+impl<'c> Editing<'c> {
+    pub(super) fn new(client: &'c Client, cap: &'c SlotWrite, cell: &'c Cell) -> Self {
+        Self { client, cap, cell, in_doubt: None }
+    }
+
+    async fn run<E: Edit>(mut self, edit: &mut E) -> Result<Arc<SignedRecord>, EditError<E::Refusal>> {
+        let until = Instant::now() + self.client.writers().timeouts().commit;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let Begun { ballot, base, chosen } = match self.begin(attempts).await {
+                Ok(Some(begun)) => begun,
+                Ok(None) => {
+                    self.wait(attempts, until).await?;
+                    continue;
+                }
+                Err(error) => return Err(self.in_doubt.take().unwrap_or(error).into()),
+            };
+            let key = self.key(&base);
+            let sections = open(&self.cap.to_read(), &base)?;
+            let of = SlotBase { sections, record: base.clone() };
+            let record = match edit.apply(&of).await.map_err(EditError::Refused)? {
+                Some(sections) => self.next_record(&base, ballot, &sections)?.sign(&key),
+                // Nothing to do, or done already: true only once a quorum holds the base. Few may have accepted it so far.
+                None if chosen => return Ok(base),
+                None => successor(&base, ballot, base.payload.clone()).sign(&key),
+            };
+            match self.accept(&key, Arc::new(record), &base).await {
+                Ok(record) => return Ok(record),
+                Err(error) => self.in_doubt = Some(error),
+            }
+            self.wait(attempts, until).await?;
+        }
+    }
+
+    /// A change that does not depend on what the payload says: of members, or to a tombstone.
+    pub(super) async fn rewrite(
+        mut self,
+        change: &(dyn Fn(&SignedRecord, Ballot) -> Record + Sync),
+    ) -> Result<Arc<SignedRecord>, SlotError> {
+        let until = Instant::now() + self.client.writers().timeouts().commit;
+        for attempts in 1.. {
+            match self.begin(attempts).await {
+                Ok(Some(Begun { ballot, base, .. })) => {
+                    let key = self.key(&base);
+                    let record = Arc::new(change(&base, ballot).sign(&key));
+                    match self.accept(&key, record, &base).await {
+                        Ok(record) => return Ok(record),
+                        Err(error) => self.in_doubt = Some(error),
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => return Err(self.in_doubt.take().unwrap_or(error)),
+            }
+            self.wait(attempts, until).await?;
+        }
+        Err(SlotError::Contention { attempts: u32::MAX })
+    }
+
+    /// A ballot that a quorum promised, and the base it showed; `None` if another writer is ahead.
+    async fn begin(&mut self, attempts: u32) -> Result<Option<Begun>, SlotError> {
+        if attempts == 1
+            && let Some((ballot, base)) = self.cell.take_grant()
+        {
+            return Ok(Some(Begun { ballot, base, chosen: true }));
+        }
+        let known = match self.cell.known().newest {
+            Some(known) => known,
+            None => {
+                let bucket = self.cap.key.read_key().slot_storage_index().placement_bucket();
+                self.client.look(&self.cap.hash, bucket, self.cell).await?.record
+            }
+        };
+        let key = self.key(&known);
+        let highest = self.cell.known().highest.max(known.ballot());
+        // One more than others hold in advance with their last accept.
+        let ballot = highest.next(self.random()).next(self.random());
+        match prepare(self.client, &key, known, ballot).await? {
+            Prepared::Base { base, chosen } => {
+                self.check_rollback(&base)?;
+                self.cell.learn(&base);
+                self.cell.saw(ballot);
+                Ok(Some(Begun { ballot, base, chosen }))
+            }
+            Prepared::Outbid(highest) => {
+                self.cell.saw(highest);
+                Ok(None)
+            }
+        }
+    }
+
+    /// A base that is older than what this client once saw confirmed is not built upon.
+    fn check_rollback(&self, base: &SignedRecord) -> Result<(), SlotError> {
+        let memory = &self.client.slots().memory;
+        match memory.confirmed(&self.cap.hash) {
+            Some(confirmed) if base.ballot() < confirmed => {
+                let stores = memory.acknowledged(&self.cap.hash, base.ballot());
+                Err(SlotError::RolledBack { stores })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn next_record(
+        &self,
+        base: &SignedRecord,
+        ballot: Ballot,
+        sections: &Sections,
+    ) -> Result<Record, SlotError> {
+        let read = self.cap.key.read_key();
+        let nonces = self.client.random().bytes::<48>();
+        let payload = encoding::seal_slot(&read, &base.id.salt, &self.cap.hash, sections, &nonces)?;
+        Ok(successor(base, ballot, payload))
+    }
+
+    /// Sends a record to the members of both, and returns it once a quorum made it durable.
+    pub(super) async fn accept(
+        &self,
+        key: &SlotKey,
+        record: Arc<SignedRecord>,
+        base: &SignedRecord,
+    ) -> Result<Arc<SignedRecord>, SlotError> {
+        let next = record.ballot().next(self.random());
+        let promise = Promise::sign(key, next);
+        let mut round = Round::new(self.client, self.cap.hash, Some(record.clone()));
+        let others = base.members().filter(|member| !record.names(&member.store));
+        for member in record.members().chain(others) {
+            round.accept(NodeId::new(member.store), &record, Some(promise), false);
+        }
+        let accepted = |round: &Round, member: &Member| {
+            round.shown.get(&NodeId::new(member.store)).is_some_and(|shown| shown.holds(member, &record))
+        };
+        // A forced epoch asks nobody of the one before.
+        let chosen = |round: &Round| {
+            let yes = |member: &Member| accepted(round, member);
+            record.is_quorum(yes) && (record.forced || is_kept_by_quorum(base, &record, round))
+        };
+        while !chosen(&round) {
+            let lost = round.is_lost(&record, |member| accepted(&round, member));
+            if lost || round.next().await.is_none() {
+                break;
+            }
+        }
+        self.cell.saw(round.highest());
+        if chosen(&round) {
+            round.leave();
+            self.client.acknowledged(&record, &round, self.cell);
+            let granted = record.is_quorum(|member| {
+                let shown = round.shown.get(&NodeId::new(member.store));
+                accepted(&round, member) && shown.is_some_and(|shown| shown.promised == next)
+            });
+            self.cell.grant((granted && !record.tombstone).then_some(next));
+            return Ok(record);
+        }
+        if let Some(newer) = round.newest.clone() {
+            self.cell.learn(&newer);
+        }
+        let (count, wanted) = round.count(&record, |member| accepted(&round, member));
+        let failures: Vec<MemberFailure> = round.failures();
+        Err(SlotError::Unknown { accepted: count, wanted, failures })
+    }
+
+    /// Waits a random while before the next attempt.
+    async fn wait(&mut self, attempts: u32, until: Instant) -> Result<(), SlotError> {
+        if Instant::now() >= until {
+            return Err(self.in_doubt.take().unwrap_or(SlotError::Contention { attempts }));
+        }
+        let longest = FIRST_WAIT.saturating_mul(1 << attempts.min(10)).min(LONGEST_WAIT);
+        let [byte] = self.client.random().bytes::<1>();
+        tokio::time::sleep(longest.mul_f64(f64::from(byte) / 255.0)).await;
+        Ok(())
+    }
+
+    pub(super) fn key(&self, record: &SignedRecord) -> SlotKey {
+        SlotKey::of(&self.cap.key, record.id.salt, record.id.genesis)
+    }
+
+    pub(super) fn random(&self) -> [u8; 16] {
+        self.client.random().bytes()
+    }
+}
+
+/// Whether a quorum of the base's own members took the record, where the two differ in members.
+fn is_kept_by_quorum(base: &SignedRecord, record: &SignedRecord, round: &Round) -> bool {
+    if base.config == record.config && base.old == record.old {
+        return true;
+    }
+    base.is_quorum(|member| {
+        let shown = round.shown.get(&NodeId::new(member.store));
+        shown.is_some_and(|shown| shown.holds(member, record))
+    })
+}
+
+/// The record after `base`, with the same members.
+pub(super) fn successor(base: &SignedRecord, ballot: Ballot, payload: Vec<u8>) -> Record {
+    Record {
+        id: base.id.clone(),
+        ballot,
+        config: base.config.clone(),
+        old: base.old.clone(),
+        previous: base.hash(),
+        tombstone: false,
+        forced: false,
+        payload,
+    }
+}
