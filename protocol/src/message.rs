@@ -2,7 +2,11 @@
 //!
 //! Fields are numbered and never reused. A receiver skips fields it does not know and refuses requests it does not know.
 
+mod small;
+
 use minicbor::{Decode, Encode};
+
+pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 
 use crate::identity::NodeId;
 
@@ -61,6 +65,9 @@ pub enum Request {
     /// To an introducer: what is announced? Answered by [`Announcements`], and if `follow` is set by more of them as they come.
     #[n(11)]
     Subscribe(#[n(0)] Subscribe),
+    /// Store several small shares at once. The share files follow, one after the other. Answered by [`PutSmallDone`].
+    #[n(12)]
+    PutSmall(#[n(0)] PutSmall),
 }
 
 /// Every answer: what was asked for, or an error.

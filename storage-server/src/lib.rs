@@ -26,6 +26,7 @@ mod resources;
 mod senders;
 mod serve_put;
 mod serve_read;
+mod serve_small;
 mod server;
 pub mod size;
 mod store;
