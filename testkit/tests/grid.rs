@@ -29,6 +29,8 @@ mod quic;
 mod ranges;
 #[path = "grid/repeat.rs"]
 mod repeat;
+#[path = "grid/small.rs"]
+mod small;
 #[path = "grid/support.rs"]
 mod support;
 #[path = "grid/upload.rs"]
