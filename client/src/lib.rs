@@ -53,6 +53,7 @@ pub use progress::Transfer;
 pub use servers::{Servers, Timeouts};
 pub use status::{GridStatus, ServerStatus};
 pub use upload::{PutOptions, PutReport, ShareFailure, Source, UploadError};
+use upload::{SmallEncoders, SmallShares};
 
 /// What a client needs of the world.
 #[derive(Clone)]
@@ -82,6 +83,8 @@ struct Inner {
     writers: Servers,
     readers: Servers,
     slots: Slots,
+    small_shares: SmallShares,
+    small_encoders: SmallEncoders,
 }
 
 impl Client {
@@ -119,8 +122,11 @@ impl Client {
         let params = settings.shares.params()?;
         let writers = Servers::new(seams.account.clone(), settings.timeouts);
         let readers = Servers::new(seams.anonymous.clone(), settings.timeouts);
+        let (small_shares, small_encoders) = (SmallShares::default(), SmallEncoders::new(params));
         let slots = Slots::new(memory);
-        Ok(Self(Arc::new(Inner { seams, settings, params, grid, writers, readers, slots })))
+        let inner =
+            Inner { seams, settings, params, grid, writers, readers, slots, small_shares, small_encoders };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Learns from the introducers which servers exist, and keeps it for times without them. Who knows servers from before waits less
@@ -164,6 +170,27 @@ impl Client {
         let mut candidates = self.0.grid.candidates(bucket);
         candidates.retain(|candidate| pinned.is_empty() || pinned.contains(&candidate.server));
         candidates
+    }
+
+    /// The same, those that failed lately last.
+    pub(crate) fn ranked_candidates(&self, bucket: PlacementBucket) -> Result<Vec<Candidate>, UploadError> {
+        let mut candidates = self.upload_candidates(bucket);
+        if candidates.is_empty() {
+            return Err(UploadError::NoServers);
+        }
+        // A stable sort: the others keep their own order.
+        candidates.sort_by_key(|candidate| self.writers().is_shunned(&candidate.server));
+        Ok(candidates)
+    }
+
+    /// Small shares on their way.
+    pub(crate) fn small_shares(&self) -> &SmallShares {
+        &self.0.small_shares
+    }
+
+    /// Encoders for small objects.
+    pub(crate) fn small_encoders(&self) -> &SmallEncoders {
+        &self.0.small_encoders
     }
 
     pub(crate) fn params(&self) -> Params {

@@ -4,22 +4,28 @@
 //! upload finds its partial shares again), once to encode. Each segment of the second pass must match the hash the first pass kept;
 //! what does not match is never sent. A stream is read once, under a random key.
 
+mod batcher;
 mod catalogue;
 mod error;
 mod feed;
 mod offer;
 mod send;
+mod small;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use caps::{Cap, ImmutableRead, Literal, MAX_LITERAL_LEN};
-use encoding::{ContentKey, EncodedObject, EncodedSegment, Kind, ObjectBuilder, ObjectId, Params};
+use encoding::{
+    ContentKey, EncodedObject, EncodedSegment, ErasureDecoder, Kind, ObjectBuilder, ObjectId, Params,
+};
 use protocol::NodeId;
 use protocol::message::{Bytes16, LeaseTerms};
 
+pub(crate) use batcher::SmallShares;
 pub use error::{ShareFailure, UploadError};
+pub(crate) use small::SmallEncoders;
 pub use source::{BytesSource, FileSource, ReadAt, Source};
 
 use crate::Client;
@@ -105,6 +111,9 @@ impl Client {
             file.read_exact_at(0, &mut bytes).map_err(UploadError::Source)?;
             return Ok(literal(bytes, &options.transfer));
         }
+        if small::is_small(params, size) {
+            return self.put_small_file(file, size, &options.transfer).await;
+        }
         let prints = source::fingerprint(&self.pool(), &file, size, params).await?;
         let id = ObjectId::convergent(self.convergence_secret(), params, Kind::Direct, size, &prints.whole);
         let upload_id = Bytes16(self.upload_id(&id));
@@ -121,12 +130,18 @@ impl Client {
         mut stream: source::Reader,
         options: &PutOptions,
     ) -> Result<PutReport, UploadError> {
-        let head = source::read_up_to(&mut stream, MAX_LITERAL_LEN + 1).await.map_err(UploadError::Source)?;
+        let params = self.params();
+        // One byte more than a small object tells whether there are more.
+        let most = small::small_at_most(params) + 1;
+        let head = source::read_up_to(&mut stream, most).await.map_err(UploadError::Source)?;
         if head.len() <= MAX_LITERAL_LEN {
             return Ok(literal(head.to_vec(), &options.transfer));
         }
+        if head.len() < most && small::is_small(params, head.len() as u64) {
+            return self.put_small_stream(head.freeze(), &options.transfer).await;
+        }
         let id = ObjectId::random(self.random().bytes());
-        let upload = Arc::new(self.upload(self.params(), id, Bytes16(self.random().bytes()), options, None));
+        let upload = Arc::new(self.upload(params, id, Bytes16(self.random().bytes()), options, None));
         upload.run(Feed::stream(head, stream)).await
     }
 
@@ -160,6 +175,15 @@ impl Client {
         hasher.update(b"sarsen v1 upload id\n").update(id.key.expose()).update(&id.salt);
         first_16(hasher.finalize())
     }
+}
+
+/// Whether the last k blocks of a segment give its data blocks back.
+fn survives(decoder: &mut ErasureDecoder, params: Params, segment: &EncodedSegment) -> bool {
+    let (needed, total) = (params.needed(), params.total());
+    let tail = (total - needed..total).map(|number| (number, &segment.blocks[usize::from(number)][..]));
+    let decoded = decoder.missing_data(&tail.collect::<Vec<_>>());
+    let same = |number: u16, block: Vec<u8>| block == segment.blocks[usize::from(number)];
+    decoded.is_ok_and(|blocks| blocks.into_iter().all(|(number, block)| same(number, block)))
 }
 
 /// The tag of the lease that belongs to this object by itself, as against one that a tree holds on it.
@@ -219,19 +243,11 @@ impl Upload {
 
     /// Decodes a sample of segments from their last k blocks, so that a flipped bit in memory is found before success is reported.
     async fn sample(self: &Arc<Self>, segment: &EncodedSegment) -> Result<(), UploadError> {
-        let (needed, total) = (self.params.needed(), self.params.total());
-        if needed == total || !(segment.index.is_power_of_two() || segment.index.is_multiple_of(64)) {
+        if !(segment.index.is_power_of_two() || segment.index.is_multiple_of(64)) {
             return Ok(());
         }
         let (segment, upload) = (segment.clone(), self.clone());
-        let check = move || {
-            let tail =
-                (total - needed..total).map(|number| (number, &segment.blocks[usize::from(number)][..]));
-            let decoded = upload.encoders.decoder().missing_data(&tail.collect::<Vec<_>>());
-            decoded.is_ok_and(|blocks| {
-                blocks.iter().all(|(number, block)| *block == segment.blocks[usize::from(*number)])
-            })
-        };
+        let check = move || survives(&mut upload.encoders.decoder(), upload.params, &segment);
         if self.client.pool().run(check).await { Ok(()) } else { Err(UploadError::SelfCheck) }
     }
 

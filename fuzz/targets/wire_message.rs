@@ -13,13 +13,13 @@ use protocol::frame;
 use protocol::limits::MAX_FRAME_LEN;
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Done, ErrorCode, Expected, Flags, Found,
-    FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, ReadBlocks, ReadSlice,
-    ReadTable, Reply, Request, Status, StoreState, StoreStatus, Subscribe, WireError,
+    FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
+    ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
 
 fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
-    match kind % 10 {
+    match kind % 11 {
         0 => check::<Request>(bytes),
         1 => check::<Reply<Hello>>(bytes),
         2 => check::<Reply<Status>>(bytes),
@@ -29,6 +29,7 @@ fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {
         6 => check::<Reply<Found>>(bytes),
         7 => check::<Reply<Bulk>>(bytes),
         8 => check::<Reply<Announcements>>(bytes),
+        9 => check::<Reply<PutSmallDone>>(bytes),
         _ => check::<Reply<Done>>(bytes),
     }
 });
@@ -99,6 +100,7 @@ fn requests() -> Vec<Request> {
         Request::CancelLease(CancelLease { tag, hashes: vec![hash, hash] }),
         Request::Announce(Announce { announcement: announcement() }),
         Request::Subscribe(Subscribe { follow: true }),
+        Request::PutSmall(PutSmall { store, shares: vec![SmallShare { len: 582, lease: terms }; 2] }),
     ]
 }
 
@@ -114,6 +116,8 @@ fn replies() -> Vec<Vec<u8>> {
     };
     let share = FoundShare { number: 1, store: id, len: 582, inline: true };
     let error = WireError::new(ErrorCode::NoSpace, "the disk is full");
+    let outcomes =
+        vec![SmallOutcome::Stored(hash), SmallOutcome::Had(hash), SmallOutcome::Refused(error.clone())];
     vec![
         seed(1, Reply::Ok(hello())),
         seed(1, Reply::<Hello>::Err(error)),
@@ -125,6 +129,7 @@ fn replies() -> Vec<Vec<u8>> {
         seed(6, Reply::Ok(Found { shares: vec![share], descriptor: Some(vec![1, 2, 3]) })),
         seed(7, Reply::Ok(Bulk { lens: vec![1, 2] })),
         seed(8, Reply::Ok(Announcements { list: vec![announcement()] })),
-        seed(9, Reply::Ok(Done {})),
+        seed(9, Reply::Ok(PutSmallDone { outcomes })),
+        seed(10, Reply::Ok(Done {})),
     ]
 }

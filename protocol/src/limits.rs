@@ -14,6 +14,10 @@ pub const MAX_INLINE_SHARE: u32 = 128 * 1024;
 pub const MAX_LIST: usize = 64;
 /// The most shares of one object, or columns of one share, that one message lists.
 pub const MAX_SHARES: usize = 512;
+/// The largest share that travels with others in one request, in bytes.
+pub const MAX_SMALL_SHARE_LEN: u32 = 64 * 1024;
+/// The most bytes of shares that one such request carries.
+pub const MAX_SMALL_BODY_LEN: usize = 768 * 1024;
 /// The largest share file, in bytes: 2^46.
 pub const MAX_SHARE_LEN: u64 = 1 << 46;
 /// Streams that one connection may have open at once.

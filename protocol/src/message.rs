@@ -2,7 +2,11 @@
 //!
 //! Fields are numbered and never reused. A receiver skips fields it does not know and refuses requests it does not know.
 
+mod small;
+
 use minicbor::{Decode, Encode};
+
+pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 
 use crate::identity::NodeId;
 use crate::slot_message::{SlotAccept, SlotPrepare, SlotRead};
@@ -71,6 +75,9 @@ pub enum Request {
     /// Accept a record. Answered by [`SlotAnswer`].
     #[n(15)]
     SlotAccept(#[n(0)] SlotAccept),
+    /// Store several small shares at once. The share files follow, one after the other. Answered by [`PutSmallDone`].
+    #[n(12)]
+    PutSmall(#[n(0)] PutSmall),
 }
 
 /// Every answer: what was asked for, or an error.

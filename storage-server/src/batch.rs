@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use encoding::slot::MAX_RECORD_LEN;
 use protocol::message::{LeaseTerms, StoreState};
 use protocol::slot_message::Verdict;
 
 use crate::backend::is_full;
-use crate::commit::{Answer, Change, NewShare, Outcome, ShareBytes, SlotChange, Writer};
+use crate::commit::{Answer, Change, Committed, NewShare, Outcome, ShareBytes, SlotChange, Writer};
 use crate::disk::OpenMode;
 use crate::error::{PutError, ReadError};
 use crate::index::{CONTACT_GRAIN_S, IndexResult, Location, Place, Rows, ShareKey, WHILE_ALIVE};
@@ -17,6 +18,7 @@ use crate::pack::{Record, pack_path, record_len};
 use crate::read::share_path;
 use crate::slot::{Moved, decide};
 use crate::store::Store;
+use crate::upload::Claim;
 
 /// A share of the batch that is new to the store.
 struct Fresh {
@@ -81,7 +83,7 @@ impl<'s> Batch<'s> {
             first.insert(share.key, at);
             match &share.bytes {
                 ShareBytes::Small(bytes) => small.push((at, share, bytes)),
-                ShareBytes::File => large.push((at, share)),
+                ShareBytes::File(claim) => large.push((at, share, claim)),
             }
         }
         if let Err(error) = self.write_small(writer, &small) {
@@ -108,7 +110,7 @@ impl<'s> Batch<'s> {
         };
         match &share.bytes {
             _ if stored.in_pack() => Ok(true),
-            ShareBytes::File => Ok(false),
+            ShareBytes::File(_) => Ok(false),
             ShareBytes::Small(bytes) => match stored.read(0, bytes.len()) {
                 Ok(old) => Ok(old == bytes),
                 Err(error) => self.is_replaced(key, error),
@@ -132,7 +134,7 @@ impl<'s> Batch<'s> {
     fn write_small(
         &mut self,
         writer: &mut Writer,
-        small: &[(usize, &NewShare, &Vec<u8>)],
+        small: &[(usize, &NewShare, &Bytes)],
     ) -> Result<(), PutError> {
         if small.is_empty() {
             return Ok(());
@@ -157,10 +159,10 @@ impl<'s> Batch<'s> {
     }
 
     /// Gives large shares, which are synced already, their final names: one sync for each directory.
-    fn write_large(&mut self, writer: &mut Writer, large: &[(usize, &NewShare)]) {
+    fn write_large(&mut self, writer: &mut Writer, large: &[(usize, &NewShare, &Claim)]) {
         let (mut dirs, mut placed) = (HashSet::new(), Vec::new());
-        for (at, share) in large {
-            match self.place_file(writer, share) {
+        for (at, share, claim) in large {
+            match self.place_file(writer, share.key, claim) {
                 Ok(dir) => {
                     dirs.insert(dir.clone());
                     placed.push((*at, dir));
@@ -217,17 +219,17 @@ impl<'s> Batch<'s> {
     }
 
     /// Gives a share's file its final name; returns the directory to sync.
-    fn place_file(&self, writer: &mut Writer, share: &NewShare) -> Result<String, PutError> {
+    fn place_file(&self, writer: &mut Writer, key: ShareKey, claim: &Claim) -> Result<String, PutError> {
         let disk = &*self.store.disk;
-        let path = share_path(share.key);
+        let path = share_path(key);
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
         if !writer.dirs.contains(&dir) {
             disk.create_dir_all(&dir).map_err(|e| self.disk_error("create a directory", e))?;
             self.store.sync_dir("shares")?;
             writer.dirs.insert(dir.clone());
         }
-        disk.rename(&share.claim.path(), &path).map_err(|e| self.disk_error("name a share", e))?;
-        share.claim.forget_partial();
+        disk.rename(&claim.path(), &path).map_err(|e| self.disk_error("name a share", e))?;
+        claim.forget_partial();
         Ok(dir)
     }
 
@@ -260,6 +262,7 @@ impl<'s> Batch<'s> {
             return Ok(());
         }
         let uptime_s = self.store.uptime_s();
+        let placed = self.placed();
         let (answers, totals) = index.write(|rows| {
             rows.totals.uptime_s = rows.totals.uptime_s.max(uptime_s);
             for fresh in &self.shares {
@@ -270,14 +273,21 @@ impl<'s> Batch<'s> {
             if let Some((pack, end)) = end {
                 rows.set_pack(pack, end)?;
             }
-            let open = changes.iter().zip(&self.answers);
+            let open = changes.iter().zip(&self.answers).zip(placed);
             let answers: IndexResult<Vec<Option<Answer>>> =
-                open.map(|(change, decided)| apply(rows, self.store, change, decided)).collect();
+                open.map(|((change, decided), new)| apply(rows, self.store, change, decided, new)).collect();
             Ok((answers?, rows.totals))
         })?;
         self.answers = answers;
         self.store.set_totals(totals);
         Ok(())
+    }
+
+    /// Of each change, whether it is a share whose bytes were put where they belong.
+    fn placed(&self) -> Vec<bool> {
+        let mut placed = vec![false; self.answers.len()];
+        self.shares.iter().for_each(|fresh| placed[fresh.at] = true);
+        placed
     }
 
     /// Notes of contact alone, all of them fresh, need no transaction; they are answered here.
@@ -343,12 +353,10 @@ impl<'s> Batch<'s> {
 
     /// Copies of shares that were here already have had their use.
     pub(crate) fn settle(&self, changes: &[Change]) {
-        for (at, change) in changes.iter().enumerate() {
-            let Change::Share(share) = change else { continue };
-            let placed = self.shares.iter().any(|fresh| fresh.at == at);
-            let stored = matches!(self.answers[at], Some(Ok(_)));
-            if stored && !placed && matches!(share.bytes, ShareBytes::File) {
-                share.claim.discard();
+        for ((change, answer), placed) in changes.iter().zip(&self.answers).zip(self.placed()) {
+            let Change::Share(NewShare { bytes: ShareBytes::File(claim), .. }) = change else { continue };
+            if matches!(answer, Some(Ok(_))) && !placed {
+                claim.discard();
             }
         }
     }
@@ -400,6 +408,7 @@ fn apply(
     store: &Store,
     change: &Change,
     decided: &Option<Answer>,
+    new: bool,
 ) -> IndexResult<Option<Answer>> {
     if decided.is_some() {
         return Ok(decided.clone());
@@ -409,7 +418,7 @@ fn apply(
             let short = rows.contact(&share.account)?;
             let ends = ends(rows, &share.lease);
             rows.lease(short, share.lease.tag.0, share.key.hash, ends)?;
-            Outcome::Stored(share.key.hash)
+            Outcome::Stored(Committed { hash: share.key.hash, new })
         }
         Change::Lease { account, terms, hashes } => {
             let here: IndexResult<Vec<bool>> = hashes.iter().map(|hash| rows.has_object(*hash)).collect();

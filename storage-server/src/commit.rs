@@ -6,7 +6,9 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use caps::VerifyHash;
+use encoding::ShareReport;
 use protocol::message::{LeaseTerms, StoreState};
 use protocol::slot_message::Verdict;
 use protocol::{NodeId, Pool};
@@ -14,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::Batch;
 use crate::error::PutError;
-use crate::index::{IndexResult, Location, ShareKey};
+use crate::index::{IndexResult, Location, Place, ShareKey};
 use crate::pack::{PACK_LEN, record_len};
 use crate::slot::{Move, SlotRow};
 use crate::store::{Store, lock};
@@ -52,22 +54,48 @@ pub(crate) struct NewShare {
     pub(crate) bytes: ShareBytes,
     pub(crate) account: NodeId,
     pub(crate) lease: LeaseTerms,
-    pub(crate) claim: Claim,
+}
+
+impl NewShare {
+    /// The share that was found intact, `len` bytes long.
+    pub(crate) fn new(
+        report: &ShareReport,
+        len: u64,
+        bytes: ShareBytes,
+        account: NodeId,
+        lease: LeaseTerms,
+    ) -> Self {
+        let location = Location {
+            place: Place::File,
+            len,
+            ciphertext_len: report.descriptor.geometry.ciphertext_len(),
+            bucket: report.descriptor.bucket.0,
+        };
+        Self { key: ShareKey { hash: report.hash, number: report.number }, location, bytes, account, lease }
+    }
 }
 
 pub(crate) enum ShareBytes {
     /// In memory; goes into a pack.
-    Small(Vec<u8>),
+    Small(Bytes),
     /// In its partial file, synced; that becomes the share's file.
-    File,
+    File(Claim),
 }
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Stored(VerifyHash),
+    Stored(Committed),
     Flags(Vec<bool>),
     Slot(Verdict, Option<SlotRow>),
+}
+
+/// A share that is durable and leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) hash: VerifyHash,
+    /// Whether its bytes were needed: else the same were here already, intact.
+    pub(crate) new: bool,
 }
 
 pub(crate) type Answer = Result<Outcome, PutError>;
@@ -109,10 +137,27 @@ impl Store {
         pool: &Arc<dyn Pool>,
         share: ReadyShare,
     ) -> Result<VerifyHash, PutError> {
-        match self.submit(pool, share.0).await? {
-            Outcome::Stored(hash) => Ok(hash),
-            Outcome::Flags(_) | Outcome::Slot(..) => unreachable!("a share is answered by its hash"),
+        stored(self.submit(pool, share.0).await).map(|share| share.hash)
+    }
+
+    /// The same of several shares at once; each succeeds or fails by itself, those that came in with an error by that.
+    pub(crate) async fn commit_all(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        shares: Vec<Result<ReadyShare, PutError>>,
+    ) -> Vec<Result<Committed, PutError>> {
+        let mut changes = Vec::with_capacity(shares.len());
+        let checked: Vec<_> =
+            shares.into_iter().map(|share| share.map(|share| changes.push(share.0))).collect();
+        let mut answers = self.enqueue(pool, changes).into_iter();
+        let mut outcomes = Vec::with_capacity(checked.len());
+        for share in checked {
+            outcomes.push(match share {
+                Ok(()) => stored(answered(answers.next()).await),
+                Err(error) => Err(error),
+            });
         }
+        outcomes
     }
 
     /// Adds or renews leases; says of which objects there are shares here, which are now leased.
@@ -206,20 +251,32 @@ impl Store {
         }
     }
 
-    /// Puts a change into the queue. If nobody works on that, the pool does until it is empty: so what arrives while one batch is
-    /// written makes up the next.
     async fn submit(self: &Arc<Self>, pool: &Arc<dyn Pool>, change: Change) -> Answer {
-        let (sender, receiver) = oneshot::channel();
+        answered(self.enqueue(pool, [change]).pop()).await
+    }
+
+    /// Puts changes into the queue. If nobody works on that, the pool does until it is empty: so what arrives while one batch is
+    /// written makes up the next.
+    fn enqueue(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Vec<oneshot::Receiver<Answer>> {
+        let mut receivers = Vec::new();
         let idle = {
             let mut queue = lock(&self.queue);
-            queue.waiting.push_back((change, sender));
-            !std::mem::replace(&mut queue.running, true)
+            for change in changes {
+                let (sender, receiver) = oneshot::channel();
+                queue.waiting.push_back((change, sender));
+                receivers.push(receiver);
+            }
+            !queue.waiting.is_empty() && !std::mem::replace(&mut queue.running, true)
         };
         if idle {
             let store = self.clone();
             pool.spawn(Box::new(move || store.work_off()));
         }
-        receiver.await.unwrap_or(Err(PutError::Failed))
+        receivers
     }
 
     fn work_off(&self) {
@@ -282,6 +339,20 @@ impl Store {
             writer.end = Some(end);
         }
         Ok(())
+    }
+}
+
+fn stored(answer: Answer) -> Result<Committed, PutError> {
+    match answer? {
+        Outcome::Stored(share) => Ok(share),
+        Outcome::Flags(_) | Outcome::Slot(..) => unreachable!("a share is answered by its hash"),
+    }
+}
+
+async fn answered(receiver: Option<oneshot::Receiver<Answer>>) -> Answer {
+    match receiver {
+        Some(receiver) => receiver.await.unwrap_or(Err(PutError::Failed)),
+        None => Err(PutError::Failed),
     }
 }
 

@@ -27,6 +27,7 @@ mod senders;
 mod serve_put;
 mod serve_read;
 mod serve_slot;
+mod serve_small;
 mod server;
 pub mod size;
 mod slot;

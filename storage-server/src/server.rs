@@ -381,6 +381,7 @@ impl Server {
             }
             Request::HasLengths(ask) => self.has_lengths(ask, stream).await,
             Request::Put(put) => self.put(caller, &put, stream).await,
+            Request::PutSmall(put) => self.put_small(caller, put, stream).await,
             Request::Lookup(lookup) => self.lookup(caller, lookup, stream).await,
             Request::ReadBlocks(read) => self.read_blocks(caller, read, stream).await,
             Request::ReadTable(read) => self.read_table(caller, read, stream).await,

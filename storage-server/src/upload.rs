@@ -13,7 +13,6 @@ use crate::backend::is_full;
 use crate::commit::{Change, NewShare, ShareBytes};
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::PutError;
-use crate::index::{Location, Place, ShareKey};
 use crate::pack::MAX_PACKED_LEN;
 use crate::store::{Store, lock};
 
@@ -420,22 +419,16 @@ impl Upload {
             let _alone = lock(&syncing);
             file.sync().map_err(|e| store.fence("sync a share", &e))?;
         }
-        let bytes = if file.is_some() { ShareBytes::File } else { ShareBytes::Small(small) };
-        let location = Location {
-            place: Place::File,
-            len,
-            ciphertext_len: report.descriptor.geometry.ciphertext_len(),
-            bucket: report.descriptor.bucket.0,
-        };
-        let key = ShareKey { hash: report.hash, number };
-        Ok(ReadyShare(Change::Share(NewShare { key, location, bytes, account, lease, claim })))
+        // A small one has nothing on disk to guard: whoever sends it too at the same time is answered by the same commit.
+        let bytes = if file.is_some() { ShareBytes::File(claim) } else { ShareBytes::Small(small.into()) };
+        Ok(ReadyShare(Change::Share(NewShare::new(&report, len, bytes, account, lease))))
     }
 }
 
 /// An intact share that only waits to be committed.
 pub struct ReadyShare(pub(crate) Change);
 
-fn read_slice(bytes: &[u8], at: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+pub(crate) fn read_slice(bytes: &[u8], at: u64, buffer: &mut [u8]) -> std::io::Result<()> {
     let at = usize::try_from(at).map_err(|_| std::io::ErrorKind::UnexpectedEof)?;
     let end = at.checked_add(buffer.len()).ok_or(std::io::ErrorKind::UnexpectedEof)?;
     buffer.copy_from_slice(bytes.get(at..end).ok_or(std::io::ErrorKind::UnexpectedEof)?);

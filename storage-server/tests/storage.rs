@@ -17,5 +17,7 @@ mod objects;
 mod rights;
 #[path = "storage/server.rs"]
 mod server;
+#[path = "storage/small.rs"]
+mod small;
 #[path = "storage/wire.rs"]
 mod wire;

@@ -31,6 +31,8 @@ mod ranges;
 mod repeat;
 #[path = "grid/slots.rs"]
 mod slots;
+#[path = "grid/small.rs"]
+mod small;
 #[path = "grid/support.rs"]
 mod support;
 #[path = "grid/upload.rs"]

@@ -4,7 +4,7 @@ use std::io;
 
 use encoding::EncodeError;
 use protocol::frame::FrameError;
-use protocol::message::ErrorCode;
+use protocol::message::{ErrorCode, WireError};
 use protocol::session::RequestError;
 use protocol::transport::TransportError;
 
@@ -81,7 +81,7 @@ impl UploadError {
 pub(crate) enum SendError {
     /// The request failed.
     #[error(transparent)]
-    Request(#[from] RequestError),
+    Request(std::sync::Arc<RequestError>),
     /// The server committed something else than was sent.
     #[error("it stored something else than was sent")]
     WrongHash,
@@ -102,9 +102,15 @@ pub(crate) enum SendError {
     Source,
 }
 
+impl From<RequestError> for SendError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error.into())
+    }
+}
+
 impl From<TransportError> for SendError {
     fn from(error: TransportError) -> Self {
-        Self::Request(error.into())
+        RequestError::from(error).into()
     }
 }
 
@@ -112,19 +118,37 @@ impl SendError {
     /// Whether the same server may well take the share when it is offered again: it gave up only this stream, as it does when the same
     /// upload comes in twice, or only what was left of an earlier one was bad.
     pub(crate) fn is_worth_another_try(&self) -> bool {
-        match self {
-            Self::DamagedPartial | Self::Request(RequestError::Transport(TransportError::Stopped)) => true,
-            Self::Request(RequestError::Frame(FrameError::Io(error))) => {
-                error.kind() == io::ErrorKind::ConnectionReset
-            }
+        let request = match self {
+            Self::DamagedPartial => return true,
+            Self::Request(request) => &**request,
+            _ => return false,
+        };
+        match request {
+            RequestError::Transport(TransportError::Stopped) => true,
+            RequestError::Frame(FrameError::Io(error)) => error.kind() == io::ErrorKind::ConnectionReset,
             _ => false,
         }
     }
 
-    pub(crate) fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Request(RequestError::Refused(error)) => Some(error.code),
+    /// The refusal, where the server refused.
+    fn refusal(&self) -> Option<&WireError> {
+        let Self::Request(request) = self else { return None };
+        match &**request {
+            RequestError::Refused(error) => Some(error),
             _ => None,
+        }
+    }
+
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        self.refusal().map(|error| error.code)
+    }
+
+    /// Whether the server is to be avoided for a while: it did not answer, or not as it should. A refusal is none of that.
+    pub(crate) fn is_blameworthy(&self) -> bool {
+        match self {
+            Self::Request(_) => self.refusal().is_none(),
+            Self::TooSlow | Self::WrongHash => true,
+            _ => false,
         }
     }
 }

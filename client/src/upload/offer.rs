@@ -54,7 +54,7 @@ pub(crate) async fn offer(upload: &Upload, number: u16, candidate: &Candidate) -
     Err(last.unwrap_or(SendError::Abandoned))
 }
 
-fn is_about_this_store(error: &SendError) -> bool {
+pub(crate) fn is_about_this_store(error: &SendError) -> bool {
     use ErrorCode::{NoSpace, NotFound, ReadOnly, StoreFailed};
     matches!(error.code(), Some(NoSpace | NotFound | ReadOnly | StoreFailed))
 }

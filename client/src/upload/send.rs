@@ -19,6 +19,7 @@ use super::Upload;
 use super::error::{SendError, ShareFailure, UploadError};
 use super::feed::{Feed, FileOrigin};
 use super::offer::{Offer, offer};
+use crate::Client;
 use crate::placement::{Candidate, assign, happiness};
 use crate::servers::within;
 
@@ -61,12 +62,7 @@ impl Sending {
     /// Finds a server for every share. Nothing of the file is sent before enough servers agreed.
     pub(crate) async fn place(upload: &Arc<Upload>, origin: Option<FileOrigin>) -> Result<Self, UploadError> {
         let client = &upload.client;
-        let mut candidates = client.upload_candidates(upload.id.placement_bucket());
-        if candidates.is_empty() {
-            return Err(UploadError::NoServers);
-        }
-        // A stable sort: those that failed lately come last, in their own order.
-        candidates.sort_by_key(|candidate| client.writers().is_shunned(&candidate.server));
+        let candidates = client.ranked_candidates(upload.id.placement_bucket())?;
         let mut sending = Self {
             upload: upload.clone(),
             origin,
@@ -165,13 +161,7 @@ impl Sending {
         if !(error.is_worth_another_try() && self.forgiven.insert((number, server))) {
             self.refused.insert(server);
         }
-        let transport = matches!(error, SendError::Request(e) if !matches!(e, RequestError::Refused(_)));
-        if transport || matches!(error, SendError::TooSlow) {
-            self.upload.client.writers().blame(&server);
-        }
-        let server = self.upload.client.grid().server(&server);
-        tracing::info!(number, server = server.name(), %error, "a share was not taken");
-        self.failures.push(ShareFailure { number, server, reason: error.to_string(), code: error.code() });
+        self.failures.push(blamed_failure(&self.upload.client, number, server, error));
     }
 
     fn start(&mut self, number: u16, server: NodeId, stream: Stream, offset: u64) {
@@ -328,6 +318,21 @@ impl Sending {
     }
 }
 
+/// What is reported of a share that a server did not take; where that was the server's fault, it is avoided for a while.
+pub(crate) fn blamed_failure(
+    client: &Client,
+    number: u16,
+    server: NodeId,
+    error: &SendError,
+) -> ShareFailure {
+    if error.is_blameworthy() {
+        client.writers().blame(&server);
+    }
+    let server = client.grid().server(&server);
+    tracing::info!(number, server = server.name(), %error, "a share was not taken");
+    ShareFailure { number, server, reason: error.to_string(), code: error.code() }
+}
+
 /// One share on its way to one server.
 struct Share {
     upload: Arc<Upload>,
@@ -431,6 +436,6 @@ impl Share {
 /// How often a server that is waited for is looked at.
 const SLICE: Duration = Duration::from_millis(100);
 /// How often servers that do not answer offers are replaced by others before the upload goes on without.
-const STRAGGLER_ROUNDS: usize = 3;
+pub(crate) const STRAGGLER_ROUNDS: usize = 3;
 /// Bytes handed to the transport at a time: what must be taken within the stall timeout.
 const PIECE: usize = 32 * 1024;

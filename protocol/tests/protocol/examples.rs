@@ -3,7 +3,8 @@
 use minicbor::Encode;
 use protocol::announcement::{AnnouncedStore, Announcement};
 use protocol::message::{
-    Bytes16, Done, ErrorCode, Hello, LeaseTerms, Put, Reply, Request, Subscribe, WireError,
+    Bytes16, Done, ErrorCode, Hello, LeaseTerms, Put, PutSmall, Reply, Request, SmallShare, Subscribe,
+    WireError,
 };
 use protocol::{NodeId, NodeKey, frame};
 
@@ -40,6 +41,10 @@ fn the_examples_of_the_spec() {
         lease: LeaseTerms { tag: Bytes16([5; 16]), duration_s: None },
     };
     check("put", &minicbor::to_vec(Request::Put(put)).unwrap());
+    let lease = LeaseTerms { tag: Bytes16([5; 16]), duration_s: Some(3600) };
+    let shares = vec![SmallShare { len: 2000, lease }];
+    let put = PutSmall { store: NodeId::new([6; 32]), shares };
+    check("put-small", &minicbor::to_vec(Request::PutSmall(put)).unwrap());
     let (server, store) = (NodeKey::from_seed(&[1; 32]), NodeKey::from_seed(&[2; 32]));
     let announcement = Announcement {
         server: server.id(),
@@ -65,6 +70,9 @@ fn the_bounds_of_the_spec() {
         ("addresses, stores or features", l::MAX_LIST as u64, "64"),
         ("blocks in one read", u64::from(l::MAX_BLOCKS_PER_READ), "64"),
         ("a share that travels inline", u64::from(l::MAX_INLINE_SHARE), "131,072 bytes"),
+        ("a share of a put-small", u64::from(l::MAX_SMALL_SHARE_LEN), "65,536 bytes"),
+        ("all shares of a put-small", l::MAX_SMALL_BODY_LEN as u64, "786,432 bytes"),
+        ("shares of one object", l::MAX_SHARES as u64, "512"),
         ("streams of one connection", u64::from(l::MAX_STREAMS), "256"),
     ];
     for (row, value, printed) in rows {

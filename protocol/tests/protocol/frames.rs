@@ -67,7 +67,7 @@ fn nothing_may_follow_a_message() {
 #[test]
 fn unknown_requests_and_answers_are_told_from_rubbish() {
     for bytes in
-        [&[0x82, 12, 0x80][..], &[0x82, 0x18, 99, 0x81, 0xa0], &[0x82, 0x1a, 255, 255, 255, 255, 0x80]]
+        [&[0x82, 0x17, 0x80][..], &[0x82, 0x18, 99, 0x81, 0xa0], &[0x82, 0x1a, 255, 255, 255, 255, 0x80]]
     {
         assert!(matches!(frame::decode::<Request>(bytes), Err(FrameError::Unknown)), "{bytes:?}");
     }

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use protocol::announcement::{Announcement, Signed};
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Done, ErrorCode, Expected, Flags, Found,
-    FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, ReadBlocks, ReadSlice,
-    ReadTable, Reply, Request, Status, StoreState, StoreStatus, Subscribe, WireError,
+    FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
+    ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status, StoreState,
+    StoreStatus, Subscribe, WireError,
 };
 use protocol::{NodeAddress, NodeId, frame};
 
@@ -48,6 +49,11 @@ fn put() -> impl Strategy<Value = Put> {
     )
 }
 
+fn put_small() -> impl Strategy<Value = PutSmall> {
+    let share = (any::<u32>(), terms()).prop_map(|(len, lease)| SmallShare { len, lease });
+    (node(), prop::collection::vec(share, 0..20)).prop_map(|(store, shares)| PutSmall { store, shares })
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let hashes = || prop::collection::vec(bytes32(), 0..20);
     prop_oneof![
@@ -74,6 +80,7 @@ fn request() -> impl Strategy<Value = Request> {
         (bytes16(), hashes()).prop_map(|(tag, hashes)| Request::CancelLease(CancelLease { tag, hashes })),
         signed().prop_map(|announcement| Request::Announce(Announce { announcement })),
         any::<bool>().prop_map(|follow| Request::Subscribe(Subscribe { follow })),
+        put_small().prop_map(Request::PutSmall),
     ]
 }
 
@@ -120,6 +127,7 @@ fn read_everything(bytes: &[u8], text: &str) {
     let _ = frame::decode::<Request>(bytes);
     let _ = frame::decode::<Reply<Found>>(bytes);
     let _ = frame::decode::<Reply<Announcements>>(bytes);
+    let _ = frame::decode::<Reply<PutSmallDone>>(bytes);
     let _ = frame::decode::<Announcement>(bytes);
     if let Ok(signed) = frame::decode::<Signed>(bytes) {
         let _ = signed.open_fresh(Duration::from_secs(1));
@@ -139,6 +147,9 @@ fn answers_round_trip() {
     check_round_trip(&Reply::Ok(PutReply::Have(hash)));
     check_round_trip(&Reply::Ok(PutReply::Go(u64::MAX)));
     check_round_trip(&Reply::Ok(PutDone { hash }));
+    let refused = WireError::new(ErrorCode::Corrupt, "no share");
+    let outcomes = vec![SmallOutcome::Stored(hash), SmallOutcome::Had(hash), SmallOutcome::Refused(refused)];
+    check_round_trip(&Reply::Ok(PutSmallDone { outcomes }));
     let shares = vec![FoundShare { number: 255, store: id, len: 1 << 46, inline: true }];
     check_round_trip(&Reply::Ok(Found { shares, descriptor: None }));
     check_round_trip(&Reply::Ok(Found { shares: Vec::new(), descriptor: Some(vec![1, 2, 3]) }));
@@ -179,4 +190,22 @@ fn lists_and_texts_are_bounded_before_they_cost_anything() {
     };
     let read: WireError = frame::decode(&minicbor::to_vec(&rude).unwrap()).unwrap();
     assert!(read.message.len() <= 512 && !read.message.chars().any(char::is_control), "{}", read.message);
+}
+
+#[test]
+fn small_shares_are_few_short_and_not_too_long_together() {
+    let lease = LeaseTerms { tag: Bytes16([1; 16]), duration_s: None };
+    let body = |lens: &[u32]| {
+        let shares = lens.iter().map(|len| SmallShare { len: *len, lease }).collect();
+        PutSmall { store: NodeId::new([1; 32]), shares }.body_len()
+    };
+    assert_eq!(body(&[1]), Some(1));
+    assert_eq!(body(&[65_536; 12]), Some(786_432));
+    assert_eq!(body(&[1; 512]), Some(512));
+    for lens in [&[][..], &[0], &[5, 0], &[65_537], &[u32::MAX; 512], &[1; 513], &[60_495; 13]] {
+        assert_eq!(body(lens), None);
+    }
+    let crowded = PutSmall { store: NodeId::new([1; 32]), shares: vec![SmallShare { len: 1, lease }; 513] };
+    let bytes = minicbor::to_vec(Request::PutSmall(crowded)).unwrap();
+    assert!(frame::decode::<Request>(&bytes).is_err(), "refused before its items are read");
 }

@@ -22,23 +22,27 @@ use crate::objects::{
 };
 use crate::wire::MemoryListener;
 
-struct Grid {
-    disk: CrashDisk,
-    store: Arc<Store>,
+pub(crate) struct Grid {
+    pub(crate) disk: CrashDisk,
+    pub(crate) store: Arc<Store>,
     server: Arc<Server>,
-    listener: Arc<MemoryListener>,
+    pub(crate) listener: Arc<MemoryListener>,
     serving: tokio::task::JoinHandle<()>,
 }
 
-fn start(admission: Admission) -> Grid {
+pub(crate) fn start(admission: Admission) -> Grid {
     start_with(admission, ServerLimits::default())
 }
 
 fn start_with(admission: Admission, limits: ServerLimits) -> Grid {
+    start_store(admission, limits, StoreOptions::default())
+}
+
+pub(crate) fn start_store(admission: Admission, limits: ServerLimits, options: StoreOptions) -> Grid {
     let disk = CrashDisk::default();
     let dynamic: Arc<dyn Disk> = Arc::new(disk.clone());
     init(&dynamic);
-    let store = open(dynamic, StoreOptions::default()).unwrap();
+    let store = open(dynamic, options).unwrap();
     let server = Server::new(ServerParts {
         nickname: "one".into(),
         stores: vec![store.clone()],
@@ -53,11 +57,11 @@ fn start_with(admission: Admission, limits: ServerLimits) -> Grid {
     Grid { disk, store, server, listener, serving }
 }
 
-async fn session(grid: &Grid) -> Session {
+pub(crate) async fn session(grid: &Grid) -> Session {
     Session::start(grid.listener.connect(account())).await.unwrap()
 }
 
-fn code<T>(answer: Result<T, RequestError>) -> ErrorCode {
+pub(crate) fn code<T>(answer: Result<T, RequestError>) -> ErrorCode {
     match answer {
         Err(RequestError::Refused(error)) => error.code,
         Err(other) => panic!("{other}"),
@@ -94,7 +98,7 @@ async fn bulk(session: &Session, request: Request) -> Result<Vec<Vec<u8>>, Reque
     Ok(pieces)
 }
 
-async fn stored(grid: &Grid, session: &Session, object: &Object, number: u16) {
+pub(crate) async fn stored(grid: &Grid, session: &Session, object: &Object, number: u16) {
     let share = &object.shares[usize::from(number)];
     let done =
         put(session, put_of(grid.store.id(), number, Some(share.len() as u64), number as u8), share).await;

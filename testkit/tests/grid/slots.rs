@@ -189,7 +189,8 @@ fn a_store_that_lost_its_index_is_blank_and_erases_no_vote() {
         // Sent under a promise made in advance, so that nobody knows; and then refused.
         for _ in 0..2 {
             let refused = stranger.edit_slot(&cap, &mut Add(3 + 1)).await;
-            let few = matches!(refused, Err(EditError::Slot(SlotError::TooFew { .. } | SlotError::Unknown { .. })));
+            let few =
+                matches!(refused, Err(EditError::Slot(SlotError::TooFew { .. } | SlotError::Unknown { .. })));
             assert!(few, "{refused:?}");
         }
         // Named anew by a change of members that was chosen without it, it counts again.

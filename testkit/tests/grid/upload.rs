@@ -16,14 +16,16 @@ use crate::support::{
     SECOND, TWO_SEGMENTS, failed, holder, noise, put, put_slowly, reads_back, stream_of, whole, within,
 };
 
+/// One segment of 3-of-10 whose shares are too long to travel with others.
+const ONE_SEGMENT: usize = 500_000;
 /// Five segments of 3-of-10.
 const FIVE_SEGMENTS: usize = 3_500_000;
 
 fn is_put(request: &Request) -> bool {
-    matches!(request, Request::Put(_))
+    matches!(request, Request::Put(_) | Request::PutSmall(_))
 }
 
-fn to_puts(lie: Lie) -> impl Fn(&Request) -> Lie + Send + Sync + 'static {
+pub(crate) fn to_puts(lie: Lie) -> impl Fn(&Request) -> Lie + Send + Sync + 'static {
     move |request| if is_put(request) { lie.clone() } else { Lie::Truth }
 }
 
@@ -37,7 +39,7 @@ fn replaced(grid: &SimGrid, report: &PutReport, bad: usize) {
 }
 
 /// With one spare server, something is wrong with the one that should get share 0: the spare one gets it.
-async fn with_a_spare(size: usize, mishap: impl AsyncFn(&mut SimGrid, usize), bound: Duration) {
+pub(crate) async fn with_a_spare(size: usize, mishap: impl AsyncFn(&mut SimGrid, usize), bound: Duration) {
     let data = noise(7, size);
     let mut plain = SimGrid::start(7, 11).await;
     let report = put(&plain.client("3/7/10").await, &data).await.unwrap();
@@ -61,7 +63,7 @@ async fn with_a_spare(size: usize, mishap: impl AsyncFn(&mut SimGrid, usize), bo
 }
 
 /// As [`with_a_spare`], where the server does this to every offer of a share.
-async fn offers_meet(lie: Lie, size: usize, bound: Duration) {
+pub(crate) async fn offers_meet(lie: Lie, size: usize, bound: Duration) {
     with_a_spare(size, async |grid, bad| corrupt(grid, bad, to_puts(lie.clone())), bound).await;
 }
 
@@ -90,14 +92,15 @@ async fn a_server_hangs_at_hello() {
 #[tokio::test(start_paused = true)]
 async fn a_server_hangs_at_the_offer() {
     offers_meet(Lie::Silence, TWO_SEGMENTS, SECOND * 15).await;
-    offers_meet(Lie::Silence, 4096, SECOND * 15).await;
+    offers_meet(Lie::Silence, ONE_SEGMENT, SECOND * 15).await;
+    offers_meet(Lie::Silence, 4096, SECOND * 5).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_takes_an_offer_and_no_data() {
     let go = protocol::frame::encode(&Reply::Ok(PutReply::Go(0)));
     offers_meet(Lie::Hold(go.clone()), FIVE_SEGMENTS, SECOND * 30).await;
-    offers_meet(Lie::Hold(go), 4096, SECOND * 70).await;
+    offers_meet(Lie::Hold(go), ONE_SEGMENT, SECOND * 70).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,9 +119,10 @@ async fn a_server_drops_the_connection() {
 async fn a_server_refuses() {
     use ErrorCode::{Busy, NoSpace, NotAdmitted, NotFound, ReadOnly, ShuttingDown, StoreFailed};
     for code in [Busy, NoSpace, NotAdmitted, NotFound, ReadOnly, ShuttingDown, StoreFailed] {
-        // Busy is worth some patience.
-        offers_meet(Lie::message(&Reply::<()>::Err(WireError::new(code, "so there"))), 100_000, SECOND * 5)
-            .await;
+        let refusal = Lie::message(&Reply::<()>::Err(WireError::new(code, "so there")));
+        // Busy is worth some patience; small shares go elsewhere at once.
+        offers_meet(refusal.clone(), ONE_SEGMENT, SECOND * 5).await;
+        offers_meet(refusal, 100_000, SECOND).await;
     }
 }
 
@@ -138,8 +142,8 @@ async fn a_server_answers_offers_with_rubbish() {
 #[tokio::test(start_paused = true)]
 async fn false_claims_to_have_a_share_do_not_count() {
     let lie = Lie::message(&Reply::Ok(PutReply::Have(Bytes32([7; 32]))));
-    // A small file is offered with its H, a large one without: the claim is senseless then.
-    offers_meet(lie.clone(), 4096, SECOND).await;
+    // A file of one segment is offered with its H, a longer one without: the claim is senseless then.
+    offers_meet(lie.clone(), ONE_SEGMENT, SECOND).await;
     offers_meet(lie, TWO_SEGMENTS, SECOND).await;
 }
 
@@ -148,7 +152,7 @@ async fn another_hash_at_the_end_does_not_count() {
     offers_meet(Lie::Body(|_, bytes| *bytes.last_mut().unwrap() ^= 1), TWO_SEGMENTS, SECOND).await;
     let done = protocol::frame::encode(&Reply::Ok(PutDone { hash: Bytes32([1; 32]) }));
     let go = protocol::frame::encode(&Reply::Ok(PutReply::Go(0)));
-    offers_meet(Lie::Say([go, done].concat().into()), 4096, SECOND).await;
+    offers_meet(Lie::Say([go, done].concat().into()), ONE_SEGMENT, SECOND).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +210,7 @@ async fn an_account_is_not_admitted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_sync_fences_the_store() {
-    for size in [4096, TWO_SEGMENTS] {
+    for size in [4096, ONE_SEGMENT, TWO_SEGMENTS] {
         let fails = async |grid: &mut SimGrid, bad: usize| {
             grid.servers[bad].disk.set_faults(Faults { failing_sync: Some(1), ..Faults::default() });
         };
@@ -381,7 +385,7 @@ async fn too_few_servers_are_named_and_a_second_try_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_file_again_sends_nothing() {
-    for size in [100, 4096, TWO_SEGMENTS] {
+    for size in [100, 4096, ONE_SEGMENT, TWO_SEGMENTS] {
         let data = noise(13, size);
         let mut grid = SimGrid::start(13, 10).await;
         let client = grid.client("3/7/10").await;
@@ -432,7 +436,7 @@ async fn sharing_secret(grid: &SimGrid, label: &str, account: &str) -> Client {
 
 #[tokio::test(start_paused = true)]
 async fn two_uploads_of_one_file_at_once() {
-    for size in [100, 4096, TWO_SEGMENTS] {
+    for size in [100, 4096, ONE_SEGMENT, TWO_SEGMENTS] {
         for other in ["alice", "bob"] {
             let data = noise(15, size);
             let grid = SimGrid::start(15, 10).await;
@@ -480,7 +484,7 @@ async fn every_disk_is_full() {
     let kept = noise(19, TWO_SEGMENTS);
     let report = put(&client, &kept).await.unwrap();
     grid.servers.iter().for_each(|server| server.disk.set_capacity(1_000_000));
-    for size in [4096, FIVE_SEGMENTS] {
+    for size in [4096, ONE_SEGMENT, FIVE_SEGMENTS] {
         let error = within(SECOND * 5, put(&client, &noise(20, size))).await.unwrap_err();
         assert!(error.is_refusal(), "{error:?}");
     }
