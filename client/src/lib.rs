@@ -28,6 +28,7 @@ mod files;
 mod progress;
 
 pub mod config;
+pub mod directory;
 pub mod download;
 pub mod grid;
 pub mod placement;

@@ -33,6 +33,7 @@ mod cells;
 mod children;
 mod decoder;
 mod descriptor;
+pub mod directory;
 mod encoder;
 mod erasure;
 mod geometry;

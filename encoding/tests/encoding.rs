@@ -1,4 +1,4 @@
-//! The object format as a whole: against a slow second implementation of the code, committed vectors, damage and malice.
+//! The object format as a whole, and directories: against a slow second implementation of the code, committed vectors, damage and malice.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,8 @@
 mod damage;
 #[path = "encoding/descriptor.rs"]
 mod descriptor;
+#[path = "encoding/directory.rs"]
+mod directory;
 #[path = "encoding/erasure.rs"]
 mod erasure;
 #[path = "encoding/malice.rs"]

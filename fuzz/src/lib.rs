@@ -3,9 +3,11 @@
 //! Each target asserts more than the absence of panics; the head of its file says what. `cargo xtask fuzz` runs them.
 
 mod object;
+mod sections;
 mod steer;
 
 pub use object::{Sample, check_pushed, check_read};
+pub use sections::{sections, unite};
 pub use steer::Steer;
 
 /// Puts seeds into the corpus, where `SARSEN_FUZZ_SEEDS` names it. Equal seeds get equal names, so this may be repeated.
