@@ -31,5 +31,9 @@ mod ranges;
 mod repeat;
 #[path = "grid/support.rs"]
 mod support;
+#[path = "grid/trees.rs"]
+mod trees;
+#[path = "grid/trees_malice.rs"]
+mod trees_malice;
 #[path = "grid/upload.rs"]
 mod upload;
