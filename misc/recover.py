@@ -209,7 +209,10 @@ class Object:
             raise Refused("malformed: the sealed part does not open") from None
         need(self.kind == 1 or size == p, "malformed: the sealed size is not the plaintext's")
         need(size == cap.size, "the cap was altered: the size is not the object's")
-        self.cells = ChaCha20Poly1305(derive("sarsen v1 content key", secret))
+        content_key = derive("sarsen v1 content key", secret)
+        if self.kind == 1:
+            content_key = derive("sarsen v1 tree content key", derive("sarsen v1 traversal key", secret))
+        self.cells = ChaCha20Poly1305(content_key)
 
     @staticmethod
     def check_extensions(rest: bytes) -> None:

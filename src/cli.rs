@@ -114,6 +114,9 @@ pub(crate) struct Put {
     /// The file; - or nothing for standard input
     #[arg(value_name = "FILE|-")]
     pub(crate) file: Option<PathBuf>,
+    /// Cut a large file by its content, so that putting it again after a change sends only what has changed
+    #[arg(long)]
+    pub(crate) chunked: bool,
     /// Send at most so many bytes a second
     #[arg(long, value_name = "SIZE")]
     pub(crate) bwlimit: Option<Size>,

@@ -153,6 +153,14 @@ fn classify_download(error: &DownloadError) -> (Exit, Option<&'static str>) {
         DownloadError::Decode(_) => {
             (Exit::Unrecoverable, Some("whoever uploaded the file encoded it wrongly; no server can help"))
         }
+        DownloadError::Index(_)
+        | DownloadError::Sections(_)
+        | DownloadError::NotATree
+        | DownloadError::TreeTooLong { .. } => (
+            Exit::Unrecoverable,
+            Some("whoever uploaded the file made its index wrongly; no server can help"),
+        ),
+        DownloadError::Directory => (Exit::Usage, None),
         DownloadError::Range { .. } => (Exit::Usage, None),
         _ => (Exit::Error, None),
     }

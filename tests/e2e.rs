@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // These are tests, helpers and all.
 
+#[path = "e2e/chunked.rs"]
+mod chunked;
 #[path = "e2e/codes.rs"]
 mod codes;
 #[path = "e2e/disks.rs"]

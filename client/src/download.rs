@@ -4,8 +4,10 @@
 
 mod error;
 mod fetch;
+mod file_tree;
 mod holdings;
 mod range;
+mod reader;
 mod search;
 mod sink;
 mod table;
@@ -16,11 +18,17 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use caps::{Cap, ImmutableRead, Literal};
-use encoding::{ContentKey, Descriptor, Geometry, Kind, Params, Root, SegmentDecoder, SegmentEncoder};
+use encoding::{
+    ContentKey, Descriptor, Geometry, Kind, ObjectId, Params, Root, Sections, SegmentDecoder, SegmentEncoder,
+    open_tree,
+};
 use protocol::message::Bytes32;
 use tokio::task::JoinHandle;
 
 pub use error::{Complaint, DownloadError, ServerAnswer};
+pub(crate) use file_tree::FileTree;
+pub(crate) use reader::Body;
+pub use reader::ObjectReader;
 pub use sink::{BlockingSink, FileSink, Sink};
 
 use crate::Client;
@@ -36,6 +44,8 @@ const BATCH_BYTES: u64 = 3 << 20;
 const BATCHES: usize = 3;
 /// Ranges up to this many bytes are fetched as slices of blocks instead of whole segments.
 const SLICE_MAX: u64 = 128 * 1024;
+/// The longest payload of a tree object, in bytes. Index nodes have 40 KiB at most.
+const MAX_TREE_LEN: u64 = 16 << 20;
 
 /// Which part of a file is wanted, and who watches.
 #[derive(Clone, Debug, Default)]
@@ -80,10 +90,20 @@ impl Client {
     ///
     /// [`DownloadError`].
     pub async fn open_object(&self, cap: &Cap) -> Result<ObjectReader, DownloadError> {
-        let Cap::ImmutableRead(cap) = cap else {
-            return Err(DownloadError::NotReadable { kind: cap.kind() });
-        };
-        ObjectReader::open(self.clone(), cap.clone()).await
+        match cap {
+            Cap::ImmutableRead(cap) if cap.directory => Err(DownloadError::Directory),
+            Cap::ImmutableRead(cap) => ObjectReader::open(self.clone(), cap).await,
+            cap => Err(DownloadError::NotReadable { kind: cap.kind() }),
+        }
+    }
+
+    /// Fetches a tree object: both its sections, and its descriptor's salt. What they say is for the caller to judge.
+    ///
+    /// # Errors
+    ///
+    /// [`DownloadError`]; [`DownloadError::NotATree`] if `cap` names a direct object.
+    pub async fn get_tree(&self, cap: &ImmutableRead) -> Result<(Sections, [u8; 32]), DownloadError> {
+        DirectReader::open(self.clone(), cap).await?.sections().await
     }
 }
 
@@ -117,13 +137,15 @@ fn clip(range: &Option<Range<u64>>, size: u64) -> Result<Range<u64>, DownloadErr
 }
 
 /// An object that was found: its descriptor is verified, its key is right, and enough shares are known. Clones share all of it.
+/// Reads the object's own plaintext, which of a tree object is not a file.
 #[derive(Clone)]
-pub struct ObjectReader(Arc<Object>);
+pub(crate) struct DirectReader(Arc<Object>);
 
 pub(crate) struct Object {
     client: Client,
     hash: Bytes32,
     descriptor: Descriptor,
+    id: ObjectId,
     key: ContentKey,
     holdings: Mutex<Holdings>,
     search: tokio::sync::Mutex<Search>,
@@ -132,16 +154,16 @@ pub(crate) struct Object {
     complaints: Mutex<Vec<Complaint>>,
 }
 
-impl ObjectReader {
-    async fn open(client: Client, cap: ImmutableRead) -> Result<Self, DownloadError> {
-        let mut search = Search::new(&client, &cap);
+impl DirectReader {
+    pub(crate) async fn open(client: Client, cap: &ImmutableRead) -> Result<Self, DownloadError> {
+        let mut search = Search::new(&client, cap);
         let (holdings, complaints) = (Mutex::new(Holdings::default()), Mutex::default());
         search.until(&client, &holdings, &complaints, cap.needed.into()).await;
         let Some(descriptor) = search.descriptor() else {
             return Err(search.not_enough(cap.needed, &lock(&holdings)));
         };
         let descriptor = descriptor.clone();
-        let key = check(&cap, &descriptor)?;
+        let (id, _) = descriptor.open_cap(cap)?;
         if lock(&holdings).distinct() < usize::from(cap.needed) {
             return Err(search.not_enough(cap.needed, &lock(&holdings)));
         }
@@ -149,8 +171,9 @@ impl ObjectReader {
             table: Table::new(descriptor.geometry),
             client,
             hash: Bytes32(*cap.hash.as_bytes()),
+            key: ContentKey::of(&id, descriptor.kind),
+            id,
             descriptor,
-            key,
             holdings,
             search: tokio::sync::Mutex::new(search),
             decoders: Mutex::default(),
@@ -158,60 +181,52 @@ impl ObjectReader {
         })))
     }
 
-    /// Bytes of the file.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.descriptor.kind
+    }
+
+    /// Bytes of the plaintext.
+    pub(crate) fn len(&self) -> u64 {
         self.0.geometry().plaintext_len()
     }
 
-    /// Servers that lied, failed or were slow so far.
-    pub fn complaints(&self) -> Vec<Complaint> {
+    pub(crate) fn complaints(&self) -> Vec<Complaint> {
         lock(&self.0.complaints).clone()
     }
 
-    /// Reads a range of the file into memory: cheap for small ones, since only the groups around it are fetched.
-    ///
-    /// # Errors
-    ///
-    /// [`DownloadError`].
-    pub async fn read(&self, range: Range<u64>) -> Result<Vec<u8>, DownloadError> {
-        let range = clip(&Some(range), self.size())?;
-        if range.end - range.start <= SLICE_MAX
-            && let Some(bytes) = range::read_slices(&self.0, range.clone()).await?
-        {
+    /// Both sections of a tree object, and its salt.
+    pub(crate) async fn sections(&self) -> Result<(Sections, [u8; 32]), DownloadError> {
+        if self.kind() != Kind::Tree {
+            return Err(DownloadError::NotATree);
+        }
+        let len = self.len();
+        if len > MAX_TREE_LEN {
+            return Err(DownloadError::TreeTooLong { len });
+        }
+        let mut payload = Vec::new();
+        self.stream(0..len, &mut payload, &Transfer::default()).await?;
+        Ok((open_tree(&self.0.id, &payload)?, self.0.id.salt))
+    }
+
+    /// A small range, cheaply. `None` if it must be streamed.
+    pub(crate) async fn slice(&self, range: Range<u64>) -> Result<Option<Vec<u8>>, DownloadError> {
+        if range.end - range.start > SLICE_MAX {
+            return Ok(None);
+        }
+        range::read_slices(&self.0, range).await
+    }
+
+    /// Bytes that are within the plaintext.
+    pub(crate) async fn read(&self, range: Range<u64>) -> Result<Vec<u8>, DownloadError> {
+        if let Some(bytes) = self.slice(range.clone()).await? {
             return Ok(bytes);
         }
         let mut out = Vec::new();
-        self.read_into(&mut out, GetOptions { range: Some(range), ..GetOptions::default() }).await?;
+        self.stream(range, &mut out, &Transfer::default()).await?;
         Ok(out)
     }
 
-    /// Reads the file, or a range of it, into a sink.
-    ///
-    /// # Errors
-    ///
-    /// [`DownloadError`]. Bytes handed to the sink before an error are right.
-    pub async fn read_into(
-        &self,
-        sink: &mut dyn Sink,
-        options: GetOptions,
-    ) -> Result<GetReport, DownloadError> {
-        let range = clip(&options.range, self.size())?;
-        options.transfer.expect(range.end - range.start);
-        if range.end - range.start <= SLICE_MAX
-            && options.range.is_some()
-            && let Some(bytes) = range::read_slices(&self.0, range.clone()).await?
-        {
-            let bytes = Bytes::from(bytes);
-            options.transfer.advance(bytes.len() as u64);
-            let delivered = bytes.len() as u64;
-            sink.write(vec![bytes]).await.map_err(DownloadError::Sink)?;
-            return Ok(GetReport { bytes: delivered, complaints: self.complaints() });
-        }
-        self.stream(range.clone(), sink, &options.transfer).await?;
-        Ok(GetReport { bytes: range.end - range.start, complaints: self.complaints() })
-    }
-
-    async fn stream(
+    pub(crate) async fn stream(
         &self,
         range: Range<u64>,
         sink: &mut dyn Sink,
@@ -246,13 +261,9 @@ impl ObjectReader {
         }
     }
 
-    /// How many of the first bytes of `file` are already this object's, in whole segments: what an interrupted download left is
-    /// encrypted again and held against the block roots, so nothing on a disk is simply believed.
-    ///
-    /// # Errors
-    ///
-    /// [`DownloadError`] if the table of block roots cannot be fetched.
-    pub async fn matching_prefix(&self, file: Arc<dyn ReadAt>) -> Result<u64, DownloadError> {
+    /// How many of the first bytes of `file` are already this object's, in whole segments: they are encrypted again and held against
+    /// the block roots.
+    pub(crate) async fn matching_prefix(&self, file: Arc<dyn ReadAt>) -> Result<u64, DownloadError> {
         let geometry = *self.0.geometry();
         for segment in 0..geometry.segments() {
             let range = geometry.segment_data_range(segment);
@@ -263,7 +274,7 @@ impl ObjectReader {
                 return Ok(range.start);
             }
         }
-        Ok(self.size())
+        Ok(self.len())
     }
 }
 
@@ -288,15 +299,6 @@ fn trim(mut start: u64, parts: Vec<Bytes>, range: &Range<u64>, pieces: &mut Vec<
             pieces.push(part.slice((from - start) as usize..(to - start) as usize));
         }
         start = end;
-    }
-}
-
-/// Holds the descriptor against the cap, and derives the content key.
-fn check(cap: &ImmutableRead, descriptor: &Descriptor) -> Result<ContentKey, DownloadError> {
-    let (id, _) = descriptor.open_cap(cap)?;
-    match descriptor.kind {
-        Kind::Direct => Ok(ContentKey::new(&id)),
-        Kind::Tree => Err(DownloadError::Tree),
     }
 }
 

@@ -25,6 +25,7 @@
 //! Deliberately absent: a terminal, the environment, the home directory, a global logger; and trust in any server.
 
 mod files;
+mod patch;
 mod progress;
 
 pub mod config;
@@ -50,6 +51,7 @@ use slot::{SlotMemory, Slots};
 pub use config::{ClientDir, ConfigError, Settings, Shares};
 pub use download::{DownloadError, GetOptions, GetReport, ObjectReader, Sink};
 pub use grid::{GridView, IntroducerReport, Server};
+pub use patch::{PatchError, Patched};
 pub use progress::Transfer;
 pub use servers::{Servers, Timeouts};
 pub use status::{GridStatus, ServerStatus};

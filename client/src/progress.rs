@@ -15,7 +15,7 @@ pub struct Transfer(Arc<Inner>);
 struct Inner {
     expected: AtomicU64,
     done: AtomicU64,
-    limit: Option<Limit>,
+    limit: Option<Arc<Limit>>,
 }
 
 #[derive(Debug)]
@@ -28,7 +28,8 @@ struct Limit {
 impl Transfer {
     /// A transfer that moves at most so many bytes of shares a second.
     pub fn limited(bytes_per_second: u64) -> Self {
-        let limit = Some(Limit { bytes_per_second: bytes_per_second.max(1), due: Mutex::new(None) });
+        let limit = Limit { bytes_per_second: bytes_per_second.max(1), due: Mutex::new(None) };
+        let limit = Some(Arc::new(limit));
         Self(Arc::new(Inner { limit, ..Inner::default() }))
     }
 
@@ -40,6 +41,11 @@ impl Transfer {
     /// Bytes of the file that were moved.
     pub fn done(&self) -> u64 {
         self.0.done.load(Ordering::Relaxed)
+    }
+
+    /// A transfer under the same limit that counts by itself: of what is moved beside the bytes of the file.
+    pub(crate) fn beside(&self) -> Self {
+        Self(Arc::new(Inner { limit: self.0.limit.clone(), ..Inner::default() }))
     }
 
     pub(crate) fn expect(&self, bytes: u64) {

@@ -6,12 +6,14 @@
 
 mod batcher;
 mod catalogue;
+mod chunks;
 mod error;
 mod feed;
 mod offer;
 mod send;
 mod small;
 mod source;
+mod trees;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -24,9 +26,12 @@ use protocol::NodeId;
 use protocol::message::{Bytes16, LeaseTerms};
 
 pub(crate) use batcher::SmallShares;
+pub use chunks::CHUNKED_FROM;
+pub(crate) use chunks::ChunkWriter;
 pub use error::{ShareFailure, UploadError};
 pub(crate) use small::SmallEncoders;
 pub use source::{BytesSource, FileSource, ReadAt, Source};
+pub use trees::TreeKey;
 
 use crate::Client;
 use crate::grid::Server;
@@ -35,6 +40,7 @@ use crate::progress::Transfer;
 use catalogue::Proofs;
 use feed::{EncoderShelf, Feed, FileOrigin};
 use send::Sending;
+pub(crate) use source::Fingerprints;
 
 /// How often a file that changes while it is read is started over.
 const RESTARTS: usize = 3;
@@ -44,6 +50,11 @@ const RESTARTS: usize = 3;
 pub struct PutOptions {
     /// Watches and limits the transfer.
     pub transfer: Transfer,
+    /// Cuts files of [`CHUNKED_FROM`] bytes and more by their content into chunks that are stored once each, so that a changed file costs
+    /// what has changed.
+    pub chunked: bool,
+    /// The tag of the leases on what is stored; by default each object has one of its own.
+    pub lease_tag: Option<[u8; 16]>,
 }
 
 /// What became of an upload.
@@ -53,6 +64,8 @@ pub struct PutReport {
     pub cap: Cap,
     /// Bytes of the file.
     pub size: u64,
+    /// Of a file in chunks: the public salt of its root's descriptor, which with the key makes its repair cap.
+    pub tree_salt: Option<[u8; 32]>,
     /// Bytes of shares that were sent.
     pub sent: u64,
     /// Where each share is.
@@ -65,10 +78,31 @@ pub struct PutReport {
     pub failures: Vec<ShareFailure>,
 }
 
+/// What kind of object an upload makes.
+#[derive(Clone)]
+pub(crate) struct Form {
+    pub(crate) id: ObjectId,
+    /// Of a tree: the bytes it stands for, in place of those of the payload. `None` makes a direct object.
+    pub(crate) tree_size: Option<u64>,
+    pub(crate) directory: bool,
+    pub(crate) lease_tag: Option<[u8; 16]>,
+}
+
+impl Form {
+    pub(crate) fn direct(id: ObjectId, lease_tag: Option<[u8; 16]>) -> Self {
+        Self { id, tree_size: None, directory: false, lease_tag }
+    }
+
+    fn kind(&self) -> Kind {
+        if self.tree_size.is_some() { Kind::Tree } else { Kind::Direct }
+    }
+}
+
 /// Everything the parts of one upload share.
 pub(crate) struct Upload {
     client: Client,
     params: Params,
+    form: Form,
     id: ObjectId,
     key: ContentKey,
     upload_id: Bytes16,
@@ -91,13 +125,18 @@ impl Client {
         match source {
             Source::File(file) => {
                 for _ in 0..RESTARTS {
-                    match self.put_file(file.clone(), &options).await {
+                    let done = match options.chunked {
+                        true => self.put_file_in_chunks(file.clone(), &options).await,
+                        false => self.put_file(file.clone(), &options).await,
+                    };
+                    match done {
                         Err(UploadError::SourceChanged) => options.transfer.restart(),
                         done => return done,
                     }
                 }
                 Err(UploadError::SourceChanged)
             }
+            Source::Stream(stream) if options.chunked => self.put_stream_in_chunks(stream, &options).await,
             Source::Stream(stream) => self.put_stream(stream, &options).await,
         }
     }
@@ -112,13 +151,31 @@ impl Client {
             return Ok(literal(bytes, &options.transfer));
         }
         if small::is_small(params, size) {
-            return self.put_small_file(file, size, &options.transfer).await;
+            return self.put_small_file(file, size, options).await;
         }
         let prints = source::fingerprint(&self.pool(), &file, size, params).await?;
         let id = ObjectId::convergent(self.convergence_secret(), params, Kind::Direct, size, &prints.whole);
-        let upload_id = Bytes16(self.upload_id(&id));
-        let upload = Arc::new(self.upload(params, id, upload_id, options, Some(size)));
-        let origin = FileOrigin::new(file, size, prints);
+        let form = Form::direct(id, options.lease_tag);
+        self.put_object(file, size, prints, form, &options.transfer).await
+    }
+
+    /// Stores `len` bytes that can be read again as one object.
+    pub(crate) async fn put_object(
+        &self,
+        file: Arc<dyn ReadAt>,
+        len: u64,
+        prints: Fingerprints,
+        form: Form,
+        transfer: &Transfer,
+    ) -> Result<PutReport, UploadError> {
+        if small::is_small(self.params(), len) && form.tree_size.is_some() {
+            let mut bytes = vec![0; len as usize];
+            file.read_exact_at(0, &mut bytes).map_err(UploadError::Source)?;
+            return self.put_small_bytes(bytes.into(), prints.whole, form, transfer).await;
+        }
+        let upload_id = Bytes16(self.upload_id(&form.id));
+        let upload = Arc::new(self.upload(self.params(), form, upload_id, transfer, Some(len)));
+        let origin = FileOrigin::new(file, len, prints);
         if let Some(known) = catalogue::known_object(&upload, origin.clone()).await? {
             let _ = upload.known.set(known);
         }
@@ -138,33 +195,36 @@ impl Client {
             return Ok(literal(head.to_vec(), &options.transfer));
         }
         if head.len() < most && small::is_small(params, head.len() as u64) {
-            return self.put_small_stream(head.freeze(), &options.transfer).await;
+            return self.put_small_stream(head.freeze(), options).await;
         }
         let id = ObjectId::random(self.random().bytes());
-        let upload = Arc::new(self.upload(params, id, Bytes16(self.random().bytes()), options, None));
+        let form = Form::direct(id, options.lease_tag);
+        let upload_id = Bytes16(self.random().bytes());
+        let upload = Arc::new(self.upload(self.params(), form, upload_id, &options.transfer, None));
         upload.run(Feed::stream(head, stream)).await
     }
 
     fn upload(
         &self,
         params: Params,
-        id: ObjectId,
+        form: Form,
         upload_id: Bytes16,
-        options: &PutOptions,
+        transfer: &Transfer,
         size: Option<u64>,
     ) -> Upload {
-        let lease = LeaseTerms { tag: Bytes16(lease_tag(&id)), duration_s: None };
+        let tag = form.lease_tag.unwrap_or_else(|| lease_tag(&form.id));
         Upload {
             client: self.clone(),
             params,
-            key: ContentKey::new(&id),
-            id,
+            key: ContentKey::of(&form.id, form.kind()),
+            id: form.id.clone(),
+            form,
             upload_id,
-            lease,
+            lease: LeaseTerms { tag: Bytes16(tag), duration_s: None },
             size,
             known: OnceLock::new(),
             encoders: EncoderShelf::new(params),
-            transfer: options.transfer.clone(),
+            transfer: transfer.clone(),
         }
     }
 
@@ -206,6 +266,7 @@ fn literal(bytes: Vec<u8>, transfer: &Transfer) -> PutReport {
     PutReport {
         cap,
         size,
+        tree_salt: None,
         sent: 0,
         shares: BTreeMap::new(),
         found: BTreeSet::new(),
@@ -224,7 +285,7 @@ impl Upload {
             upload.transfer.advance(object.descriptor.geometry.plaintext_len());
             return upload.report(object, sending);
         }
-        let mut builder = ObjectBuilder::new(upload.params, Kind::Direct, &upload.id);
+        let mut builder = upload.builder();
         while let Some(segment) = feed.next(&upload).await? {
             builder.add(&segment.encoded)?;
             upload.sample(&segment.encoded).await?;
@@ -236,9 +297,23 @@ impl Upload {
             upload.transfer.advance(segment.plaintext_len);
         }
         let (size, hash) = feed.totals();
-        let object = builder.finish(size, &hash)?;
+        let object = upload.finish(builder, size, &hash)?;
         sending.finish(&object).await?;
         upload.report(&object, sending)
+    }
+
+    fn builder(&self) -> ObjectBuilder {
+        ObjectBuilder::new(self.params, self.form.kind(), &self.id)
+    }
+
+    /// Finishes the object whose plaintext has `len` bytes and this hash.
+    fn finish(
+        &self,
+        builder: ObjectBuilder,
+        len: u64,
+        hash: &[u8; 32],
+    ) -> Result<EncodedObject, UploadError> {
+        Ok(builder.finish_tree(len, self.form.tree_size.unwrap_or(len), hash)?)
     }
 
     /// Decodes a sample of segments from their last k blocks, so that a flipped bit in memory is found before success is reported.
@@ -262,16 +337,17 @@ impl Upload {
             return Err(UploadError::NotHappy { happiness, wanted, failures });
         }
         let params = self.params;
-        let geometry = object.descriptor.geometry;
+        let size = self.form.tree_size.unwrap_or(object.descriptor.geometry.plaintext_len());
         let cap = Cap::ImmutableRead(ImmutableRead {
             key: self.id.key.clone(),
             hash: object.hash,
             needed: params.needed(),
             total: params.total(),
-            size: geometry.plaintext_len(),
-            directory: false,
+            size,
+            directory: self.form.directory,
         });
         let shares = durable.iter().map(|(number, id)| (*number, self.client.grid().server(id))).collect();
-        Ok(PutReport { cap, size: geometry.plaintext_len(), sent, shares, found, happiness, failures })
+        let tree_salt = self.form.tree_size.map(|_| self.id.salt);
+        Ok(PutReport { cap, size, tree_salt, sent, shares, found, happiness, failures })
     }
 }

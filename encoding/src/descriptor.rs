@@ -66,7 +66,7 @@ pub struct Descriptor {
 pub struct Sealed {
     /// Bytes of the file as a user sees it. For [`Kind::Direct`], the plaintext's length.
     pub size: u64,
-    /// BLAKE3 of the file. Advisory: it may help to recognise a file, and never decides about a read.
+    /// BLAKE3 of the file; of a tree, [`crate::tree_hash`]. Advisory: it may help to recognise a file, and never decides about a read.
     pub plaintext_hash: [u8; 32],
 }
 

@@ -157,7 +157,23 @@ impl ObjectBuilder {
     ///
     /// [`EncodeError::SegmentOrder`] if a file of that size has another number of segments, [`EncodeError::Geometry`].
     pub fn finish(self, size: u64, plaintext_hash: &[u8; 32]) -> Result<EncodedObject, EncodeError> {
-        let geometry = Geometry::for_plaintext(self.params, size)?;
+        self.finish_tree(size, size, plaintext_hash)
+    }
+
+    /// Finishes a tree object: its plaintext ([`crate::seal_tree`]) has `plaintext_len` bytes, what the tree stands for `size`, and the
+    /// hash is [`crate::tree_hash`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectBuilder::finish`].
+    pub fn finish_tree(
+        self,
+        plaintext_len: u64,
+        size: u64,
+        plaintext_hash: &[u8; 32],
+    ) -> Result<EncodedObject, EncodeError> {
+        debug_assert!(self.kind == Kind::Tree || size == plaintext_len, "a direct object is its own file");
+        let geometry = Geometry::for_plaintext(self.params, plaintext_len)?;
         if geometry.segments() != self.segments {
             return Err(EncodeError::SegmentOrder);
         }

@@ -31,11 +31,13 @@
 mod assemble;
 mod cells;
 mod children;
+mod chunker;
 mod decoder;
 mod descriptor;
 pub mod directory;
 mod encoder;
 mod erasure;
+mod file_index;
 mod geometry;
 mod keys;
 mod matrix;
@@ -48,12 +50,16 @@ pub mod slot;
 pub use assemble::{AssembleError, Assembly, ShareSource, assemble, check_share};
 pub use cells::{CELL_DATA_LEN, CELL_LEN, CellError, ContentKey, TAG_LEN};
 pub use children::{Children, ChildrenError, MAX_CHILDREN, child_of, repair_immutable, repair_slot};
+pub use chunker::{Chunker, GearTable, MAX_CHUNK_LEN, MIN_CHUNK_LEN, NORMAL_CHUNK_LEN};
 pub use decoder::{DecodeError, SegmentDecoder};
 pub use descriptor::{
     CapError, Descriptor, DescriptorError, Extension, Kind, MAX_DESCRIPTOR_LEN, Sealed, SealedError,
 };
 pub use encoder::{EncodeError, EncodedObject, EncodedSegment, ObjectBuilder, SegmentEncoder};
 pub use erasure::{ErasureDecoder, ErasureEncoder, ErasureError};
+pub use file_index::{
+    Added, FileIndexError, Finished, IndexBuilder, IndexChild, IndexNode, MAX_FAN_OUT, MAX_INDEX_LEVEL,
+};
 pub use geometry::{BLOCK_LEN, Geometry, GeometryError, MAX_PLAINTEXT_LEN, Params};
 pub use keys::ObjectId;
 pub use sections::{

@@ -5,6 +5,8 @@
     reason = "a test that cannot make its own inputs has nothing to report but the panic"
 )]
 
+#[path = "encoding/chunker.rs"]
+mod chunker;
 #[path = "encoding/damage.rs"]
 mod damage;
 #[path = "encoding/descriptor.rs"]
@@ -13,6 +15,8 @@ mod descriptor;
 mod directory;
 #[path = "encoding/erasure.rs"]
 mod erasure;
+#[path = "encoding/file_index.rs"]
+mod file_index;
 #[path = "encoding/malice.rs"]
 mod malice;
 #[path = "encoding/sections.rs"]

@@ -16,7 +16,7 @@ pub(crate) async fn run(dir: &Path, args: &Put, quiet: bool) -> anyhow::Result<(
     };
     let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
     let client = super::connected(dir, quiet).await?;
-    let options = PutOptions { transfer: transfer.clone() };
+    let options = PutOptions { transfer: transfer.clone(), chunked: args.chunked, ..PutOptions::default() };
     let put = async { Ok(client.put(source, options).await?) };
     let hint = "put the same file again to go on where it stopped";
     let report = super::interruptible(&client, hint, progress::follow("put", &transfer, quiet, put)).await?;

@@ -35,5 +35,9 @@ mod slots;
 mod small;
 #[path = "grid/support.rs"]
 mod support;
+#[path = "grid/trees.rs"]
+mod trees;
+#[path = "grid/trees_malice.rs"]
+mod trees_malice;
 #[path = "grid/upload.rs"]
 mod upload;

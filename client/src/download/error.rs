@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Mutex;
 
-use encoding::{CapError, DecodeError};
+use encoding::{CapError, DecodeError, FileIndexError, SectionError};
 use protocol::frame::FrameError;
 use protocol::message::ErrorCode;
 use protocol::session::RequestError;
@@ -88,9 +88,24 @@ pub enum DownloadError {
         /// Its kind.
         kind: &'static str,
     },
-    /// The object is an index of other objects.
-    #[error("the object is an index of other objects, which this program cannot follow yet")]
-    Tree,
+    /// The cap is a directory's, which is no sequence of bytes.
+    #[error("a directory cannot be read as a file")]
+    Directory,
+    /// The object is a file's own bytes where a tree was expected.
+    #[error("the object is not a tree")]
+    NotATree,
+    /// A tree object that is longer than any honest one.
+    #[error("a tree object of {len} bytes is too long")]
+    TreeTooLong {
+        /// Bytes of its payload.
+        len: u64,
+    },
+    /// Whoever made the tree sealed it wrongly.
+    #[error("the tree cannot be opened")]
+    Sections(#[from] SectionError),
+    /// Whoever made the index of the file made it wrongly. No server is to blame.
+    #[error(transparent)]
+    Index(#[from] FileIndexError),
     /// The cap is not its object's: its key is wrong, or a field of it was altered.
     #[error(transparent)]
     Cap(#[from] CapError),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use encoding::{EncodedObject, EncodedSegment, Geometry, Kind, ObjectBuilder};
+use encoding::{EncodedObject, EncodedSegment, Geometry};
 use protocol::NodeId;
 use protocol::message::{Bytes32, Expected, Flags, HasLengths, Request};
 use tokio::task::JoinSet;
@@ -33,12 +33,12 @@ pub(crate) async fn known_object(
     origin: FileOrigin,
 ) -> Result<Option<(EncodedObject, Proofs)>, UploadError> {
     let (size, hash) = origin.totals();
-    let mut builder = ObjectBuilder::new(upload.params, Kind::Direct, &upload.id);
+    let mut builder = upload.builder();
     if origin.segments() == 1 {
         let shared = upload.clone();
         let segment = upload.client.pool().run(move || origin.encode(&shared, 0)).await?.encoded;
         builder.add(&segment)?;
-        return Ok(Some((builder.finish(size, &hash)?, Proofs::Segment(segment))));
+        return Ok(Some((upload.finish(builder, size, &hash)?, Proofs::Segment(segment))));
     }
     if !likely_there(upload, size).await? {
         return Ok(None);
@@ -58,7 +58,7 @@ pub(crate) async fn known_object(
         (segment, hashers) = upload.client.pool().run(job).await?;
         builder.add(&segment)?;
     }
-    let object = builder.finish(size, &hash)?;
+    let object = upload.finish(builder, size, &hash)?;
     let proofs = (0..)
         .zip(hashers)
         .map(|(number, mut hasher)| *hasher.update(&object.trailer(number)).finalize().as_bytes());

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use encoding::EncodeError;
+use encoding::{EncodeError, FileIndexError};
 use protocol::frame::FrameError;
 use protocol::message::{ErrorCode, WireError};
 use protocol::session::RequestError;
@@ -58,6 +58,12 @@ pub enum UploadError {
     /// The file is larger than an object may be.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The index of the file would be too deep.
+    #[error(transparent)]
+    Index(#[from] FileIndexError),
+    /// A task of our own died.
+    #[error("the upload broke off; this is a defect of this program")]
+    Internal,
 }
 
 impl UploadError {

@@ -23,7 +23,7 @@ use super::error::{SendError, ShareFailure, UploadError};
 use super::offer::is_about_this_store;
 use super::send::{STRAGGLER_ROUNDS, blamed_failure};
 use super::source::{ReadAt, changed_or_unreadable};
-use super::{PutReport, lease_tag, survives};
+use super::{Form, PutOptions, PutReport, lease_tag, survives};
 use crate::Client;
 use crate::grid::Server;
 use crate::placement::{Candidate, assign, happiness};
@@ -87,8 +87,7 @@ impl SmallEncoders {
     /// [`UploadError::SelfCheck`]; [`UploadError::Encode`] if it is not small.
     pub(crate) fn encode(
         &self,
-        kind: Kind,
-        id: &ObjectId,
+        form: &Form,
         plaintext: &[u8],
         plaintext_hash: &[u8; 32],
     ) -> Result<SmallObject, UploadError> {
@@ -100,7 +99,8 @@ impl SmallEncoders {
         let (mut encoder, mut decoder) = taken.unwrap_or_else(|| {
             (SegmentEncoder::new(params), ErasureDecoder::new(params.needed(), params.total()))
         });
-        let segment = encoder.encode(&ContentKey::new(id), 0, plaintext, true)?;
+        let (id, kind) = (&form.id, form.kind());
+        let segment = encoder.encode(&ContentKey::of(id, kind), 0, plaintext, true)?;
         if !survives(&mut decoder, params, &segment) {
             return Err(UploadError::SelfCheck);
         }
@@ -111,7 +111,8 @@ impl SmallEncoders {
         drop(idle);
         let mut builder = ObjectBuilder::new(params, kind, id);
         builder.add(&segment)?;
-        Ok(SmallObject { object: builder.finish(size, plaintext_hash)?, segment })
+        let stated = form.tree_size.unwrap_or(size);
+        Ok(SmallObject { object: builder.finish_tree(size, stated, plaintext_hash)?, segment })
     }
 }
 
@@ -131,59 +132,74 @@ impl Client {
         &self,
         file: Arc<dyn ReadAt>,
         size: u64,
-        transfer: &Transfer,
+        options: &PutOptions,
     ) -> Result<PutReport, UploadError> {
-        let client = self.clone();
+        let (client, lease_tag) = (self.clone(), options.lease_tag);
         let job = move || {
             let mut plaintext = vec![0; size as usize];
             file.read_exact_at(0, &mut plaintext).map_err(changed_or_unreadable)?;
             let hash = *blake3::hash(&plaintext).as_bytes();
             let (secret, params) = (client.convergence_secret(), client.params());
             let id = ObjectId::convergent(secret, params, Kind::Direct, size, &hash);
-            let encoded = client.small_encoders().encode(Kind::Direct, &id, &plaintext, &hash)?;
-            Ok::<_, UploadError>((id, encoded))
+            let form = Form::direct(id, lease_tag);
+            let encoded = client.small_encoders().encode(&form, &plaintext, &hash)?;
+            Ok::<_, UploadError>((form, encoded))
         };
-        let (id, encoded) = self.pool().run(job).await?;
-        self.put_small_object(&id, &encoded, size, transfer).await
+        let (form, encoded) = self.pool().run(job).await?;
+        self.put_small_object(&form, &encoded, size, &options.transfer).await
     }
 
     /// Stores the bytes of a stream that [`is_small`], under a random key.
     pub(super) async fn put_small_stream(
         &self,
         plaintext: Bytes,
+        options: &PutOptions,
+    ) -> Result<PutReport, UploadError> {
+        let hash = *blake3::hash(&plaintext).as_bytes();
+        let form = Form::direct(ObjectId::random(self.random().bytes()), options.lease_tag);
+        self.put_small_bytes(plaintext, hash, form, &options.transfer).await
+    }
+
+    /// Stores bytes that are [`is_small`] as an object of this form.
+    pub(super) async fn put_small_bytes(
+        &self,
+        plaintext: Bytes,
+        hash: [u8; 32],
+        form: Form,
         transfer: &Transfer,
     ) -> Result<PutReport, UploadError> {
         let (client, size) = (self.clone(), plaintext.len() as u64);
-        let id = ObjectId::random(self.random().bytes());
         let job = move || {
-            let hash = *blake3::hash(&plaintext).as_bytes();
-            let encoded = client.small_encoders().encode(Kind::Direct, &id, &plaintext, &hash)?;
-            Ok::<_, UploadError>((id, encoded))
+            let encoded = client.small_encoders().encode(&form, &plaintext, &hash)?;
+            Ok::<_, UploadError>((form, encoded))
         };
-        let (id, encoded) = self.pool().run(job).await?;
-        self.put_small_object(&id, &encoded, size, transfer).await
+        let (form, encoded) = self.pool().run(job).await?;
+        self.put_small_object(&form, &encoded, size, transfer).await
     }
 
     async fn put_small_object(
         &self,
-        id: &ObjectId,
+        form: &Form,
         encoded: &SmallObject,
-        size: u64,
+        len: u64,
         transfer: &Transfer,
     ) -> Result<PutReport, UploadError> {
-        let lease = LeaseTerms { tag: Bytes16(lease_tag(id)), duration_s: None };
+        let tag = form.lease_tag.unwrap_or_else(|| lease_tag(&form.id));
+        let lease = LeaseTerms { tag: Bytes16(tag), duration_s: None };
         let Placed { sent, shares, found, happiness, failures } =
             self.put_small(encoded, lease, transfer).await?;
-        transfer.advance(size);
+        transfer.advance(len);
+        let size = form.tree_size.unwrap_or(len);
         let cap = Cap::ImmutableRead(ImmutableRead {
-            key: id.key.clone(),
+            key: form.id.key.clone(),
             hash: encoded.object.hash,
             needed: self.params().needed(),
             total: self.params().total(),
             size,
-            directory: false,
+            directory: form.directory,
         });
-        Ok(PutReport { cap, size, sent, shares, found, happiness, failures })
+        let tree_salt = form.tree_size.map(|_| form.id.salt);
+        Ok(PutReport { cap, size, tree_salt, sent, shares, found, happiness, failures })
     }
 
     /// Makes the shares of an object durable, under this lease, on at least `shares_happy` servers.

@@ -123,6 +123,14 @@ pub(crate) struct Fingerprints {
     pub(crate) segments: Vec<[u8; 32]>,
 }
 
+impl Fingerprints {
+    /// Of bytes in memory, whose hash as a whole is known.
+    pub(crate) fn of(bytes: &[u8], whole: [u8; 32], params: Params) -> Self {
+        let segments = bytes.chunks(params.segment_data_len() as usize);
+        Self { whole, segments: segments.map(|piece| *blake3::hash(piece).as_bytes()).collect() }
+    }
+}
+
 /// How many segments one job of the first pass reads.
 const SEGMENTS_PER_JOB: u64 = 16;
 

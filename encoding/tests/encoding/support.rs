@@ -73,14 +73,18 @@ pub(crate) fn convergent(params: Params, plain: &[u8]) -> ObjectId {
 
 /// The segments of a file, encrypted under `id`.
 pub(crate) fn segments(params: Params, id: &ObjectId, plain: &[u8]) -> Vec<EncodedSegment> {
+    segments_of(params, &ContentKey::new(id), plain)
+}
+
+/// The segments of a file, encrypted under `key`.
+pub(crate) fn segments_of(params: Params, key: &ContentKey, plain: &[u8]) -> Vec<EncodedSegment> {
     let mut encoder = SegmentEncoder::new(params);
-    let key = ContentKey::new(id);
     let full = params.segment_data_len() as usize;
     let count = plain.len().div_ceil(full).max(1);
     (0..count)
         .map(|index| {
             let piece = &plain[index * full..((index + 1) * full).min(plain.len())];
-            encoder.encode(&key, index as u64, piece, index + 1 == count).unwrap()
+            encoder.encode(key, index as u64, piece, index + 1 == count).unwrap()
         })
         .collect()
 }

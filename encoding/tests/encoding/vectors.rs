@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use caps::{Cap, ImmutableRead};
-use encoding::{Kind, ObjectId, Params};
+use encoding::{ContentKey, Kind, ObjectId, Params};
 use serde_json::{Value, json};
 
-use crate::support::{Sample, hex, plaintext, segments};
+use crate::support::{Sample, hex, plaintext, segments_of};
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
@@ -30,7 +30,7 @@ pub(crate) fn compare_or_write(name: &str, value: &Value) {
 }
 
 fn object(params: Params, kind: Kind, id: &ObjectId, plain: &[u8]) -> Sample {
-    let segments = segments(params, id, plain);
+    let segments = segments_of(params, &ContentKey::of(id, kind), plain);
     let mut builder = encoding::ObjectBuilder::new(params, kind, id);
     segments.iter().for_each(|segment| builder.add(segment).unwrap());
     let object = builder.finish(plain.len() as u64, blake3::hash(plain).as_bytes()).unwrap();
@@ -41,6 +41,16 @@ fn object(params: Params, kind: Kind, id: &ObjectId, plain: &[u8]) -> Sample {
 fn derive(context: &str, id: &ObjectId) -> String {
     let input = [&id.key.expose()[..], &id.salt[..]].concat();
     hex(&blake3::derive_key(context, &input))
+}
+
+fn content_key(kind: Kind, id: &ObjectId) -> String {
+    match kind {
+        Kind::Direct => derive("sarsen v1 content key", id),
+        Kind::Tree => {
+            let traversal_key = id.key.traversal_key(&id.salt);
+            hex(&blake3::derive_key("sarsen v1 tree content key", traversal_key.expose()))
+        }
+    }
 }
 
 fn describe(
@@ -90,7 +100,7 @@ fn describe(
         "convergence_secret": secret.map(|secret| hex(&secret)),
         "K": hex(sample.id.key.expose()),
         "salt": hex(&sample.id.salt),
-        "content_key": derive("sarsen v1 content key", &sample.id),
+        "content_key": content_key(kind, &sample.id),
         "key_commitment": derive("sarsen v1 key commitment", &sample.id),
         "sealed_part_key": derive("sarsen v1 sealed descriptor part", &sample.id),
         "traversal_key": hex(sample.id.key.traversal_key(&sample.id.salt).expose()),

@@ -52,7 +52,7 @@ pub(crate) async fn put(client: &Client, data: &[u8]) -> Result<PutReport, Uploa
 
 /// As [`put`], with at most so many bytes of shares a second.
 pub(crate) async fn put_slowly(client: &Client, source: Source, rate: u64) -> Result<PutReport, UploadError> {
-    client.put(source, PutOptions { transfer: Transfer::limited(rate) }).await
+    client.put(source, PutOptions { transfer: Transfer::limited(rate), ..PutOptions::default() }).await
 }
 
 /// A source that is read once.
