@@ -31,6 +31,7 @@ mod progress;
 pub mod config;
 pub mod directory;
 pub mod download;
+pub mod filestore;
 pub mod grid;
 pub mod placement;
 pub mod servers;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 
 use caps::PlacementBucket;
 use encoding::Params;
+use filestore::{NodeCache, Queues};
 use placement::Candidate;
 use protocol::transport::Connector;
 use protocol::{Clock, NodeAddress, NodeKey, Pool, Random};
@@ -86,6 +88,8 @@ struct Inner {
     writers: Servers,
     readers: Servers,
     slots: Slots,
+    queues: Queues,
+    nodes: NodeCache,
     small_shares: SmallShares,
     small_encoders: SmallEncoders,
 }
@@ -127,8 +131,19 @@ impl Client {
         let readers = Servers::new(seams.anonymous.clone(), settings.timeouts);
         let (small_shares, small_encoders) = (SmallShares::default(), SmallEncoders::new(params));
         let slots = Slots::new(memory);
-        let inner =
-            Inner { seams, settings, params, grid, writers, readers, slots, small_shares, small_encoders };
+        let inner = Inner {
+            seams,
+            settings,
+            params,
+            grid,
+            writers,
+            readers,
+            slots,
+            queues: Queues::default(),
+            nodes: NodeCache::default(),
+            small_shares,
+            small_encoders,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -214,6 +229,19 @@ impl Client {
 
     pub(crate) fn readers(&self) -> &Servers {
         &self.0.readers
+    }
+
+    pub(crate) fn queues(&self) -> &Queues {
+        &self.0.queues
+    }
+
+    pub(crate) fn nodes(&self) -> &NodeCache {
+        &self.0.nodes
+    }
+
+    /// Time since 1970.
+    pub(crate) fn now(&self) -> std::time::Duration {
+        self.0.seams.clock.unix_time()
     }
 
     pub(crate) fn slots(&self) -> &Slots {

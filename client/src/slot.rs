@@ -20,6 +20,7 @@ use caps::{SlotRead, VerifyHash};
 use encoding::Sections;
 use encoding::slot::{Ballot, SignedRecord};
 
+pub(crate) use ask::lease_tag;
 pub use create::NewSlot;
 pub use error::{EditError, MemberFailure, SlotError};
 pub use members::SlotHealth;

@@ -1,0 +1,26 @@
+//! The file store: directories and mutable files on slots and trees.
+//!
+//! A [`DirView`] is a directory as it was read; [`Client::edit_directory`] changes one. Changes that one process makes to a directory at
+//! the same time travel together, in one round. What the change finds there decides what becomes of it: edits of different names merge,
+//! edits of the same name obey their [`Replace`].
+
+mod child;
+mod edit;
+mod error;
+mod join;
+mod make;
+mod mutable;
+mod nodes;
+mod resolve;
+mod view;
+mod walk;
+
+pub use child::Child;
+pub use edit::{DirEdit, Edited, Refusal, Replace};
+pub use error::FileStoreError;
+pub(crate) use join::Queues;
+pub use mutable::{FileView, MutableEdit};
+pub(crate) use nodes::NodeCache;
+pub use resolve::{Place, Target};
+pub use view::{DirEntries, DirView};
+pub use walk::{Walk, Walked};

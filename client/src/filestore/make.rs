@@ -1,0 +1,104 @@
+//! Making directories.
+
+use std::collections::BTreeMap;
+
+use caps::{Cap, ImmutableRead, SlotWrite};
+use encoding::directory::{Entry, Mutability, Name, SlotContent, SlotDirectory, literal_directory};
+
+use super::child::Child;
+use super::error::FileStoreError;
+use super::nodes::DirNodes;
+use crate::Client;
+use crate::directory::Tree;
+
+/// Entries that a new directory may have in its slot from the start; with more they are added once it is there, folded into a tree.
+const IN_SLOT_LEN: usize = 14_000;
+
+impl Client {
+    /// Makes an empty directory that may change.
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError`].
+    pub async fn make_directory(&self) -> Result<Child, FileStoreError> {
+        self.make_directory_with(Vec::new()).await
+    }
+
+    /// Makes a directory that may change, with these entries.
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError`].
+    pub async fn make_directory_with(&self, children: Vec<(Name, Child)>) -> Result<Child, FileStoreError> {
+        let few = children.len() <= IN_SLOT_LEN / 128;
+        let content = |cap: &SlotWrite, salt: &[u8; 32]| -> Result<SlotContent, FileStoreError> {
+            let mut edits = BTreeMap::new();
+            for (name, child) in children.iter().filter(|_| few) {
+                let mut entry = child.entry_in(self, cap, salt)?;
+                let now = super::edit::time_of(self.now());
+                entry.metadata.link_created.get_or_insert(now);
+                entry.metadata.link_modified.get_or_insert(now);
+                edits.insert(name.clone(), Some(entry));
+            }
+            Ok(SlotContent::Directory(SlotDirectory { edits, ..SlotDirectory::default() }))
+        };
+        let fits = |content: &SlotContent| {
+            let sections = content.to_sections();
+            sections.a.len() + sections.b.len() <= IN_SLOT_LEN
+        };
+        let mut inline = few;
+        // Sealing can fail only for children that no directory may hold: found out before anything is made.
+        if few {
+            let probe = self.probe_slot();
+            inline = fits(&content(&probe, &[0; 32])?);
+        }
+        let slot = self
+            .create_slot(true, |cap, salt| match inline {
+                true => content(cap, salt).unwrap_or_else(|_| empty()).to_sections(),
+                false => empty().to_sections(),
+            })
+            .await?;
+        if !inline {
+            let edits = children.into_iter().map(|(name, child)| super::DirEdit::Link {
+                name,
+                child: Box::new(child),
+                replace: super::Replace::Yes,
+            });
+            for outcome in self.edit_directory(&slot.cap, edits.collect()).await? {
+                outcome?;
+            }
+        }
+        Child::new(Cap::SlotWrite(slot.cap), Some(slot.record.id.salt))
+    }
+
+    /// Makes an immutable directory. Equal entries give an equal directory, which is stored once.
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError::Entry`] if any of what it names may change.
+    pub async fn make_immutable(&self, children: Vec<(Name, Child)>) -> Result<Child, FileStoreError> {
+        let mut entries = BTreeMap::new();
+        for (name, child) in children {
+            entries.insert(name, child.immutable_entry()?);
+        }
+        let entries: Vec<(Name, Entry)> = entries.into_iter().collect();
+        if let Some(literal) = literal_directory(&entries) {
+            return Child::new(Cap::Literal(literal), None);
+        }
+        let nodes = DirNodes { client: self.clone(), mutability: Mutability::Immutable, lease_tag: None };
+        let root = Tree::new(nodes).build(entries).await?;
+        let root = root.expect("what fits into no literal has entries");
+        let cap = Cap::ImmutableRead(ImmutableRead { directory: true, ..root.cap });
+        Child::new(cap, Some(root.salt))
+    }
+
+    /// Keys of no slot, to seal with while it is found out how much that takes.
+    fn probe_slot(&self) -> SlotWrite {
+        let (key, hash) = (caps::WriteKey::new([0; 16]), caps::VerifyHash::new([0; 32]));
+        SlotWrite { key, hash, directory: true }
+    }
+}
+
+fn empty() -> SlotContent {
+    SlotContent::Directory(SlotDirectory::default())
+}

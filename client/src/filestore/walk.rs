@@ -1,0 +1,198 @@
+//! Walking a whole tree: in the order of names, directories before what is in them, with the directories ahead already on their way.
+//!
+//! Memory holds one page of each directory on the path, and H of every directory seen: one that is reached again, as in a cycle, is
+//! shown and not entered.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use caps::{Cap, VerifyHash};
+use encoding::directory::{Entry, EntryKind, Name};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::error::FileStoreError;
+use super::view::DirView;
+use crate::Client;
+
+/// Directories being opened ahead of the walk.
+const AHEAD: usize = 64;
+/// Entries of one directory that are looked at ahead.
+const PAGE: usize = 256;
+/// Deeper than any tree that people make; what lies below is reported.
+const MAX_DEPTH: usize = 1024;
+
+/// Something that a walk came to.
+#[derive(Debug)]
+pub struct Walked {
+    /// Names from the root; empty for the root itself.
+    pub path: Vec<Name>,
+    /// Its strongest cap that the root grants.
+    pub cap: Cap,
+    /// What its directory says of it; `None` for the root.
+    pub entry: Option<Entry>,
+    /// Of a directory: whether it was opened, and if not, why not.
+    pub opened: Option<Result<(), FileStoreError>>,
+    /// Whether it was met before, and is not entered again.
+    pub again: bool,
+}
+
+impl Walked {
+    /// What it is.
+    pub fn kind(&self) -> EntryKind {
+        self.entry.as_ref().map_or_else(|| Entry::kind_of(&self.cap), |entry| entry.kind)
+    }
+}
+
+type Opening = JoinHandle<Result<Arc<DirView>, FileStoreError>>;
+
+/// An entry that was looked at ahead.
+struct Ahead {
+    name: Name,
+    entry: Entry,
+    cap: Result<Cap, FileStoreError>,
+    opening: Option<Opening>,
+}
+
+struct Level {
+    pages: mpsc::Receiver<Result<Ahead, FileStoreError>>,
+    reading: JoinHandle<()>,
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+/// A walk under way.
+pub struct Walk {
+    client: Client,
+    permits: Arc<Semaphore>,
+    root: Option<Cap>,
+    levels: Vec<Level>,
+    path: Vec<Name>,
+    seen: HashSet<VerifyHash>,
+}
+
+impl Client {
+    /// Walks everything below a cap. A directory that cannot be opened is shown with its error, and the walk goes on.
+    pub fn walk(&self, root: &Cap) -> Walk {
+        Walk {
+            client: self.clone(),
+            permits: Arc::new(Semaphore::new(AHEAD)),
+            root: Some(root.clone()),
+            levels: Vec::new(),
+            path: Vec::new(),
+            seen: HashSet::new(),
+        }
+    }
+}
+
+impl Walk {
+    /// The next thing; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError`] if a directory that was opened cannot be read on; its other entries are left out.
+    pub async fn next(&mut self) -> Result<Option<Walked>, FileStoreError> {
+        if let Some(root) = self.root.take() {
+            return Ok(Some(self.begin(root).await));
+        }
+        loop {
+            let Some(level) = self.levels.last_mut() else { return Ok(None) };
+            match level.pages.recv().await {
+                Some(Ok(ahead)) => return Ok(Some(self.take(ahead).await)),
+                Some(Err(error)) => return Err(error),
+                None => {
+                    self.levels.pop();
+                    self.path.pop();
+                }
+            }
+        }
+    }
+
+    async fn begin(&mut self, cap: Cap) -> Walked {
+        let mut walked =
+            Walked { path: Vec::new(), cap: cap.clone(), entry: None, opened: None, again: false };
+        if cap.is_directory() {
+            self.seen.extend(cap.verify_hash());
+            walked.opened = Some(match self.client.open_directory(&cap).await {
+                Ok(view) => {
+                    self.enter(Arc::new(view));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            });
+        }
+        walked
+    }
+
+    async fn take(&mut self, ahead: Ahead) -> Walked {
+        let Ahead { name, entry, cap, opening } = ahead;
+        let mut path = self.path.clone();
+        path.push(name.clone());
+        let (cap, mut opened) = match cap {
+            Ok(cap) => (cap, None),
+            Err(error) => (entry.cap.clone(), Some(Err(error))),
+        };
+        let mut again = false;
+        if let Some(opening) = opening {
+            again = cap.verify_hash().is_some_and(|hash| !self.seen.insert(hash));
+            if again || path.len() > MAX_DEPTH {
+                opening.abort();
+                again = true;
+            } else {
+                opened = Some(match opening.await {
+                    Ok(Ok(view)) => {
+                        self.path.push(name);
+                        self.enter(view);
+                        Ok(())
+                    }
+                    Ok(Err(error)) => Err(error),
+                    Err(_) => Err(FileStoreError::GivenUp),
+                });
+            }
+        }
+        Walked { path, cap, entry: Some(entry), opened, again }
+    }
+
+    /// Goes on with the entries of this directory.
+    fn enter(&mut self, view: Arc<DirView>) {
+        let (sender, pages) = mpsc::channel(PAGE);
+        let (client, permits) = (self.client.clone(), self.permits.clone());
+        let reading = tokio::spawn(read_ahead(client, view, permits, sender));
+        self.levels.push(Level { pages, reading });
+    }
+}
+
+async fn read_ahead(
+    client: Client,
+    view: Arc<DirView>,
+    permits: Arc<Semaphore>,
+    sender: mpsc::Sender<Result<Ahead, FileStoreError>>,
+) {
+    let mut entries = view.entries();
+    loop {
+        let next = match entries.next().await {
+            Ok(None) => return,
+            Ok(Some((name, entry))) => {
+                let cap = view.cap_of(&entry);
+                let wanted = entry.kind == EntryKind::Directory;
+                let opening = cap.as_ref().ok().filter(|_| wanted).map(|cap| {
+                    let (client, cap, permits) = (client.clone(), cap.clone(), permits.clone());
+                    tokio::spawn(async move {
+                        let _permit: Option<OwnedSemaphorePermit> = permits.acquire_owned().await.ok();
+                        client.open_directory(&cap).await.map(Arc::new)
+                    })
+                });
+                Ok(Ahead { name, entry, cap, opening })
+            }
+            Err(error) => Err(error),
+        };
+        let ended = next.is_err();
+        if sender.send(next).await.is_err() || ended {
+            return;
+        }
+    }
+}
