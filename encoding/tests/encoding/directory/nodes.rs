@@ -112,7 +112,7 @@ fn small_directories_are_literals() {
     let empty = literal_directory(&[]).expect("the empty one fits");
     assert_eq!((empty.bytes.len(), open_literal(&empty)), (4, Ok(vec![])));
     assert_eq!(literal_directory(&[(name("a"), file_entry(1))]), None);
-    let file = Literal { directory: false, ..empty };
+    let file = Literal { bytes: empty.bytes.clone(), directory: false };
     assert_eq!(open_literal(&file), Err(DirectoryError::NotADirectory));
     let mutable = Cap::SlotWrite(super::slot(1, false)).read().expect("it has one");
     let node = Node::Leaf(vec![(name("a"), Entry::new(EntryKind::File, mutable))]);
@@ -186,17 +186,17 @@ fn a_slot_remembers_the_latest_operations() {
 proptest! {
     #[test]
     fn altered_bytes_never_panic_and_never_read_as_something_else(
-        which in 0_usize..6, at in any::<prop::sample::Index>(), bit in 0..8,
+        which in 0_usize..6, at in any::<prop::sample::Index>(), bit in 0_u32..8,
     ) {
         let mut sections = contents()[which].to_sections();
         let at = at.index(sections.a.len());
-        sections.a[at] ^= 1 << bit;
+        sections.a[at] ^= 1_u8 << bit;
         if let Ok(content) = SlotContent::parse(&sections) {
             prop_assert_eq!(content.to_sections(), sections);
         }
         let mut sections = leaf().to_sections();
         let at = at % sections.a.len();
-        sections.a[at] ^= 1 << bit;
+        sections.a[at] ^= 1_u8 << bit;
         for mutability in [Mutable, Immutable] {
             if let Ok(node) = Node::parse(&sections, mutability) {
                 prop_assert_eq!(node.to_sections(), sections.clone());
