@@ -27,10 +27,15 @@
 mod files;
 mod progress;
 
+pub mod aliases;
+pub mod backup_db;
 pub mod config;
 pub mod download;
 pub mod grid;
+pub mod local;
+pub mod path;
 pub mod placement;
+pub mod recovery;
 pub mod servers;
 pub mod status;
 pub mod upload;
@@ -44,9 +49,11 @@ use placement::Candidate;
 use protocol::transport::Connector;
 use protocol::{Clock, NodeAddress, NodeKey, Pool, Random};
 
+pub use aliases::{AliasError, AliasNameError, Aliases};
 pub use config::{ClientDir, ConfigError, Settings, Shares};
 pub use download::{DownloadError, GetOptions, GetReport, ObjectReader, Sink};
 pub use grid::{GridView, IntroducerReport, Server};
+pub use path::{GridPath, PathError, Root};
 pub use progress::Transfer;
 pub use servers::{Servers, Timeouts};
 pub use status::{GridStatus, ServerStatus};
