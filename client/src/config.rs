@@ -173,22 +173,42 @@ impl ClientDir {
         zone: Option<String>,
         random: &dyn Random,
     ) -> Result<Self, ConfigError> {
-        shares.params()?;
+        let [account, convergence] = [(); 2].map(|()| Zeroizing::new(random.bytes::<32>()));
+        let settings = Settings {
+            introducers: introducers.to_vec(),
+            shares,
+            zone,
+            pinned: Vec::new(),
+            convergence,
+            timeouts: Timeouts::default(),
+        };
+        Self::restore(dir, &account, &settings)
+    }
+
+    /// Makes a directory for a client that there was before: its account's secret and its settings are given.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; [`ConfigError::Exists`] if `dir` holds a client already.
+    pub(crate) fn restore(dir: &Path, account: &[u8; 32], settings: &Settings) -> Result<Self, ConfigError> {
+        settings.shares.params()?;
         let made = Self(dir.to_owned());
         if made.path(SETTINGS_FILE).exists() || made.path(KEY_FILE).exists() {
             return Err(ConfigError::Exists { dir: dir.to_owned() });
         }
         let private = made.path("private");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&private).map_err(failed(&private))?;
-        for name in [KEY_FILE, CONVERGENCE_FILE] {
-            let secret = Zeroizing::new(random.bytes::<32>());
-            let text = Zeroizing::new(BASE32_NOPAD.encode(&secret[..]).to_lowercase() + "\n");
+        for (name, secret) in [(KEY_FILE, account), (CONVERGENCE_FILE, &settings.convergence)] {
+            let text = Zeroizing::new(secret_to_text(secret) + "\n");
             create_secret(&made.path(name), text.as_bytes()).map_err(failed(&made.path(name)))?;
         }
-        let introducers = introducers.iter().map(ToString::to_string).collect();
-        let settings = toml::to_string(&SettingsFile { introducers, zone, pinned: Vec::new(), shares })
-            .expect("plain values");
-        let text = format!("{SETTINGS_COMMENT}{settings}");
+        let file = SettingsFile {
+            introducers: settings.introducers.iter().map(ToString::to_string).collect(),
+            zone: settings.zone.clone(),
+            pinned: settings.pinned.iter().map(ToString::to_string).collect(),
+            shares: settings.shares,
+        };
+        let text = format!("{SETTINGS_COMMENT}{}", toml::to_string(&file).expect("plain values"));
         write_atomically(&made.path(SETTINGS_FILE), text.as_bytes(), 0o600)
             .map_err(failed(&made.path(SETTINGS_FILE)))?;
         Ok(made)
@@ -238,7 +258,7 @@ impl ClientDir {
     ///
     /// [`ConfigError`].
     pub fn account_key(&self) -> Result<NodeKey, ConfigError> {
-        Ok(NodeKey::from_seed(&*self.secret(KEY_FILE)?))
+        Ok(NodeKey::from_seed(&*self.account_secret()?))
     }
 
     /// The servers known so far.
@@ -255,18 +275,35 @@ impl ClientDir {
         SlotMemory::kept_in(&self.path(MEMORY_FOLDER))
     }
 
+    /// What the account's key is made from.
+    pub(crate) fn account_secret(&self) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+        self.secret(KEY_FILE)
+    }
+
     fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
         let path = self.path(name);
         let text = read_secret(&path).map_err(failed(&path))?;
-        let upper = Zeroizing::new(text.trim().to_uppercase());
-        let bytes = BASE32_NOPAD.decode(upper.as_bytes()).ok().map(Zeroizing::new);
-        let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok());
-        secret.map(Zeroizing::new).ok_or(ConfigError::Secret { path })
+        secret_from_text(&text).ok_or(ConfigError::Secret { path })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
+}
+
+/// A secret as it stands in files: base32.
+pub(crate) fn secret_to_text(secret: &[u8; 32]) -> String {
+    let mut text = BASE32_NOPAD.encode(secret);
+    text.make_ascii_lowercase();
+    text
+}
+
+/// The secret in such a text.
+pub(crate) fn secret_from_text(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let upper = Zeroizing::new(text.trim().to_uppercase());
+    let bytes = BASE32_NOPAD.decode(upper.as_bytes()).ok().map(Zeroizing::new)?;
+    <[u8; 32]>::try_from(&bytes[..]).ok().map(Zeroizing::new)
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> ConfigError + use<> {

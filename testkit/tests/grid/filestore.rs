@@ -54,7 +54,8 @@ fn entries_are_linked_renamed_and_taken_out_and_readers_get_no_write_cap() {
         let rename = DirEdit::Rename { from: name("b"), to: name("c"), replace: Replace::No };
         client.edit_entry(&writer(&top), rename).await.unwrap();
         client.edit_entry(&writer(&top), DirEdit::Unlink { name: name("a"), only: None }).await.unwrap();
-        let refused = DirEdit::Link { name: name("below"), child: Box::new(hello), replace: Replace::OnlyFiles };
+        let refused =
+            DirEdit::Link { name: name("below"), child: Box::new(hello), replace: Replace::OnlyFiles };
         let refused = client.edit_entry(&writer(&top), refused).await;
         assert!(matches!(refused, Err(FileStoreError::Refused(Refusal::IsDirectory { .. }))), "{refused:?}");
         let gone = client.edit_entry(&writer(&top), DirEdit::Unlink { name: name("a"), only: None }).await;
