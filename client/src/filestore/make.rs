@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use caps::{Cap, ImmutableRead, SlotWrite};
+use caps::{Cap, SlotWrite};
 use encoding::directory::{Entry, Mutability, Name, SlotContent, SlotDirectory, literal_directory};
 
 use super::child::Child;
@@ -88,8 +88,7 @@ impl Client {
         let nodes = DirNodes { client: self.clone(), mutability: Mutability::Immutable, lease_tag: None };
         let root = Tree::new(nodes).build(entries).await?;
         let root = root.expect("what fits into no literal has entries");
-        let cap = Cap::ImmutableRead(ImmutableRead { directory: true, ..root.cap });
-        Child::new(cap, Some(root.salt))
+        Child::new(Cap::ImmutableRead(root.cap), Some(root.salt))
     }
 
     /// Keys of no slot, to seal with while it is found out how much that takes.

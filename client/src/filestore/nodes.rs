@@ -80,7 +80,7 @@ impl NodeStore for DirNodes {
         let (sections, count) = (node.to_sections(), node.count());
         let size = sections.a.len() as u64;
         let transfer = Transfer::default();
-        let stored = self.client.put_tree(sections, size, key, false, self.lease_tag, &transfer).await?;
+        let stored = self.client.put_tree(sections, size, key, true, self.lease_tag, &transfer).await?;
         let (cap, salt) = stored;
         self.client.nodes().put((cap.hash, self.mutability == Mutability::Mutable), Arc::new(node));
         Ok(NodeRef { cap, salt, count })

@@ -65,8 +65,7 @@ impl Client {
     async fn open_immutable(&self, cap: &Cap, read: &ImmutableRead) -> Result<DirView, FileStoreError> {
         let (sections, salt) = self.get_tree(read).await?;
         let node = self.pool().run(move || Node::parse(&sections, Mutability::Immutable)).await?;
-        let cap_of_node = ImmutableRead { directory: false, ..read.clone() };
-        let root = NodeRef { cap: cap_of_node, salt, count: node.count() };
+        let root = NodeRef { cap: read.clone(), salt, count: node.count() };
         let view = self.view(cap, Mutability::Immutable, Some(root), BTreeMap::new());
         Ok(DirView { salt: Some(salt), ..view })
     }

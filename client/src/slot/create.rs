@@ -59,7 +59,7 @@ impl Client {
             };
             let record = Arc::new(record.sign(&key));
             let cell = self.slots().cell(&cap.hash);
-            match Editing::new(self, &cap, &cell).accept(&key, record.clone(), &record).await {
+            match Editing::new(self, &cap, &cell).accept(&key, record.clone()).await {
                 Ok(record) => return Ok(NewSlot { cap, record }),
                 Err(error) => last = Some(error),
             }

@@ -11,6 +11,9 @@ use super::error::{MemberFailure, SlotError};
 use super::write::{Editing, successor};
 use crate::Client;
 
+/// A change of members takes two steps, and more where others change them at the same time.
+const STEPS_MAX: u32 = 16;
+
 /// How a slot's members are.
 #[derive(Clone, Debug)]
 pub struct SlotHealth {
@@ -73,18 +76,40 @@ impl Client {
     ) -> Result<Arc<SignedRecord>, SlotError> {
         let quorum = encoding::slot::usual_quorum(members.len(), happy);
         let new = checked(Config { members, quorum })?;
-        let joint = {
-            let new = new.clone();
-            move |base: &SignedRecord| {
-                let old = (base.config != new).then(|| base.config.clone());
-                (new.clone(), old)
+        let cell = self.slots().cell(&cap.hash);
+        let _mine = cell.writing.lock().await;
+        let step = |base: &SignedRecord, ballot, chosen| {
+            let same = || successor(base, ballot, base.payload.clone());
+            match &base.old {
+                // The old members are let go only from a joint record that a quorum of both is known to hold. From one that was never
+                // chosen, they could go on without the new ones.
+                Some(_) => chosen.then(|| Record { old: None, ..same() }),
+                None if base.config == new => Some(same()),
+                None => Some(Record { config: new.clone(), old: Some(base.config.clone()), ..same() }),
             }
         };
-        let record = self.reconfigure(cap, &joint).await?;
-        if record.old.is_none() {
-            return Ok(record);
+        let mut left = Vec::new();
+        for _ in 0..STEPS_MAX {
+            let record = Editing::new(self, cap, &cell).rewrite(&step).await?;
+            match &record.old {
+                Some(old) => left.extend(old.members.iter().copied()),
+                None if record.config == new => {
+                    self.forward(&left, &record).await;
+                    return Ok(record);
+                }
+                None => {}
+            }
         }
-        self.reconfigure(cap, &|base| (base.config.clone(), None)).await
+        Err(SlotError::Contention { attempts: STEPS_MAX })
+    }
+
+    /// Shows the members that were left where to go on. They keep it and do not count; none is needed.
+    async fn forward(&self, left: &[Member], record: &Arc<SignedRecord>) {
+        let mut round = Round::new(self, record.id.hash(), Some(record.clone()));
+        for member in left.iter().filter(|member| !record.names(&member.store)) {
+            round.accept(NodeId::new(member.store), record, None, false);
+        }
+        while round.next().await.is_some() {}
     }
 
     /// Begins a new epoch with `members`, without asking the members before: for when too many of them are lost for good. Changes that only
@@ -116,7 +141,7 @@ impl Client {
             ..successor(&base, ballot, base.payload.clone())
         };
         let key = editing.key(&base);
-        editing.accept(&key, Arc::new(record.sign(&key)), &base).await
+        editing.accept(&key, Arc::new(record.sign(&key))).await
     }
 
     /// Deletes a slot: its record becomes a tombstone, final in its epoch.
@@ -125,9 +150,12 @@ impl Client {
     ///
     /// [`SlotError`].
     pub async fn delete_slot(&self, cap: &SlotWrite) -> Result<(), SlotError> {
-        let tombstone =
-            |base: &SignedRecord, ballot| Record { tombstone: true, ..successor(base, ballot, Vec::new()) };
-        match self.rewrite(cap, &tombstone).await {
+        let tombstone = |base: &SignedRecord, ballot, _| {
+            Some(Record { tombstone: true, ..successor(base, ballot, Vec::new()) })
+        };
+        let cell = self.slots().cell(&cap.hash);
+        let _mine = cell.writing.lock().await;
+        match Editing::new(self, cap, &cell).rewrite(&tombstone).await {
             Ok(_) | Err(SlotError::Deleted) => {
                 self.slots().memory.forget(&cap.hash);
                 Ok(())
@@ -145,28 +173,6 @@ impl Client {
         let cell = self.slots().cell(&cap.hash);
         let bucket = cap.key.slot_storage_index().placement_bucket();
         Ok(self.look(&cap.hash, bucket, &cell).await?.record)
-    }
-
-    async fn reconfigure(
-        &self,
-        cap: &SlotWrite,
-        config: &(dyn Fn(&SignedRecord) -> (Config, Option<Config>) + Sync),
-    ) -> Result<Arc<SignedRecord>, SlotError> {
-        let change = |base: &SignedRecord, ballot| {
-            let (config, old) = config(base);
-            Record { config, old, ..successor(base, ballot, base.payload.clone()) }
-        };
-        self.rewrite(cap, &change).await
-    }
-
-    async fn rewrite(
-        &self,
-        cap: &SlotWrite,
-        change: &(dyn Fn(&SignedRecord, Ballot) -> Record + Sync),
-    ) -> Result<Arc<SignedRecord>, SlotError> {
-        let cell = self.slots().cell(&cap.hash);
-        let _mine = cell.writing.lock().await;
-        Editing::new(self, cap, &cell).rewrite(change).await
     }
 }
 

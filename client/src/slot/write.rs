@@ -82,32 +82,38 @@ impl<'c> Editing<'c> {
             let key = self.key(&base);
             let sections = open(&self.cap.to_read(), &base)?;
             let of = SlotBase { sections, record: base.clone() };
-            let record = match edit.apply(&of).await.map_err(EditError::Refused)? {
-                Some(sections) => self.next_record(&base, ballot, &sections)?.sign(&key),
-                // Nothing to do, or done already: true only once a quorum holds the base. Few may have accepted it so far.
-                None if chosen => return Ok(base),
-                None => successor(&base, ballot, base.payload.clone()).sign(&key),
+            let applied = edit.apply(&of).await;
+            let record = match &applied {
+                Ok(Some(sections)) => self.next_record(&base, ballot, sections)?.sign(&key),
+                // Nothing to do, done already, or refused: true only once a quorum holds the base. Few may have accepted it so far.
+                Ok(None) if chosen => return Ok(base),
+                Err(_) if chosen => return applied.map(|_| base).map_err(EditError::Refused),
+                Ok(None) | Err(_) => successor(&base, ballot, base.payload.clone()).sign(&key),
             };
-            match self.accept(&key, Arc::new(record), &base).await {
-                Ok(record) => return Ok(record),
+            match self.accept(&key, Arc::new(record)).await {
+                Ok(record) => return applied.map(|_| record).map_err(EditError::Refused),
                 Err(error) => self.in_doubt = Some(error),
             }
             self.wait(attempts, until).await?;
         }
     }
 
-    /// A change that does not depend on what the payload says: of members, or to a tombstone.
+    /// A change that does not depend on what the payload says: of members, or to a tombstone. `change` is told whether a quorum holds the
+    /// base; where it makes nothing of one that none does, the base itself is settled first.
     pub(super) async fn rewrite(
         mut self,
-        change: &(dyn Fn(&SignedRecord, Ballot) -> Record + Sync),
+        change: &(dyn Fn(&SignedRecord, Ballot, bool) -> Option<Record> + Sync),
     ) -> Result<Arc<SignedRecord>, SlotError> {
         let until = Instant::now() + self.client.writers().timeouts().commit;
         for attempts in 1.. {
             match self.begin(attempts).await {
-                Ok(Some(Begun { ballot, base, .. })) => {
+                Ok(Some(Begun { ballot, base, chosen })) => {
                     let key = self.key(&base);
-                    let record = Arc::new(change(&base, ballot).sign(&key));
-                    match self.accept(&key, record, &base).await {
+                    let wanted = change(&base, ballot, chosen);
+                    let settling = wanted.is_none();
+                    let record = wanted.unwrap_or_else(|| successor(&base, ballot, base.payload.clone()));
+                    match self.accept(&key, Arc::new(record.sign(&key))).await {
+                        Ok(_) if settling => continue,
                         Ok(record) => return Ok(record),
                         Err(error) => self.in_doubt = Some(error),
                     }
@@ -176,28 +182,22 @@ impl<'c> Editing<'c> {
         Ok(successor(base, ballot, payload))
     }
 
-    /// Sends a record to the members of both, and returns it once a quorum made it durable.
+    /// Sends a record to its members, and returns it once a quorum of them made it durable.
     pub(super) async fn accept(
         &self,
         key: &SlotKey,
         record: Arc<SignedRecord>,
-        base: &SignedRecord,
     ) -> Result<Arc<SignedRecord>, SlotError> {
         let next = record.ballot().next(self.random());
         let promise = Promise::sign(key, next);
         let mut round = Round::new(self.client, self.cap.hash, Some(record.clone()));
-        let others = base.members().filter(|member| !record.names(&member.store));
-        for member in record.members().chain(others) {
+        for member in record.members() {
             round.accept(NodeId::new(member.store), &record, Some(promise), false);
         }
         let accepted = |round: &Round, member: &Member| {
             round.shown.get(&NodeId::new(member.store)).is_some_and(|shown| shown.holds(member, &record))
         };
-        // A forced epoch asks nobody of the one before.
-        let chosen = |round: &Round| {
-            let yes = |member: &Member| accepted(round, member);
-            record.is_quorum(yes) && (record.forced || is_kept_by_quorum(base, &record, round))
-        };
+        let chosen = |round: &Round| record.is_quorum(|member| accepted(round, member));
         while !chosen(&round) {
             let lost = round.is_lost(&record, |member| accepted(&round, member));
             if lost || round.next().await.is_none() {
@@ -241,17 +241,6 @@ impl<'c> Editing<'c> {
     pub(super) fn random(&self) -> [u8; 16] {
         self.client.random().bytes()
     }
-}
-
-/// Whether a quorum of the base's own members took the record, where the two differ in members.
-fn is_kept_by_quorum(base: &SignedRecord, record: &SignedRecord, round: &Round) -> bool {
-    if base.config == record.config && base.old == record.old {
-        return true;
-    }
-    base.is_quorum(|member| {
-        let shown = round.shown.get(&NodeId::new(member.store));
-        shown.is_some_and(|shown| shown.holds(member, record))
-    })
 }
 
 /// The record after `base`, with the same members.
