@@ -15,6 +15,8 @@ mod crash;
 mod disks;
 #[path = "grid/download.rs"]
 mod download;
+#[path = "grid/faulty.rs"]
+mod faulty;
 #[path = "grid/introducers.rs"]
 mod introducers;
 #[path = "grid/liars.rs"]
