@@ -26,7 +26,7 @@ const BEGIN: Duration = Duration::from_secs(1_767_225_600);
 pub struct SimGrid {
     /// Its network.
     pub net: SimNet,
-    /// Everybody's clock.
+    /// Everybody's clock; those of servers follow it.
     pub clock: Arc<SimClock>,
     /// Everybody's randomness.
     pub random: Arc<SimRandom>,
@@ -52,6 +52,8 @@ pub struct SimServer {
     pub options: StoreOptions,
     /// Who may store.
     pub admission: Admission,
+    /// Its clock, which may jump alone.
+    pub clock: Arc<SimClock>,
     running: Option<Running>,
     sequence: u64,
 }
@@ -104,6 +106,7 @@ impl SimGrid {
             zone: zone.map(str::to_owned),
             options: StoreOptions::default(),
             admission: Admission::Open,
+            clock: Arc::new(SimClock::following(self.clock.clone())),
             running: None,
             sequence: 0,
         });
@@ -121,9 +124,10 @@ impl SimGrid {
     ///
     /// If it runs already, or the introducer refuses it.
     pub async fn restart(&mut self, index: usize) -> Result<(), StoreError> {
-        let (clock, random, net) = (self.clock.clone(), self.random.clone(), self.net.clone());
+        let (random, net) = (self.random.clone(), self.net.clone());
         let server = &mut self.servers[index];
         assert!(server.running.is_none(), "it runs already");
+        let clock = server.clock.clone();
         net.host_up(server.key.id());
         let store = Store::open(server.disk.as_disk(), clock.clone(), &*random, server.options.clone())?;
         let announced = store.announced(&server.key.id());
@@ -141,7 +145,8 @@ impl SimGrid {
         let task = tokio::spawn(running.clone().serve(listener));
         server.running = Some(Running { server: running, task });
         server.sequence += 1;
-        let now = clock.unix_time();
+        // Stamped by the grid's clock: what a wrong one does to announcements is another test's matter.
+        let now = self.clock.unix_time();
         let signed = Announcement {
             server: server.key.id(),
             sequence: server.sequence,
@@ -215,6 +220,7 @@ impl SimGrid {
     pub fn client_parts(&self, label: &str, shares: &str, timeouts: Timeouts) -> (Settings, Seams) {
         let account = NodeKey::from_seed(&seed_of(&self.random, label));
         let throwaway = NodeKey::from_seed(&seed_of(&self.random, &format!("{label} reads")));
+        self.net.same_host(throwaway.id(), account.id());
         let settings = Settings {
             introducers: vec![self.introducer.clone()],
             shares: shares.parse::<Shares>().expect("K/HAPPY/N"),
@@ -231,6 +237,11 @@ impl SimGrid {
             pool: Arc::new(InlinePool),
         };
         (settings, seams)
+    }
+
+    /// The host of the client of this name, for links and partitions.
+    pub fn client_host(&self, label: &str) -> NodeId {
+        NodeKey::from_seed(&seed_of(&self.random, label)).id()
     }
 
     /// The index of the server with this key.

@@ -19,6 +19,7 @@
 //! # });
 //! ```
 
+mod duplicate;
 mod ends;
 mod links;
 mod state;
@@ -26,6 +27,7 @@ mod stream;
 mod trace;
 mod wait;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,6 +68,15 @@ pub struct Flow {
     pub stream: u64,
     /// How many bytes the sender sent on it before these.
     pub offset: u64,
+}
+
+/// How often and how late requests are delivered once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicates {
+    /// Chances in a thousand.
+    pub permille: u16,
+    /// How long after the request.
+    pub after: RangeInclusive<Duration>,
 }
 
 /// Replaces bytes on their way.
@@ -197,6 +208,17 @@ impl SimNet {
         })
     }
 
+    /// Loses every connection of a host, for both sides. Returns how many there were.
+    pub fn drop_host(&self, host: NodeId) -> usize {
+        let others: BTreeSet<NodeId> = self
+            .connections_of_hosts()
+            .into_iter()
+            .filter(|ends| [ends.0, ends.1].contains(&host))
+            .map(|ends| if ends.0 == host { ends.1 } else { ends.0 })
+            .collect();
+        others.into_iter().map(|other| self.drop_connections(host, other)).sum()
+    }
+
     /// After how long of silence a connection is lost; `None`: never. As with QUIC here, 20 seconds unless changed.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
         self.0.change(|state| state.idle_timeout = timeout);
@@ -210,9 +232,35 @@ impl SimNet {
         });
     }
 
+    /// Delivers what a host asks once more, some time later, with this many chances in a thousand; `None`: no more. QUIC does not do this
+    /// to a stream; retries, replayed handshakes and whoever kept the bytes do. What is asked on a stream counts as finished with it, up
+    /// to 256 KiB; the answer to the duplicate is read by nobody.
+    pub fn set_duplicates(&self, from: NodeId, duplicates: Option<Duplicates>) {
+        self.0.change(|state| {
+            let host = state.links.host(from);
+            match duplicates {
+                Some(duplicates) => state.duplicates.insert(host, duplicates),
+                None => state.duplicates.remove(&host),
+            }
+        });
+    }
+
+    /// How many duplicates reached a server.
+    pub fn duplicated(&self) -> u64 {
+        self.0.with(|state| state.duplicated)
+    }
+
     /// Connections that are not lost, by the keys of client and server, in the order they were begun.
     pub fn connections(&self) -> Vec<(NodeId, NodeId)> {
         self.0.with(|state| state.connections().into_iter().map(|(_, ends)| ends).collect())
+    }
+
+    /// As [`SimNet::connections`], by the hosts that the keys are used on.
+    pub fn connections_of_hosts(&self) -> Vec<(NodeId, NodeId)> {
+        self.0.with(|state| {
+            let ends = state.connections().into_iter().map(|(_, ends)| ends);
+            ends.map(|(client, server)| (state.links.host(client), state.links.host(server))).collect()
+        })
     }
 
     /// From now on, [`SimNet::events`] holds every event.

@@ -17,6 +17,8 @@ mod disks;
 mod download;
 #[path = "grid/filestore.rs"]
 mod filestore;
+#[path = "grid/faulty.rs"]
+mod faulty;
 #[path = "grid/introducers.rs"]
 mod introducers;
 #[path = "grid/liars.rs"]

@@ -5,6 +5,8 @@
     reason = "a test that cannot make its own inputs has nothing to report but the panic"
 )]
 
+#[path = "net/duplicates.rs"]
+mod duplicates;
 #[path = "net/introducer.rs"]
 mod introducer_over;
 #[path = "net/links.rs"]

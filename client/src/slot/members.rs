@@ -78,7 +78,7 @@ impl Client {
         let new = checked(Config { members, quorum })?;
         let cell = self.slots().cell(&cap.hash);
         let _mine = cell.writing.lock().await;
-        let step = |base: &SignedRecord, ballot, chosen| {
+        let step = |base: &SignedRecord, ballot: Ballot, chosen: bool| {
             let same = || successor(base, ballot, base.payload.clone());
             match &base.old {
                 // The old members are let go only from a joint record that a quorum of both is known to hold. From one that was never

@@ -9,6 +9,7 @@ use protocol::transport::{Connection, Connector, Handshake, Incoming, Listener, 
 use protocol::{BoxFuture, NodeId};
 use tokio::time::Instant;
 
+use super::duplicate;
 use super::state::{Shared, Side, State};
 use super::stream::{self, PipeId};
 use super::wait::{Step, earlier, wait};
@@ -312,6 +313,7 @@ impl Incoming for SimIncoming {
                     Some((at, stream)) if *at <= now => {
                         let stream = *stream;
                         conn.arriving.pop_first();
+                        duplicate::count(state, self.end.conn, stream);
                         Step::Done(stream)
                     }
                     next => Step::Wait(next.map(|(at, _)| *at)),

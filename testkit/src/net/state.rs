@@ -1,6 +1,7 @@
 //! The network's state: one lock around connections, streams and links. Wakers are called after it is let go.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::task::Waker;
 use std::time::Duration;
@@ -8,11 +9,11 @@ use std::time::Duration;
 use protocol::NodeId;
 use tokio::time::Instant;
 
-use super::Tamper;
 use super::links::Links;
 use super::stream::{Pipe, PipeId};
 use super::trace::Trace;
 use super::wait::{Waiters, earlier};
+use super::{Duplicates, Tamper};
 use crate::random::SimRandom;
 
 pub(super) struct Shared {
@@ -44,7 +45,11 @@ impl Shared {
 
     /// A latency drawn for one piece in this direction.
     pub(super) fn latency(&self, state: &State, from: NodeId, to: NodeId) -> Duration {
-        let range = &state.links.link(from, to).latency;
+        self.within(&state.links.link(from, to).latency)
+    }
+
+    /// A time drawn from a range.
+    pub(super) fn within(&self, range: &RangeInclusive<Duration>) -> Duration {
         let nanoseconds =
             |latency: &Duration| u64::try_from(latency.as_nanos()).expect("latencies are below years");
         Duration::from_nanos(self.random.between(nanoseconds(range.start()), nanoseconds(range.end())))
@@ -131,6 +136,9 @@ pub(super) struct State {
     pub(super) links: Links,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) tampers: BTreeMap<NodeId, Tamper>,
+    /// By host.
+    pub(super) duplicates: BTreeMap<NodeId, Duplicates>,
+    pub(super) duplicated: u64,
     pub(super) listeners: BTreeMap<String, ListenerState>,
     pub(super) conns: BTreeMap<u64, Conn>,
     pub(super) pipes: BTreeMap<PipeId, Pipe>,
@@ -148,6 +156,8 @@ impl State {
             links: Links::default(),
             idle_timeout: Some(IDLE_TIMEOUT),
             tampers: BTreeMap::new(),
+            duplicates: BTreeMap::new(),
+            duplicated: 0,
             listeners: BTreeMap::new(),
             conns: BTreeMap::new(),
             pipes: BTreeMap::new(),

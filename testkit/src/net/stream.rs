@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::Flow;
+use super::duplicate;
 use super::ends::{End, lost};
 use super::state::{Side, State};
 use super::wait::{Step, Timer, Waiters, earlier};
@@ -58,6 +59,10 @@ pub(super) struct Pipe {
     shown: bool,
     sender_gone: bool,
     receiver_gone: bool,
+    /// What was sent, as long as it may be sent once more.
+    pub(super) copy: Vec<Bytes>,
+    /// It is such a copy.
+    pub(super) duplicate: bool,
     reader: Waiters,
     writer: Waiters,
 }
@@ -66,6 +71,29 @@ impl Pipe {
     pub(super) fn wake_both(&mut self, wake: &mut Vec<Waker>) {
         self.reader.wake_into(wake);
         self.writer.wake_into(wake);
+    }
+
+    /// A stream's request once more, arriving at `at`, and where the answer goes: nowhere.
+    pub(super) fn again(pieces: Vec<Bytes>, at: Instant) -> (Self, Self) {
+        let buffered = pieces.iter().map(Bytes::len).sum();
+        let there = Self {
+            queue: pieces.into_iter().map(|piece| (at, piece)).collect(),
+            buffered,
+            sent: buffered as u64,
+            ending: Some((at, Ending::Finished)),
+            shown: true,
+            sender_gone: true,
+            duplicate: true,
+            ..Self::default()
+        };
+        (there, Self { receiver_gone: true, ..Self::default() })
+    }
+
+    /// All that was sent, if it was kept.
+    pub(super) fn whole_copy(&mut self) -> Option<Vec<Bytes>> {
+        let copy = std::mem::take(&mut self.copy);
+        let kept: usize = copy.iter().map(Bytes::len).sum();
+        (kept > 0 && kept as u64 == self.sent).then_some(copy)
     }
 
     fn is_stopped(&self, now: Instant) -> bool {
@@ -120,6 +148,7 @@ impl SimSend {
 
     fn queue(&self, state: &mut State, piece: Bytes, (from, to): (NodeId, NodeId), now: Instant) {
         let len = piece.len();
+        duplicate::keep(state, self.pipe, from, &piece);
         let arrives = now + self.end.net.latency(state, from, to);
         let Some(pipe) = state.pipes.get_mut(&self.pipe) else { return };
         let arrives = pipe.last.map_or(arrives, |last| last.max(arrives));
@@ -167,6 +196,9 @@ impl SimSend {
             pipe.ending = Some((at, ending));
             let stopped = heard && pipe.is_stopped(now);
             self.show(state, at);
+            if ending == Ending::Finished {
+                duplicate::send_again(&self.end.net, state, id, at);
+            }
             let what = if ending == Ending::Reset { "reset" } else { "finish" };
             self.end.net.note(state, now, format_args!("{what} {id}"));
             state.touch(id, |_| {});
