@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // These are tests, helpers and all.
 
+#[path = "e2e/aliases.rs"]
+mod aliases;
 #[path = "e2e/codes.rs"]
 mod codes;
 #[path = "e2e/disks.rs"]
@@ -18,6 +20,8 @@ mod keys;
 mod outlives;
 #[path = "e2e/program.rs"]
 mod program;
+#[path = "e2e/recovery.rs"]
+mod recovery;
 #[path = "e2e/secrets.rs"]
 mod secrets;
 #[path = "e2e/servers.rs"]
