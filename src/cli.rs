@@ -51,6 +51,21 @@ pub(crate) enum Command {
     Get(Get),
     /// Show introducers, servers, space and round-trip times
     Status(Json),
+    /// Give directories short names
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// The same as `alias add`, as Tahoe calls it
+    AddAlias {
+        /// The name
+        name: String,
+        /// The directory's cap
+        cap: String,
+    },
+    /// The same as `alias list`, as Tahoe calls it
+    ListAliases(AliasList),
+    /// Keep this client's aliases, keys and settings in one file under a passphrase
+    #[command(subcommand)]
+    Recovery(RecoveryCommand),
     /// Look into capabilities
     #[command(subcommand)]
     Cap(CapCommand),
@@ -142,6 +157,63 @@ pub(crate) struct Get {
     pub(crate) bwlimit: Option<Size>,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AliasCommand {
+    /// Give a directory a name
+    Add {
+        /// The name
+        name: String,
+        /// The directory's cap
+        cap: String,
+    },
+    /// Show all names, and the caps they stand for
+    List(AliasList),
+    /// Forget a name; the directory stays
+    Remove {
+        /// The name
+        name: String,
+    },
+    /// Give a name another name
+    Rename {
+        /// The name it has
+        from: String,
+        /// The name it shall have
+        to: String,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct AliasList {
+    /// Show read caps instead of write caps
+    #[arg(long)]
+    pub(crate) readonly_uri: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RecoveryCommand {
+    /// Write the recovery file of this client
+    Export(RecoveryArgs),
+    /// Make this client's directory out of a recovery file
+    Import(RecoveryArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct RecoveryArgs {
+    /// The recovery file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
+}
+
+#[derive(Args)]
+pub(crate) struct Passphrase {
+    /// Read the passphrase from the first line of a file, instead of the terminal or $SARSEN_PASSPHRASE
+    #[arg(long, value_name = "F")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod alias;
 mod bench;
 mod cap;
 mod completions;
@@ -9,6 +10,7 @@ mod init;
 mod introducer;
 mod local_grid;
 mod put;
+mod recovery;
 mod server;
 mod share;
 mod status;
@@ -29,6 +31,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Put(args) => put::run(&home()?, &args, cli.quiet).await,
         Command::Get(args) => get::run(home, &args, cli.quiet).await,
         Command::Status(args) => status::run(&home()?, args.json).await,
+        Command::Alias(command) => alias::run(&home()?, &command, cli.quiet),
+        Command::AddAlias { name, cap } => alias::add(&home()?, &name, &cap, cli.quiet),
+        Command::ListAliases(args) => alias::list(&home()?, &args, cli.quiet),
+        Command::Recovery(command) => recovery::run(&home()?, &command, cli.quiet),
         Command::Cap(command) => cap::run(&command),
         Command::Share(command) => share::run(&command),
         Command::Server(command) => server::run(&command).await,

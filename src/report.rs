@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use caps::CapParseError;
-use client::{ConfigError, DownloadError, UploadError};
+use client::recovery::RecoveryError;
+use client::{AliasError, AliasNameError, ConfigError, DownloadError, PathError, UploadError};
 use encoding::{AssembleError, ShareError};
 
 /// The documented exit codes.
@@ -100,12 +101,72 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
         }
         _ => {}
     }
-    match error.downcast_ref::<ConfigError>() {
+    if let Some(error) = error.downcast_ref::<RecoveryError>() {
+        return classify_recovery(error);
+    }
+    if let Some(error) = error.downcast_ref::<AliasError>() {
+        return classify_alias(error);
+    }
+    if error.is::<PathError>() || error.is::<AliasNameError>() {
+        return (
+            Exit::Usage,
+            Some("a path on the grid is ALIAS:a/b, CAP/a/b, or a/b below the default alias"),
+        );
+    }
+    classify_config(error.downcast_ref())
+}
+
+fn classify_config(error: Option<&ConfigError>) -> (Exit, Option<&'static str>) {
+    match error {
         Some(ConfigError::Missing { .. }) => (
             Exit::Error,
             Some("make one with `sarsen init --introducer URL`, or name another with --dir or SARSEN_DIR"),
         ),
         Some(ConfigError::Shares { .. } | ConfigError::SharesForm { .. }) => (Exit::Usage, None),
+        _ => (Exit::Error, None),
+    }
+}
+
+fn classify_alias(error: &AliasError) -> (Exit, Option<&'static str>) {
+    match error {
+        AliasError::Name(_) => (Exit::Usage, None),
+        AliasError::Unknown { .. } => (Exit::NotFound, Some("`sarsen alias list` shows all of them")),
+        AliasError::NoDefault => {
+            (Exit::NotFound, Some("name an alias, as in ALIAS:a/b; `sarsen alias list` shows all of them"))
+        }
+        AliasError::NotADirectory { .. } => {
+            (Exit::Usage, Some("`sarsen cap show` says what a capability is for"))
+        }
+        AliasError::NotReadable { .. } | AliasError::UnknownKind => {
+            (Exit::Refused, Some("`sarsen cap show` says what a capability lets you do"))
+        }
+        AliasError::Busy => (Exit::Retry, None),
+        AliasError::Exists { .. } => {
+            (Exit::Error, Some("`sarsen alias rename` or `sarsen alias remove` makes room for it"))
+        }
+        AliasError::Damaged { .. } => {
+            (Exit::Error, Some("`sarsen alias remove` takes the line away; `private/aliases` may be edited"))
+        }
+        _ => (Exit::Error, None),
+    }
+}
+
+fn classify_recovery(error: &RecoveryError) -> (Exit, Option<&'static str>) {
+    match error {
+        RecoveryError::WrongPassphrase => (Exit::Refused, Some("nothing was changed; try again")),
+        RecoveryError::EmptyPassphrase | RecoveryError::PassphraseNotText => (Exit::Usage, None),
+        RecoveryError::Damaged => {
+            (Exit::Unhealthy, Some("another copy of the file may be whole; no part of this one can be used"))
+        }
+        RecoveryError::NotARecoveryFile => {
+            (Exit::Usage, Some("`sarsen recovery export` makes recovery files"))
+        }
+        RecoveryError::Newer { .. } => (Exit::Error, Some("use a newer version of this program")),
+        RecoveryError::NotEmpty { .. } | RecoveryError::Config(ConfigError::Exists { .. }) => {
+            (Exit::Error, Some("name a directory that does not exist yet with --dir or SARSEN_DIR"))
+        }
+        RecoveryError::Config(error) => classify_config(Some(error)),
+        RecoveryError::Alias(error) => classify_alias(error),
         _ => (Exit::Error, None),
     }
 }

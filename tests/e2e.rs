@@ -4,6 +4,8 @@
 
 #[path = "e2e/chunked.rs"]
 mod chunked;
+#[path = "e2e/aliases.rs"]
+mod aliases;
 #[path = "e2e/codes.rs"]
 mod codes;
 #[path = "e2e/disks.rs"]
@@ -20,6 +22,8 @@ mod keys;
 mod outlives;
 #[path = "e2e/program.rs"]
 mod program;
+#[path = "e2e/recovery.rs"]
+mod recovery;
 #[path = "e2e/secrets.rs"]
 mod secrets;
 #[path = "e2e/servers.rs"]

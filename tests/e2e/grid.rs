@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A command of the program, without what the environment of the tests would tell it.
 pub(crate) fn sarsen() -> Command {
     let mut command = Command::new(PROGRAM);
-    for name in ["SARSEN_DIR", "SARSEN_CAP", "SARSEN_LOG", "RUST_LOG", "RUST_BACKTRACE", "XDG_DATA_HOME"] {
+    let ours = ["SARSEN_DIR", "SARSEN_CAP", "SARSEN_LOG", "SARSEN_PASSPHRASE"];
+    for name in ours.iter().chain(&["RUST_LOG", "RUST_BACKTRACE", "XDG_DATA_HOME"]) {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());

@@ -135,6 +135,20 @@ fn a_tree_comes_back_identical() {
 }
 
 #[test]
+fn a_generated_tree_comes_back_identical() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let generator = Path::new(env!("CARGO_MANIFEST_DIR")).join("../misc/make_tree.py");
+    let made =
+        std::process::Command::new("python3").arg(generator).arg(&from).args(["--files", "400"]).status();
+    assert!(made.unwrap().success());
+    good(&copy(&from, &to, Trust::Own));
+    let (from, to) = (all(&from), all(&to));
+    assert!(from.len() > 400);
+    assert_eq!(to, from);
+}
+
+#[test]
 fn an_ordinary_user_gets_all_but_owners() {
     let Some(work) = nobody::inside() else {
         return nobody::run("restore::an_ordinary_user_gets_all_but_owners", |work| {
