@@ -73,6 +73,7 @@ pub struct Walk {
     levels: Vec<Level>,
     path: Vec<Name>,
     seen: HashSet<VerifyHash>,
+    depth: usize,
 }
 
 impl Client {
@@ -85,11 +86,19 @@ impl Client {
             levels: Vec::new(),
             path: Vec::new(),
             seen: HashSet::new(),
+            depth: usize::MAX,
         }
     }
 }
 
 impl Walk {
+    /// Goes no more than so many names below the root: directories there are shown and not opened.
+    #[must_use]
+    pub fn down_to(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
     /// The next thing; `None` at the end.
     ///
     /// # Errors
@@ -115,7 +124,7 @@ impl Walk {
     async fn begin(&mut self, cap: Cap) -> Walked {
         let mut walked =
             Walked { path: Vec::new(), cap: cap.clone(), entry: None, opened: None, again: false };
-        if cap.is_directory() {
+        if cap.is_directory() && self.depth > 0 {
             self.seen.extend(cap.verify_hash());
             walked.opened = Some(match self.client.open_directory(&cap).await {
                 Ok(view) => {
@@ -161,7 +170,8 @@ impl Walk {
     fn enter(&mut self, view: Arc<DirView>) {
         let (sender, pages) = mpsc::channel(PAGE);
         let (client, permits) = (self.client.clone(), self.permits.clone());
-        let reading = tokio::spawn(read_ahead(client, view, permits, sender));
+        let reading =
+            tokio::spawn(read_ahead(client, view, permits, sender, self.path.len() + 1 < self.depth));
         self.levels.push(Level { pages, reading });
     }
 }
@@ -171,6 +181,7 @@ async fn read_ahead(
     view: Arc<DirView>,
     permits: Arc<Semaphore>,
     sender: mpsc::Sender<Result<Ahead, FileStoreError>>,
+    open: bool,
 ) {
     let mut entries = view.entries();
     loop {
@@ -178,7 +189,7 @@ async fn read_ahead(
             Ok(None) => return,
             Ok(Some((name, entry))) => {
                 let cap = view.cap_of(&entry);
-                let wanted = entry.kind == EntryKind::Directory;
+                let wanted = open && entry.kind == EntryKind::Directory;
                 let opening = cap.as_ref().ok().filter(|_| wanted).map(|cap| {
                     let (client, cap, permits) = (client.clone(), cap.clone(), permits.clone());
                     tokio::spawn(async move {
