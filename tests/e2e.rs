@@ -2,16 +2,18 @@
 
 #![allow(clippy::unwrap_used)] // These are tests, helpers and all.
 
-#[path = "e2e/chunked.rs"]
-mod chunked;
 #[path = "e2e/aliases.rs"]
 mod aliases;
+#[path = "e2e/chunked.rs"]
+mod chunked;
 #[path = "e2e/codes.rs"]
 mod codes;
 #[path = "e2e/disks.rs"]
 mod disks;
 #[path = "e2e/files.rs"]
 mod files;
+#[path = "e2e/filestore.rs"]
+mod filestore;
 #[path = "e2e/grid.rs"]
 mod grid;
 #[path = "e2e/interrupted.rs"]
@@ -30,3 +32,5 @@ mod secrets;
 mod servers;
 #[path = "e2e/shares.rs"]
 mod shares;
+#[path = "e2e/walking.rs"]
+mod walking;
