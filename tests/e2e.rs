@@ -24,6 +24,8 @@ mod keys;
 mod outlives;
 #[path = "e2e/program.rs"]
 mod program;
+#[path = "e2e/racing.rs"]
+mod racing;
 #[path = "e2e/recovery.rs"]
 mod recovery;
 #[path = "e2e/secrets.rs"]
@@ -32,5 +34,7 @@ mod secrets;
 mod servers;
 #[path = "e2e/shares.rs"]
 mod shares;
+#[path = "e2e/slots.rs"]
+mod slots;
 #[path = "e2e/walking.rs"]
 mod walking;

@@ -18,12 +18,18 @@ pub(crate) async fn run(home: &Path, args: &Manifest, quiet: bool) -> anyhow::Re
         let (mut walking, root) = Walking::begin(session, &at, None).await?;
         let mut out = Lines::new();
         let mut stats = Stats::default();
+        // No directory says the root's salt.
+        let salt = if args.repair_cap || args.raw {
+            session.client.child_of(root.cap.clone()).await?.salt
+        } else {
+            None
+        };
         let mut next = Some(root);
         while let Some(walked) = next {
             if args.raw {
                 stats.add(&walked);
             }
-            line(&walked, args, &mut out)?;
+            line(&walked, salt.as_ref(), args, &mut out)?;
             next = walking.next().await;
         }
         if args.raw {
@@ -35,8 +41,14 @@ pub(crate) async fn run(home: &Path, args: &Manifest, quiet: bool) -> anyhow::Re
     .await
 }
 
-fn line(walked: &Walked, args: &Manifest, out: &mut Lines) -> anyhow::Result<()> {
-    let salt = walked.entry.as_ref().and_then(|entry| entry.salt.as_ref());
+fn line(
+    walked: &Walked,
+    root_salt: Option<&[u8; 32]>,
+    args: &Manifest,
+    out: &mut Lines,
+) -> anyhow::Result<()> {
+    let of_entry = walked.entry.as_ref().and_then(|entry| entry.salt.as_ref());
+    let salt = if walked.path.is_empty() { root_salt } else { of_entry };
     // What servers know an object by is H.
     let index = || walked.cap.verify_hash().map(|hash| hash.to_string());
     let verify = || walked.cap.verify().map(|cap| cap.to_string());
