@@ -72,11 +72,11 @@ fn eight_processes_add_while_servers_come_and_go() {
     let mut grid = Grid::start(10, "3/7/10");
     let cap = directory(&grid.client);
     let clients: Vec<Client> = (0..8).map(|n| grid.another_client(&format!("adder{n}"), "3/7/10")).collect();
-    let log = |n: usize| grid.path(&format!("adder{n}.log"));
+    let logs: Vec<_> = (0..8).map(|n| grid.path(&format!("adder{n}.log"))).collect();
     let children: Vec<Child> = clients
         .iter()
         .enumerate()
-        .map(|(n, client)| adder(client, &cap, &format!("w{n}-"), 200, &log(n)))
+        .map(|(n, client)| adder(client, &cap, &format!("w{n}-"), 200, &logs[n]))
         .collect();
     let busy = AtomicBool::new(true);
     let servers = &mut grid.servers;
@@ -88,10 +88,10 @@ fn eight_processes_add_while_servers_come_and_go() {
                 let (one, other) = (rounds % 10, (rounds + 3) % 10);
                 servers[one].kill();
                 servers[other].kill();
-                std::thread::sleep(Duration::from_millis(200));
+                std::thread::sleep(Duration::from_millis(500));
                 servers[one].start();
                 servers[other].start();
-                std::thread::sleep(Duration::from_millis(200));
+                std::thread::sleep(Duration::from_millis(500));
                 rounds += 1;
             }
             rounds
@@ -99,7 +99,10 @@ fn eight_processes_add_while_servers_come_and_go() {
         let done: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
         busy.store(false, Ordering::Relaxed);
         for done in done {
-            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            let told: Vec<usize> =
+                logs.iter().map(|log| fs::read_to_string(log).map_or(0, |log| log.lines().count())).collect();
+            assert!(done.status.success(), "{told:?} {said}");
         }
         chaos.join().unwrap()
     });
