@@ -3,6 +3,7 @@
 //! Many files are on their way at once, within bounds; memory holds the open directories of the path and what of them is finished. What
 //! cannot be copied is noted among the [`Problems`] and does not stop the rest; what stops it is a [`CopyError`].
 
+mod deep;
 mod download;
 mod fetch;
 mod file;
@@ -14,6 +15,7 @@ mod relink;
 mod scanning;
 mod upload;
 
+pub use deep::DeepCopied;
 pub use download::{DownloadOptions, Downloaded};
 pub use metadata::{from_local, to_local};
 pub use problem::{CopyError, CopyProblem, MAX_PROBLEMS, Problems};
