@@ -46,13 +46,16 @@ pub struct Downloaded {
     pub problems: Problems,
 }
 
+/// A file that was fetched: its place, what it counted against the bound, and what came of it.
+type Fetched = (PathBuf, u64, Result<u64, CopyProblem>);
+
 struct Download {
     client: Client,
     restore: Arc<Restore>,
     target: PathBuf,
     /// The open folders from the root to where the walk is; `None` for one that could not be made.
     folders: Vec<Option<Folder>>,
-    tasks: JoinSet<Result<(PathBuf, u64, Result<u64, CopyProblem>), CopyError>>,
+    tasks: JoinSet<Result<Fetched, CopyError>>,
     files: usize,
     bytes: u64,
     caps_only: bool,
@@ -186,11 +189,8 @@ impl Download {
             None => return Err(CopyProblem::UnknownKind),
             Some(Ok(())) => {}
         }
-        let made = made.map_err(|error| {
-            // What lies below is met nevertheless, and has no place to go.
-            self.folders.push(None);
-            error
-        })?;
+        // What lies below is met nevertheless, and has no place to go.
+        let made = made.inspect_err(|_| self.folders.push(None))?;
         self.done.directories += 1;
         self.folders.push(Some(made));
         Ok(())

@@ -100,6 +100,7 @@ impl Client {
         existing: DirView,
         options: UploadOptions,
     ) -> Result<UploadedTree, CopyError> {
+        writable(&existing, root)?;
         Upload::run(self, root, Some(Arc::new(existing)), options).await
     }
 
@@ -305,7 +306,9 @@ impl Upload {
             return Ok(Err(CopyProblem::InTheWay { what: "a file" }));
         }
         let cap = view.cap_of(&found).map_err(failed)?;
-        Ok(Ok(Some(Arc::new(self.client.open_directory(&cap).await.map_err(failed)?))))
+        let below = self.client.open_directory(&cap).await.map_err(failed)?;
+        writable(&below, &entry.path)?;
+        Ok(Ok(Some(Arc::new(below))))
     }
 
     fn entry(&mut self, entry: Entry, known: Option<Known>) -> Result<(), CopyError> {
@@ -440,6 +443,10 @@ impl Upload {
     fn name(&self, entry: &Entry) -> Result<Name, CopyError> {
         Name::new(&entry.name).map_err(|error| CopyError::grid(&entry.path, error))
     }
+}
+
+fn writable(view: &DirView, path: &Path) -> Result<(), CopyError> {
+    view.writer().map(drop).ok_or_else(|| CopyError::ReadOnly { path: path.to_owned() })
 }
 
 /// Where a file goes in a directory that is there.

@@ -1,12 +1,13 @@
 //! Onto the grid, and from one place of it to another.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use client::Client;
-use client::copy::{CopyError, Form, TreeProgress, UploadOptions, Uploaded};
+use client::copy::{CopyError, CopyProblem, Form, TreeProgress, UploadOptions, Uploaded};
 use client::filestore::{Child, DirEdit, DirView, FileStoreError, Replace};
-use client::local::Excludes;
+use client::local::{Entry, Excludes};
 use encoding::directory::{EntryKind, Name};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -17,6 +18,8 @@ use crate::cmd::trees::Place;
 
 /// Files named on the command line that are on their way at once.
 const FILES_AT_ONCE: usize = 64;
+
+const NO_NAME: &str = "a file given by its cap alone has no name to be copied under: name the target file";
 
 /// Where everything goes.
 struct Into<'a> {
@@ -61,68 +64,48 @@ pub(super) async fn copy(
     Into { client, view, deep, tree }.all(named).await
 }
 
+/// A copy under way.
+#[derive(Default)]
+struct Work {
+    /// What is new, to be linked at the end.
+    links: Vec<(Name, Child)>,
+    /// What is on the grid already, and is filled into directories of the same names.
+    relinks: Vec<(Name, Child)>,
+    files: JoinSet<Result<Sent, CopyError>>,
+    copied: Copied,
+}
+
+/// A local file that was sent.
+struct Sent {
+    name: Name,
+    path: PathBuf,
+    size: u64,
+    outcome: Result<(Child, Option<CopyProblem>), CopyProblem>,
+}
+
 impl Into<'_> {
     async fn all(&self, sources: Vec<(Option<Name>, &Source)>) -> anyhow::Result<Copied> {
         let writer = self.view.writer().ok_or_else(|| CopyError::ReadOnly { path: "the target".into() })?;
         self.check(&sources).await?;
-        let (mut links, mut relinks) = (Vec::new(), Vec::new());
-        let mut copied = Copied::default();
-        let mut files = JoinSet::new();
+        let mut work = Work::default();
         let permits = Arc::new(Semaphore::new(FILES_AT_ONCE));
         for (name, source) in sources {
             match source {
                 Source::LocalFile(entry) => {
-                    let name = name.context("a local file has a name")?;
-                    let entry = (**entry).clone();
-                    let overwrite = self.mutable(&name).await?;
-                    let (client, tree, permits) = (self.client.clone(), self.tree.clone(), permits.clone());
-                    files.spawn(async move {
-                        let _permit = permits.acquire_owned().await;
-                        let (path, size) = (entry.path.clone(), entry.metadata.size);
-                        let sent = client.upload_file(entry, overwrite, &tree).await;
-                        sent.map(|sent| (name, path, size, sent))
-                    });
+                    self.file(&mut work, name.context(NO_NAME)?, (**entry).clone(), &permits).await?;
                 }
-                Source::LocalFolder { path, name } => {
-                    let done = self.folder(path, name.as_ref()).await?;
-                    if let (Some(name), Some(child)) = (name, done.0) {
-                        links.push((name.clone(), child));
-                    }
-                    add(&mut copied, done.1);
+                Source::LocalFolder { path, .. } => {
+                    let (child, done) = self.folder(path, name.as_ref()).await?;
+                    work.links.extend(name.zip(child));
+                    add(&mut work.copied, done);
                 }
-                Source::GridFile { child, .. } if self.deep => {
-                    let name =
-                        name.context("a file given by its cap alone has no name to be copied under")?;
-                    let overwrite = self.mutable(&name).await?;
-                    let (child, bytes) = self.client.copy_file(child, overwrite).await?;
-                    (copied.files, copied.bytes) = (copied.files + 1, copied.bytes + bytes);
-                    links.push((name, child));
-                }
-                Source::GridFile { child, .. } => {
-                    let name =
-                        name.context("a file given by its cap alone has no name to be copied under")?;
-                    relinks.push((name, (**child).clone()));
-                }
-                Source::GridDirectory { name, child, view } if self.deep => {
-                    let done = self.client.copy_directory(view, self.tree).await?;
-                    (copied.files, copied.bytes) = (copied.files + done.files, copied.bytes + done.bytes);
-                    copied.directories += done.directories;
-                    copied.problems(done.problems);
-                    match name {
-                        Some(name) => relinks.push((name.clone(), done.root.with(child.metadata.clone()))),
-                        None => relinks
-                            .extend(children(&self.client.open_directory(done.root.cap()).await?).await?),
-                    }
-                }
-                Source::GridDirectory { name: Some(name), child, .. } => {
-                    relinks.push((name.clone(), (**child).clone()));
-                }
-                Source::GridDirectory { name: None, view, .. } => relinks.extend(children(view).await?),
+                other => self.grid_source(&mut work, name, other).await?,
             }
         }
+        let Work { mut links, relinks, mut files, mut copied } = work;
         while let Some(done) = files.join_next().await {
-            let (name, path, size, sent) = done.context("a task of our own died")??;
-            match sent {
+            let Sent { name, path, size, outcome } = done.context("a task of our own died")??;
+            match outcome {
                 Ok((child, odd)) => {
                     (copied.files, copied.bytes) = (copied.files + 1, copied.bytes + size);
                     copied.problems.list.extend(odd.map(|odd| (path, odd)));
@@ -138,6 +121,57 @@ impl Into<'_> {
         }
         self.link(writer, links).await?;
         Ok(copied)
+    }
+
+    async fn file(
+        &self,
+        work: &mut Work,
+        name: Name,
+        entry: Entry,
+        permits: &Arc<Semaphore>,
+    ) -> anyhow::Result<()> {
+        let overwrite = self.mutable(&name).await?;
+        let (client, tree, permits) = (self.client.clone(), self.tree.clone(), permits.clone());
+        work.files.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let (path, size) = (entry.path.clone(), entry.metadata.size);
+            let outcome = client.upload_file(entry, overwrite, &tree).await?;
+            Ok(Sent { name, path, size, outcome })
+        });
+        Ok(())
+    }
+
+    async fn grid_source(&self, work: &mut Work, name: Option<Name>, source: &Source) -> anyhow::Result<()> {
+        let copied = &mut work.copied;
+        match source {
+            Source::GridFile { child, .. } if self.deep => {
+                let name = name.context(NO_NAME)?;
+                let overwrite = self.mutable(&name).await?;
+                let (child, bytes) = self.client.copy_file(child, overwrite).await?;
+                (copied.files, copied.bytes) = (copied.files + 1, copied.bytes + bytes);
+                work.links.push((name, child));
+            }
+            Source::GridFile { child, .. } => work.relinks.push((name.context(NO_NAME)?, (**child).clone())),
+            Source::GridDirectory { child, view, .. } if self.deep => {
+                let done = self.client.copy_directory(view, self.tree).await?;
+                (copied.files, copied.bytes) = (copied.files + done.files, copied.bytes + done.bytes);
+                copied.directories += done.directories;
+                copied.problems(done.problems);
+                match name {
+                    Some(name) => work.relinks.push((name, done.root.with(child.metadata.clone()))),
+                    None => {
+                        let copy = self.client.open_directory(done.root.cap()).await?;
+                        work.relinks.extend(children(&copy).await?);
+                    }
+                }
+            }
+            Source::GridDirectory { child, view, .. } => match name {
+                Some(name) => work.relinks.push((name, (**child).clone())),
+                None => work.relinks.extend(children(view).await?),
+            },
+            Source::LocalFile(_) | Source::LocalFolder { .. } => {}
+        }
+        Ok(())
     }
 
     async fn link(&self, writer: &caps::SlotWrite, links: Vec<(Name, Child)>) -> anyhow::Result<()> {
@@ -193,10 +227,7 @@ impl Into<'_> {
     async fn check(&self, sources: &[(Option<Name>, &Source)]) -> anyhow::Result<()> {
         for (name, source) in sources {
             let Some(name) = name else {
-                anyhow::ensure!(
-                    source.is_directory(),
-                    "a file given by its cap alone has no name to be copied under: name the target file"
-                );
+                anyhow::ensure!(source.is_directory(), NO_NAME);
                 continue;
             };
             let Some(found) = self.view.get(name).await? else { continue };
