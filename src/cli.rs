@@ -1,5 +1,7 @@
 //! The command line's grammar.
 
+mod trees;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +9,7 @@ use client::Shares;
 use protocol::NodeAddress;
 
 use crate::sizes::{ByteRange, Size};
+pub(crate) use trees::{Backup, Cp, Restore};
 
 /// A storage grid that outlives its disks: files are encrypted and erasure-coded here, and held by servers that nobody needs to trust.
 #[derive(Parser)]
@@ -49,6 +52,12 @@ pub(crate) enum Command {
     Put(Put),
     /// Fetch a file by its read cap
     Get(Get),
+    /// Copy files and directories: onto the grid, from it, or from one place of it to another
+    Cp(Cp),
+    /// Back up a folder: TO/Archives/<time> and TO/Latest; what is unchanged is not read again
+    Backup(Backup),
+    /// Bring a tree back as it was
+    Restore(Restore),
     /// Show introducers, servers, space and round-trip times
     Status(Json),
     /// Give directories short names

@@ -1,9 +1,11 @@
 //! The verbs, one file each.
 
 mod alias;
+mod backup;
 mod bench;
 mod cap;
 mod completions;
+mod cp;
 mod demo;
 mod get;
 mod init;
@@ -11,9 +13,11 @@ mod introducer;
 mod local_grid;
 mod put;
 mod recovery;
+mod restore;
 mod server;
 mod share;
 mod status;
+mod trees;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +34,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Init(args) => init::run(&home()?, &args, cli.quiet),
         Command::Put(args) => put::run(&home()?, &args, cli.quiet).await,
         Command::Get(args) => get::run(home, &args, cli.quiet).await,
+        Command::Cp(args) => cp::run(&home()?, &args, cli.quiet).await,
+        Command::Backup(args) => backup::run(&home()?, &args, cli.quiet).await,
+        Command::Restore(args) => restore::run(&home()?, &args, cli.quiet).await,
         Command::Status(args) => status::run(&home()?, args.json).await,
         Command::Alias(command) => alias::run(&home()?, &command, cli.quiet),
         Command::AddAlias { name, cap } => alias::add(&home()?, &name, &cap, cli.quiet),

@@ -1,5 +1,7 @@
 //! Errors at the binary: a message, a hint, and a documented exit code.
 
+mod trees;
+
 use std::process::ExitCode;
 
 use caps::CapParseError;
@@ -13,6 +15,7 @@ use encoding::{AssembleError, ShareError};
 pub(crate) enum Exit {
     Error = 1,
     Usage = 2,
+    Partly = 3,
     NotFound = 4,
     Retry = 5,
     Refused = 6,
@@ -27,6 +30,14 @@ pub(crate) enum Exit {
 pub(crate) struct Interrupted {
     /// How to go on.
     pub(crate) hint: &'static str,
+}
+
+/// Some of it could not be done; what, was said before.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} things went wrong, the rest is done")]
+pub(crate) struct Partly {
+    /// How many.
+    pub(crate) count: u64,
 }
 
 /// A share file is damaged.
@@ -67,12 +78,18 @@ fn details(error: &anyhow::Error) -> Vec<String> {
     if let Some(UploadError::NotHappy { failures, .. }) = error.downcast_ref() {
         return failures.iter().map(ToString::to_string).collect();
     }
-    Vec::new()
+    trees::details(error)
 }
 
 fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
         return (Exit::Interrupted, Some(interrupted.hint));
+    }
+    if error.is::<Partly>() {
+        return (Exit::Partly, None);
+    }
+    if let Some(class) = trees::classify(error) {
+        return class;
     }
     if let Some(error) = error.downcast_ref::<UploadError>() {
         return classify_upload(error);
