@@ -63,6 +63,16 @@ impl Client {
         Ok(SlotHealth { holding, kept, failures: round.failures(), record })
     }
 
+    /// The members that this slot would have if it were made now: the first live stores in its order, one of each server.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError::NotHappy`].
+    pub async fn live_members(&self, cap: &SlotWrite) -> Result<Vec<Member>, SlotError> {
+        let bucket = cap.key.read_key().slot_storage_index().placement_bucket();
+        Ok(self.first_members(self.upload_candidates(bucket)).await?.members)
+    }
+
     /// Replaces a slot's members by `members`: by a joint record of old and new, then one of the new alone.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ impl Client {
         let seen = self.look(&cap.hash, bucket, &cell).await?;
         let sections = open(cap, &seen.record)?;
         let Seen { record, freshness, forgetful } = seen;
+        self.slots().doubts.note(freshness, &forgetful);
         Ok(SlotView { sections, record, freshness, forgetful })
     }
 
