@@ -1,5 +1,7 @@
 //! The command line's grammar.
 
+mod trees;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +9,7 @@ use client::Shares;
 use protocol::NodeAddress;
 
 use crate::sizes::{ByteRange, Size};
+pub(crate) use trees::{Backup, Cp, Restore};
 
 mod filestore;
 
@@ -54,6 +57,12 @@ pub(crate) enum Command {
     Put(Put),
     /// Fetch a file
     Get(Get),
+    /// Copy files and directories: onto the grid, from it, or from one place of it to another
+    Cp(Cp),
+    /// Back up a folder: TO/Archives/<time> and TO/Latest; what is unchanged is not read again
+    Backup(Backup),
+    /// Bring a tree back as it was
+    Restore(Restore),
     /// Make a directory and print its cap
     Mkdir(Mkdir),
     /// List a directory

@@ -1,9 +1,11 @@
 //! The verbs, one file each.
 
 mod alias;
+mod backup;
 mod bench;
 mod cap;
 mod completions;
+mod cp;
 mod demo;
 mod diff;
 mod du;
@@ -20,6 +22,7 @@ mod mkdir;
 pub(crate) mod mv;
 mod put;
 mod recovery;
+mod restore;
 mod rm;
 mod server;
 mod session;
@@ -29,6 +32,7 @@ mod stats;
 mod status;
 pub(crate) mod target;
 mod tree;
+mod trees;
 mod walk;
 
 use std::path::PathBuf;
@@ -46,6 +50,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Init(args) => init::run(&home()?, &args, cli.quiet),
         Command::Put(args) => put::run(&home()?, &args, cli.quiet).await,
         Command::Get(args) => get::run(home, &args, cli.quiet).await,
+        Command::Cp(args) => cp::run(&home()?, &args, cli.quiet).await,
+        Command::Backup(args) => backup::run(&home()?, &args, cli.quiet).await,
+        Command::Restore(args) => restore::run(&home()?, &args, cli.quiet).await,
         Command::Status(args) => status::run(&home()?, args.json).await,
         Command::Alias(command) => alias::run(&home()?, &command, cli.quiet).await,
         Command::Mkdir(args) => mkdir::run(&home()?, &args, cli.quiet).await,

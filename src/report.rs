@@ -1,6 +1,7 @@
 //! Errors at the binary: a message, a hint, and a documented exit code.
 
 mod filestore;
+mod trees;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,14 @@ pub(crate) enum Exit {
 pub(crate) struct Interrupted {
     /// How to go on.
     pub(crate) hint: &'static str,
+}
+
+/// Some of it could not be done; what, was said before.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} things went wrong, the rest is done")]
+pub(crate) struct LeftOut {
+    /// How many.
+    pub(crate) count: u64,
 }
 
 /// A share file is damaged.
@@ -103,6 +112,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// What each server said.
 fn details(error: &anyhow::Error) -> Vec<String> {
     if let Some(error) = error.downcast_ref() {
+        return trees::details(error);
+    }
+    if let Some(error) = error.downcast_ref() {
         return filestore::details(error);
     }
     if let Some(error) = error.downcast_ref() {
@@ -133,6 +145,12 @@ fn upload_details(error: &UploadError) -> Vec<String> {
 fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
         return (Exit::Interrupted, Some(interrupted.hint));
+    }
+    if error.is::<LeftOut>() {
+        return (Exit::Partly, None);
+    }
+    if let Some(class) = trees::classify(error) {
+        return class;
     }
     if let Some(error) = error.downcast_ref::<UploadError>() {
         return classify_upload(error);

@@ -4,6 +4,8 @@
 
 #[path = "e2e/aliases.rs"]
 mod aliases;
+#[path = "e2e/backup.rs"]
+mod backup;
 #[path = "e2e/chunked.rs"]
 mod chunked;
 #[path = "e2e/codes.rs"]

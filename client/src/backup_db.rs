@@ -35,13 +35,13 @@ const VERSION: u32 = 1;
 const VERSIONS: TableDefinition<&str, u32> = TableDefinition::new("version");
 /// A grid's id -> the number that begins the keys of its rows.
 const GRIDS: TableDefinition<[u8; 32], u32> = TableDefinition::new("grids");
-/// Grid, path -> size, mtime, ctime (both in nanoseconds), inode, device; uploaded, checked (seconds); cap.
+/// Grid, path -> size, mtime, ctime (both in nanoseconds), inode, device; uploaded, checked (seconds); salt of a tree; cap.
 const FILES: TableDefinition<&[u8], FileRow> = TableDefinition::new("files");
-/// Grid, hash -> uploaded, checked (seconds); cap.
+/// Grid, hash -> uploaded, checked (seconds); salt; cap.
 const DIRECTORIES: TableDefinition<&[u8], DirectoryRow> = TableDefinition::new("directories");
 
-type FileRow = (u64, i128, i128, u64, u64, u64, u64, &'static str);
-type DirectoryRow = (u64, u64, &'static str);
+type FileRow = (u64, i128, i128, u64, u64, u64, u64, Option<[u8; 32]>, &'static str);
+type DirectoryRow = (u64, u64, Option<[u8; 32]>, &'static str);
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,8 @@ pub enum BackupDbError {
 pub struct Known {
     /// Its read cap.
     pub cap: Cap,
+    /// The public salt of its root's descriptor, where it is a tree.
+    pub salt: Option<[u8; 32]>,
     /// When it was uploaded, in seconds since 1970.
     pub uploaded: u64,
     /// When it was last found healthy, in seconds since 1970.
@@ -156,10 +158,10 @@ impl BackupDb {
         }
         let row = state.files.get(&key[..]).map_err(|error| failed(&self.path, error))?;
         Ok(row.and_then(|row| {
-            let (size, mtime, ctime, ino, dev, uploaded, checked, cap) = row.value();
+            let (size, mtime, ctime, ino, dev, uploaded, checked, salt, cap) = row.value();
             let same = stamp == Stamp { size, mtime, ctime, ino, dev };
             let cap = same.then(|| cap.parse().ok()).flatten()?;
-            Some(Known { cap, uploaded, checked })
+            Some(Known { cap, salt, uploaded, checked })
         }))
     }
 
@@ -198,8 +200,8 @@ impl BackupDb {
         }
         let row = state.directories.get(&self.key(hash)[..]).map_err(|error| failed(&self.path, error))?;
         Ok(row.and_then(|row| {
-            let (uploaded, checked, cap) = row.value();
-            Some(Known { cap: cap.parse().ok()?, uploaded, checked })
+            let (uploaded, checked, salt, cap) = row.value();
+            Some(Known { cap: cap.parse().ok()?, salt, uploaded, checked })
         }))
     }
 
@@ -244,13 +246,15 @@ impl BackupDb {
             for (key, (stamp, known)) in &state.new_files {
                 let cap = zeroize::Zeroizing::new(known.cap.to_string());
                 let Stamp { size, mtime, ctime, ino, dev } = *stamp;
-                let row = (size, mtime, ctime, ino, dev, known.uploaded, known.checked, cap.as_str());
+                let Known { salt, uploaded, checked, .. } = *known;
+                let row = (size, mtime, ctime, ino, dev, uploaded, checked, salt, cap.as_str());
                 files.insert(&key[..], row)?;
             }
             let mut directories = transaction.open_table(DIRECTORIES)?;
             for (hash, known) in &state.new_directories {
                 let cap = zeroize::Zeroizing::new(known.cap.to_string());
-                directories.insert(&self.key(hash)[..], (known.uploaded, known.checked, cap.as_str()))?;
+                let row = (known.uploaded, known.checked, known.salt, cap.as_str());
+                directories.insert(&self.key(hash)[..], row)?;
             }
         }
         transaction.commit()?;

@@ -16,6 +16,7 @@ mod view;
 mod walk;
 
 pub use child::Child;
+pub(crate) use edit::time_of;
 pub use edit::{DirEdit, Edited, Refusal, Replace};
 pub use error::FileStoreError;
 pub(crate) use join::Queues;

@@ -31,6 +31,7 @@ mod progress;
 pub mod aliases;
 pub mod backup_db;
 pub mod config;
+pub mod copy;
 pub mod directory;
 pub mod download;
 pub mod filestore;

@@ -9,6 +9,8 @@
 mod basics;
 #[path = "grid/changing.rs"]
 mod changing;
+#[path = "grid/copying.rs"]
+mod copying;
 #[path = "grid/crash.rs"]
 mod crash;
 #[path = "grid/disks.rs"]

@@ -310,6 +310,6 @@ fn may_replace(name: &Name, before: Option<&Entry>, replace: Replace) -> Result<
     }
 }
 
-pub(super) fn time_of(since_1970: Duration) -> Time {
+pub(crate) fn time_of(since_1970: Duration) -> Time {
     Time { seconds: since_1970.as_secs() as i64, nanoseconds: since_1970.subsec_nanos() }
 }

@@ -1,7 +1,7 @@
 //! Walking a whole tree: in the order of names, directories before what is in them, with the directories ahead already on their way.
 //!
 //! Memory holds one page of each directory on the path, and H of every directory seen: one that is reached again, as in a cycle, is
-//! shown and not entered.
+//! shown and not entered. Whoever copies a tree needs every path and enters it again, unless it lies in itself.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ struct Ahead {
 }
 
 struct Level {
+    /// H of the directory, where only those above are remembered.
+    hash: Option<VerifyHash>,
     pages: mpsc::Receiver<Result<Ahead, FileStoreError>>,
     reading: JoinHandle<()>,
 }
@@ -73,6 +75,7 @@ pub struct Walk {
     levels: Vec<Level>,
     path: Vec<Name>,
     seen: HashSet<VerifyHash>,
+    every_path: bool,
     depth: usize,
 }
 
@@ -86,12 +89,21 @@ impl Client {
             levels: Vec::new(),
             path: Vec::new(),
             seen: HashSet::new(),
+            every_path: false,
             depth: usize::MAX,
         }
     }
 }
 
 impl Walk {
+    /// Enters a directory each time that it is met, unless it lies in itself. A tree whose directories are linked several times each can
+    /// be far larger so than what is stored of it.
+    #[must_use]
+    pub fn every_path(mut self) -> Self {
+        self.every_path = true;
+        self
+    }
+
     /// Goes no more than so many names below the root: directories there are shown and not opened.
     #[must_use]
     pub fn down_to(mut self, depth: usize) -> Self {
@@ -114,7 +126,10 @@ impl Walk {
                 Some(Ok(ahead)) => return Ok(Some(self.take(ahead).await)),
                 Some(Err(error)) => return Err(error),
                 None => {
-                    self.levels.pop();
+                    let level = self.levels.pop();
+                    if let Some(hash) = level.and_then(|level| level.hash) {
+                        self.seen.remove(&hash);
+                    }
                     self.path.pop();
                 }
             }
@@ -128,7 +143,7 @@ impl Walk {
             self.seen.extend(cap.verify_hash());
             walked.opened = Some(match self.client.open_directory(&cap).await {
                 Ok(view) => {
-                    self.enter(Arc::new(view));
+                    self.enter(Arc::new(view), &cap);
                     Ok(())
                 }
                 Err(error) => Err(error),
@@ -155,24 +170,28 @@ impl Walk {
                 opened = Some(match opening.await {
                     Ok(Ok(view)) => {
                         self.path.push(name);
-                        self.enter(view);
+                        self.enter(view, &cap);
                         Ok(())
                     }
                     Ok(Err(error)) => Err(error),
                     Err(_) => Err(FileStoreError::GivenUp),
                 });
+                if let (true, Some(Err(_)), Some(hash)) = (self.every_path, &opened, cap.verify_hash()) {
+                    self.seen.remove(&hash);
+                }
             }
         }
         Walked { path, cap, entry: Some(entry), opened, again }
     }
 
     /// Goes on with the entries of this directory.
-    fn enter(&mut self, view: Arc<DirView>) {
+    fn enter(&mut self, view: Arc<DirView>, cap: &Cap) {
         let (sender, pages) = mpsc::channel(PAGE);
         let (client, permits) = (self.client.clone(), self.permits.clone());
-        let reading =
-            tokio::spawn(read_ahead(client, view, permits, sender, self.path.len() + 1 < self.depth));
-        self.levels.push(Level { pages, reading });
+        let opens = self.path.len() + 1 < self.depth;
+        let reading = tokio::spawn(read_ahead(client, view, permits, sender, opens));
+        let hash = cap.verify_hash().filter(|_| self.every_path);
+        self.levels.push(Level { hash, pages, reading });
     }
 }
 

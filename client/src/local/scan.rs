@@ -152,6 +152,39 @@ impl Scan {
     }
 }
 
+/// A single file, as a walk would meet it; a symlink is followed. Its name is the one in `path`. With it, what is left out of it.
+///
+/// # Errors
+///
+/// [`ScanError::Root`] if it cannot be looked at; [`ScanError::Single`] if it is no file, or its name can be none on the grid.
+pub fn single(path: &Path) -> Result<(Entry, Vec<SkipReason>), ScanError> {
+    let failed = |source: std::io::Error| ScanError::Root { path: path.to_owned(), source };
+    let refused = |reason: SkipReason| ScanError::Single { path: path.to_owned(), reason };
+    let real = std::fs::canonicalize(path).map_err(failed)?;
+    let (Some(above), Some(local)) = (real.parent(), real.file_name()) else {
+        return Err(refused(SkipReason::Special { what: "a folder" }));
+    };
+    let folder = openat(CWD, above, FOLDER, Mode::empty()).map_err(|error| failed(error.into()))?;
+    let stat = statat(&folder, local, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| failed(error.into()))?;
+    match kind(&folder, local, &stat).map_err(refused)? {
+        Kind::File => {}
+        Kind::Directory => return Err(refused(SkipReason::Special { what: "a folder" })),
+        Kind::Symlink { .. } => return Err(refused(SkipReason::Special { what: "a symlink" })),
+    }
+    let given = path.file_name().unwrap_or(local).to_str().ok_or_else(|| refused(SkipReason::NotUtf8))?;
+    let name = path::name(given).map_err(|error| refused(SkipReason::Name(error)))?;
+    let mut metadata = LocalMetadata::of(&stat);
+    let mut waiting = Vec::new();
+    add_xattrs(&mut metadata, xattr::Target::Named(folder.as_fd(), local), path, &mut waiting);
+    let (relative, parent) = (PathBuf::from(local), Arc::new(folder));
+    let entry = Entry { path: path.to_owned(), relative, name, kind: Kind::File, metadata, parent };
+    let reasons = waiting.into_iter().filter_map(|event| match event {
+        Event::Skipped { reason, .. } => Some(reason),
+        _ => None,
+    });
+    Ok((entry, reasons.collect()))
+}
+
 impl Iterator for Scan {
     type Item = Event;
 

@@ -55,11 +55,11 @@ impl Client {
                 previous: RecordHash::default(),
                 tombstone: false,
                 forced: false,
+                next: None,
                 payload,
             };
-            let record = Arc::new(record.sign(&key));
             let cell = self.slots().cell(&cap.hash);
-            match Editing::new(self, &cap, &cell).accept(&key, record.clone()).await {
+            match Editing::new(self, &cap, &cell).accept(&key, record).await {
                 Ok(record) => return Ok(NewSlot { cap, record }),
                 Err(error) => last = Some(error),
             }

@@ -46,7 +46,7 @@ impl Client {
         let record = seen.record;
         let mut round = Round::new(self, cap.hash, Some(record.clone()));
         for member in record.members() {
-            round.accept(NodeId::new(member.store), &record, None, false);
+            round.accept(NodeId::new(member.store), &record, false);
         }
         while round.next().await.is_some() {}
         let (mut holding, mut kept) = (Vec::new(), Vec::new());
@@ -117,7 +117,7 @@ impl Client {
     async fn forward(&self, left: &[Member], record: &Arc<SignedRecord>) {
         let mut round = Round::new(self, record.id.hash(), Some(record.clone()));
         for member in left.iter().filter(|member| !record.names(&member.store)) {
-            round.accept(NodeId::new(member.store), record, None, false);
+            round.accept(NodeId::new(member.store), record, false);
         }
         while round.next().await.is_some() {}
     }
@@ -151,7 +151,7 @@ impl Client {
             ..successor(&base, ballot, base.payload.clone())
         };
         let key = editing.key(&base);
-        editing.accept(&key, Arc::new(record.sign(&key))).await
+        editing.accept(&key, record).await
     }
 
     /// Deletes a slot: its record becomes a tombstone, final in its epoch.

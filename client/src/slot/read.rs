@@ -158,7 +158,7 @@ impl<'c> Looking<'c> {
             .map(|member| NodeId::new(member.store))
             .collect();
         for store in lacking {
-            self.round.accept(store, &newest, None, false);
+            self.round.accept(store, &newest, false);
         }
         let patience = self.client.writers().timeouts().answer;
         while !self.is_confirmed() {

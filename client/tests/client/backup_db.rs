@@ -24,7 +24,7 @@ fn meta(size: u64) -> LocalMetadata {
 }
 
 fn known(number: u8) -> Known {
-    Known { cap: file(number), uploaded: 10, checked: 20 }
+    Known { cap: file(number), salt: (number > 0).then_some([number; 32]), uploaded: 10, checked: 20 }
 }
 
 #[test]

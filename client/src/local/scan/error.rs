@@ -10,12 +10,20 @@ use crate::path::PathError;
 #[non_exhaustive]
 pub enum ScanError {
     /// Its root is no folder, or cannot be read.
-    #[error("{path} cannot be read as a folder")]
+    #[error("{path} cannot be read")]
     Root {
         /// The root.
         path: PathBuf,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// A single file that is none.
+    #[error("{path} cannot be copied: {reason}")]
+    Single {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: SkipReason,
     },
 }
 

@@ -1,0 +1,114 @@
+//! What the verbs that move whole trees have in common.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use caps::Cap;
+use client::copy::{CopyProblem, Problems, TreeProgress};
+use client::filestore::Target;
+use client::local::{Event, Excludes, Kind, Scan};
+use client::path::looks_like_cap;
+use client::{Aliases, Client, ClientDir, GridPath};
+use encoding::directory::{EntryKind, Name};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::report::LeftOut;
+
+/// A path on the grid, as far as it is known without asking the grid.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// As it was given.
+    pub(crate) text: String,
+    pub(crate) root: Cap,
+    pub(crate) names: Vec<Name>,
+    pub(crate) trailing_slash: bool,
+}
+
+impl Place {
+    pub(crate) fn new(dir: &Path, text: &str) -> anyhow::Result<Self> {
+        let path: GridPath = text.parse()?;
+        let root = Aliases::of(&ClientDir::open(dir)?).resolve(&path.root)?;
+        let names = path.names.iter().map(|name| Name::new(name));
+        let names = names.collect::<Result<_, _>>().context("a name in the path")?;
+        Ok(Self { text: text.to_owned(), root, names, trailing_slash: path.trailing_slash })
+    }
+
+    pub(crate) async fn find(&self, client: &Client) -> anyhow::Result<Target> {
+        let names = self.names.as_slice();
+        client.resolve(&self.root, names).await.with_context(|| self.shown())
+    }
+
+    /// For messages: without the cap that it may begin with.
+    pub(crate) fn shown(&self) -> String {
+        match looks_like_cap(&self.text) {
+            true => self.names.iter().fold("CAP".to_owned(), |path, name| format!("{path}/{name}")),
+            false => self.text.clone(),
+        }
+    }
+}
+
+/// Whether an argument of `cp` is on the grid, by Tahoe's rule: it begins with an alias and a colon, or with a cap.
+pub(crate) fn is_on_grid(text: &str) -> bool {
+    looks_like_cap(text)
+        || text.split_once(':').is_some_and(|(alias, _)| !alias.is_empty() && !alias.contains('/'))
+}
+
+/// Many files are open at once: as many as the system lets us have.
+pub(crate) fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // It is only made likelier that deep and wide trees are copied without a hitch.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Says what went wrong.
+pub(crate) fn warn(problems: &Problems) {
+    for (path, problem) in &problems.list {
+        match problem {
+            CopyProblem::Skipped(reason) if !reason.is_partial() => {
+                eprintln!("WARNING: cannot copy {}: {reason}", path.display());
+            }
+            problem => eprintln!("WARNING: {}: {problem}", path.display()),
+        }
+    }
+    if problems.more > 0 {
+        eprintln!("WARNING: and {} more", problems.more);
+    }
+}
+
+/// The end of a command that did what it could.
+pub(crate) fn end(problems: &Problems) -> anyhow::Result<()> {
+    match problems.list.len() as u64 + problems.more {
+        0 => Ok(()),
+        count => Err(LeftOut { count }.into()),
+    }
+}
+
+/// Counts what there is to do in local folders, for the bar.
+pub(crate) fn count_local(roots: Vec<(PathBuf, Excludes)>, progress: &TreeProgress) {
+    let (mut entries, mut bytes) = (0, 0);
+    for (root, excludes) in roots {
+        // What is wrong with it is told by the walk that counts.
+        for event in Scan::new(&root, excludes).into_iter().flatten() {
+            if let Event::Entry(entry) = event {
+                entries += 1;
+                bytes += if entry.kind == Kind::File { entry.metadata.size } else { 0 };
+            }
+        }
+    }
+    progress.expect(entries, bytes);
+}
+
+/// Counts what there is to do below a directory of the grid, for the bar.
+pub(crate) async fn count_grid(client: &Client, root: &Cap, progress: &TreeProgress) {
+    let (mut entries, mut bytes) = (0, 0);
+    let mut walk = client.walk(root).every_path();
+    // What is wrong with it is told by the walk that counts.
+    while let Ok(Some(walked)) = walk.next().await {
+        if walked.kind() != EntryKind::Directory {
+            entries += 1;
+            let hint = walked.entry.as_ref().and_then(|entry| entry.metadata.size);
+            bytes += walked.cap.size().or(hint).unwrap_or(0);
+        }
+    }
+    progress.expect(entries, bytes);
+}
