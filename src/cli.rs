@@ -13,7 +13,9 @@ pub(crate) use trees::{Backup, Cp, Restore};
 
 mod filestore;
 
-pub(crate) use filestore::*;
+pub(crate) use filestore::{
+    Diff, Du, Find, Format, FromTo, Kind, Ls, Manifest, Mkdir, Rm, SlotCommand, Stats, Tree,
+};
 
 /// A storage grid that outlives its disks: files are encrypted and erasure-coded here, and held by servers that nobody needs to trust.
 #[derive(Parser)]

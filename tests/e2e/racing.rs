@@ -6,12 +6,15 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use client::filestore::{DirEdit, Replace};
+use client::filestore::{DirEdit, FileStoreError, Replace};
+use client::slot::SlotError;
 
 use crate::grid::{Client, Grid, eventually, noise};
 
+/// Longer than 200 changes take in any race here.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// What tells this binary that it is a process that adds entries: the client's directory, the directory's cap, the beginning of all names,
 /// how many, and the file that gets a line for each that was acknowledged.
 const VARIABLE: &str = "SARSEN_TEST_ADDER";
@@ -38,18 +41,28 @@ fn adds_entries() {
         let client = client::Client::open(Path::new(dir)).unwrap();
         client.refresh().await;
         let caps::Cap::SlotWrite(cap) = cap.parse().unwrap() else { panic!("no write cap") };
+        let (begun, mut retries) = (Instant::now(), 0);
         for number in 0..count.parse::<usize>().unwrap() {
             let name: encoding::directory::Name = format!("{prefix}{number}").parse().unwrap();
             let bytes = name.as_str().as_bytes().to_vec();
             let literal = caps::Cap::Literal(caps::Literal { bytes, directory: false });
             let child = Box::new(client::filestore::Child::new(literal, None).unwrap());
             let link = DirEdit::Link { name: name.clone(), child, replace: Replace::No };
-            if let Err(error) = client.edit_entry(&cap, link).await {
-                panic!("{name}: {error}: {error:?}");
+            // What a retry cures is no error, and a retry never adds twice: the same entry is found there.
+            while let Err(error) = client.edit_entry(&cap, link.clone()).await {
+                let retried = matches!(
+                    &error,
+                    FileStoreError::Slot(
+                        SlotError::Unknown { .. } | SlotError::TooFew { .. } | SlotError::Contention { .. }
+                    )
+                );
+                assert!(retried && begun.elapsed() < PATIENCE, "{name}: {error}: {error:?}");
+                retries += 1;
             }
             writeln!(log, "{name}").unwrap();
         }
         client.close().await;
+        eprintln!("{prefix}: {retries} retries in {:?}", begun.elapsed());
     });
 }
 
@@ -91,7 +104,7 @@ fn eight_processes_add_while_servers_come_and_go() {
                 std::thread::sleep(Duration::from_millis(500));
                 servers[one].start();
                 servers[other].start();
-                std::thread::sleep(Duration::from_millis(500));
+                std::thread::sleep(Duration::from_secs(4));
                 rounds += 1;
             }
             rounds
