@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // These are tests, helpers and all.
 
-#[path = "e2e/chunked.rs"]
-mod chunked;
 #[path = "e2e/aliases.rs"]
 mod aliases;
+#[path = "e2e/chunked.rs"]
+mod chunked;
 #[path = "e2e/codes.rs"]
 mod codes;
 #[path = "e2e/disks.rs"]

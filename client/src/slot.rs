@@ -96,6 +96,8 @@ struct Known {
     granted: Option<Ballot>,
     /// The highest ballot seen anywhere.
     highest: Ballot,
+    /// The highest ballot of a record that this process sent. Until a quorum holds that one or a later one, it may come to pass.
+    sent: Ballot,
 }
 
 impl Slots {
@@ -130,6 +132,11 @@ impl Cell {
     fn saw(&self, ballot: Ballot) {
         let mut known = lock(&self.known);
         known.highest = known.highest.max(ballot);
+    }
+
+    fn sends(&self, ballot: Ballot) {
+        let mut known = lock(&self.known);
+        known.sent = known.sent.max(ballot);
     }
 
     fn grant(&self, ballot: Option<Ballot>) {

@@ -15,10 +15,10 @@ mod crash;
 mod disks;
 #[path = "grid/download.rs"]
 mod download;
-#[path = "grid/filestore.rs"]
-mod filestore;
 #[path = "grid/faulty.rs"]
 mod faulty;
+#[path = "grid/filestore.rs"]
+mod filestore;
 #[path = "grid/introducers.rs"]
 mod introducers;
 #[path = "grid/liars.rs"]

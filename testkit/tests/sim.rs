@@ -11,6 +11,8 @@
 
 #[path = "sim/erased.rs"]
 mod erased;
+#[path = "sim/found.rs"]
+mod found;
 #[path = "sim/histories.rs"]
 mod histories;
 #[path = "sim/history.rs"]

@@ -40,7 +40,16 @@ pub(crate) enum Asked {
     Moved(SlotAnswer),
 }
 
-pub(crate) type Answered = (NodeId, Result<Asked, RequestError>);
+/// A record by which an answer may say that the store holds the same: the one that was at hand when it was asked, which is not always the
+/// newest one at hand when the answer comes.
+type Hinted = Option<(Ballot, RecordHash)>;
+
+/// What came of asking one store.
+pub(crate) struct Answered {
+    store: NodeId,
+    hinted: Hinted,
+    asked: Result<Asked, RequestError>,
+}
 
 /// The members of one slot being asked, and all they said so far.
 pub(crate) struct Round {
@@ -74,12 +83,13 @@ impl Round {
         let known = self.newest.as_ref().map(|record| Bytes32(record.hash().0));
         let ask = SlotRead { hash: self.wire_hash(), store: Some(store), known, brief };
         let (client, server) = (self.client.clone(), self.client.grid().server_of(&store));
+        let hinted = self.hinted();
         self.asking.spawn(async move {
             let asked = match server {
                 Some(server) => read_slot(client.readers(), &server, ask).await,
                 None => Err(unannounced()),
             };
-            (store, asked.map(Asked::Read))
+            Answered { store, hinted, asked: asked.map(Asked::Read) }
         });
     }
 
@@ -90,7 +100,7 @@ impl Round {
         self.asking.spawn(async move {
             let asked = read_slot(client.readers(), &server, ask).await;
             let store = asked.as_ref().map_or(server.id, |state| state.store);
-            (store, asked.map(Asked::Read))
+            Answered { store, hinted: None, asked: asked.map(Asked::Read) }
         });
     }
 
@@ -103,7 +113,7 @@ impl Round {
             record: shown.map(|record| RecordBytes(record.bytes().to_vec())),
             known: self.newest.as_ref().map(|record| Bytes32(record.hash().0)),
         };
-        self.moving(store, Request::SlotPrepare(ask));
+        self.moving(store, Request::SlotPrepare(ask), self.hinted());
     }
 
     /// Sends a store a record to accept.
@@ -122,29 +132,36 @@ impl Round {
             next: next.as_ref().map(on_wire),
             lease,
         };
-        self.moving(store, Request::SlotAccept(ask));
+        self.moving(store, Request::SlotAccept(ask), Some((record.ballot(), record.hash())));
     }
 
-    fn moving(&mut self, store: NodeId, request: Request) {
+    fn moving(&mut self, store: NodeId, request: Request, hinted: Hinted) {
         let (client, server) = (self.client.clone(), self.client.grid().server_of(&store));
         let hash = self.hash;
         self.asking.spawn(async move {
-            let Some(server) = server else { return (store, Err(unannounced())) };
-            (store, move_slot(client.writers(), &server, request, &hash).await.map(Asked::Moved))
+            let asked = match server {
+                Some(server) => move_slot(client.writers(), &server, request, &hash).await.map(Asked::Moved),
+                None => Err(unannounced()),
+            };
+            Answered { store, hinted, asked }
         });
+    }
+
+    fn hinted(&self) -> Hinted {
+        self.newest.as_ref().map(|record| (record.ballot(), record.hash()))
     }
 
     /// The next answer; `None` when all have answered.
     pub(crate) async fn next(&mut self) -> Option<(NodeId, Option<Verdict>)> {
         loop {
-            let Ok((store, asked)) = self.asking.join_next().await? else { continue };
+            let Ok(Answered { store, hinted, asked }) = self.asking.join_next().await? else { continue };
             match asked {
                 Ok(Asked::Read(state)) => {
-                    self.take_state(store, state);
+                    self.take_state(store, state, hinted);
                     return Some((store, None));
                 }
                 Ok(Asked::Moved(answer)) => {
-                    self.take_state(store, answer.state);
+                    self.take_state(store, answer.state, hinted);
                     self.outbid |= answer.verdict == Verdict::Outbid;
                     if answer.verdict != Verdict::Yes {
                         let failure = MemberFailure::verdict(store, self.name(&store), answer.verdict);
@@ -197,10 +214,10 @@ impl Round {
         (record.config.members.iter().filter(|member| yes(member)).count(), record.config.quorum.into())
     }
 
-    fn take_state(&mut self, store: NodeId, state: SlotState) {
+    fn take_state(&mut self, store: NodeId, state: SlotState, hinted: Hinted) {
         let held = match state.held {
             Held::Nothing => None,
-            Held::Same => self.newest.as_ref().map(|record| (record.ballot(), record.hash())),
+            Held::Same => hinted,
             Held::Brief(ballot, hash) => {
                 let ballot = Ballot::parse(&ballot.0);
                 if self.newest.as_ref().is_none_or(|newest| newest.ballot() < ballot) {

@@ -77,17 +77,22 @@ impl<'c> Editing<'c> {
                     self.wait(attempts, until).await?;
                     continue;
                 }
-                Err(error) => return Err(self.in_doubt.take().unwrap_or(error).into()),
+                Err(error) => return Err(self.or_doubt(error).into()),
             };
             let key = self.key(&base);
-            let sections = open(&self.cap.to_read(), &base)?;
+            let sections = open(&self.cap.to_read(), &base).map_err(|error| self.or_doubt(error))?;
             let of = SlotBase { sections, record: base.clone() };
             let applied = edit.apply(&of).await;
+            // What this process sent before may be held by few, unseen now, and still come to pass: a refusal has to be written.
+            let settled = self.cell.known().sent <= base.ballot();
             let record = match &applied {
-                Ok(Some(sections)) => self.next_record(&base, ballot, sections)?.sign(&key),
+                Ok(Some(sections)) => {
+                    let next = self.next_record(&base, ballot, sections);
+                    next.map_err(|error| self.or_doubt(error))?.sign(&key)
+                }
                 // Nothing to do, done already, or refused: true only once a quorum holds the base. Few may have accepted it so far.
                 Ok(None) if chosen => return Ok(base),
-                Err(_) if chosen => return applied.map(|_| base).map_err(EditError::Refused),
+                Err(_) if chosen && settled => return applied.map(|_| base).map_err(EditError::Refused),
                 Ok(None) | Err(_) => successor(&base, ballot, base.payload.clone()).sign(&key),
             };
             match self.accept(&key, Arc::new(record)).await {
@@ -119,11 +124,16 @@ impl<'c> Editing<'c> {
                     }
                 }
                 Ok(None) => {}
-                Err(error) => return Err(self.in_doubt.take().unwrap_or(error)),
+                Err(error) => return Err(self.or_doubt(error)),
             }
             self.wait(attempts, until).await?;
         }
         Err(SlotError::Contention { attempts: u32::MAX })
+    }
+
+    /// Why it ends: if something was sent before, that is what nobody knows the end of.
+    fn or_doubt(&mut self, error: SlotError) -> SlotError {
+        self.in_doubt.take().unwrap_or(error)
     }
 
     /// A ballot that a quorum promised, and the base it showed; `None` if another writer is ahead.
@@ -191,6 +201,7 @@ impl<'c> Editing<'c> {
         let next = record.ballot().next(self.random());
         let promise = Promise::sign(key, next);
         let mut round = Round::new(self.client, self.cap.hash, Some(record.clone()));
+        self.cell.sends(record.ballot());
         for member in record.members() {
             round.accept(NodeId::new(member.store), &record, Some(promise), false);
         }

@@ -16,6 +16,7 @@ use testkit::faults::{ClientHost, Fault, Gate, Schedule, run};
 use testkit::grid::SimGrid;
 use testkit::linear::set::{self, Call, Timed, Violation};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::plan::{Plan, Plant, SECOND, timeouts};
 use crate::tally::Tally;
@@ -62,8 +63,8 @@ async fn live(plan: &Plan) -> Told {
     let record = creator.slot_record(&cap.to_read()).await.unwrap();
     let members = servers_of(&grid, &record);
     assert_eq!((members.len(), usize::from(record.config.quorum)), (plan.members, plan.quorum));
-    if plan.plant == Plant::SkippedSync {
-        members.iter().take(5).for_each(|server| grid.servers[*server].disk.set_lying(true));
+    for server in plan.liars(&members) {
+        grid.servers[server].disk.set_lying(true);
     }
     let schedule = plan.schedule(&members, &pristine);
     let log = Log::default();
@@ -72,7 +73,8 @@ async fn live(plan: &Plan) -> Told {
         .collect();
     let mut working = JoinSet::new();
     for (index, host) in hosts.iter().enumerate() {
-        let worker = worker(&grid, plan, index, host.gate.clone(), &log);
+        let mut worker = worker(&grid, plan, index, host.gate.clone(), &log);
+        worker.doom = plan.doom().map(|after| Instant::now() + after);
         let cap = cap.clone();
         match index < plan.writers {
             true => working.spawn(worker.write(cap, plan.changes)),
@@ -103,6 +105,10 @@ fn worker(grid: &SimGrid, plan: &Plan, index: usize, gate: Gate, log: &Log) -> W
         log: log.clone(),
         number: index as u64 + 1,
         rest: plan.rest,
+        host: grid.client_host(&label(index)),
+        net: grid.net.clone(),
+        servers: grid.servers.iter().map(|server| server.key.id()).collect(),
+        doom: None,
     }
 }
 
@@ -183,7 +189,7 @@ fn moves(
         (plan.moves.clone(), plan.quorum, grid.random.fork("moves"), log.clone());
     async move {
         client.refresh().await;
-        let (mut now, begun) = (first, tokio::time::Instant::now());
+        let (mut now, begun) = (first, Instant::now());
         for at in moves {
             tokio::time::sleep_until(begun + at).await;
             let gone: Vec<usize> = lost.iter().filter(|(when, _)| *when <= at).map(|(_, who)| *who).collect();

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use client::Timeouts;
 use testkit::disk::{DiskImage, Survival};
-use testkit::faults::{Fault, Schedule, Severity};
+use testkit::faults::{Fault, Host, Schedule, Severity};
 use testkit::random::SimRandom;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// How long some members are away before the worst moment.
+const BEFORE: Duration = SECOND;
 
 /// What is wrong on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) severity: Severity,
     /// When members are replaced.
     pub(crate) moves: Vec<Duration>,
+    /// Whether members forget at the worst moment.
+    pub(crate) squeezed: bool,
     pub(crate) plant: Plant,
 }
 
@@ -82,29 +86,49 @@ impl Plan {
             rest: Duration::from_millis(random.between(100, 900)),
             severity,
             moves,
+            squeezed: false,
             plant: Plant::Nothing,
         }
+        .or_squeezed(random.between(0, 4) == 0)
+    }
+
+    /// At the worst moment little else goes wrong: else nothing would be acknowledged that could be lost.
+    fn or_squeezed(self, squeezed: bool) -> Self {
+        if !squeezed {
+            return self;
+        }
+        let severity = Severity { gap: SECOND * 2, longest: SECOND, lost: 0, rolled_back: 0 };
+        let rest = Duration::from_millis(600);
+        Self { severity, rest, moves: Vec::new(), servers: self.members, squeezed, ..self }
     }
 
     /// A plan with a fault that slots do not survive, or are not meant to.
     pub(crate) fn planted(seed: u64, plant: Plant) -> Self {
-        let severity = Severity { gap: SECOND, longest: SECOND, lost: 0, rolled_back: 0 };
-        let rest = Duration::from_millis(600);
-        let plain = Self { servers: 10, members: 10, quorum: 7, moves: Vec::new(), ..Self::of(seed) };
-        let plain = Self { severity, rest, plant, ..plain };
+        let plain = Self { servers: 10, members: 10, quorum: 7, plant, ..Self::of(seed) }.or_squeezed(true);
         match plant {
             Plant::Nothing | Plant::SkippedSync | Plant::Amnesia => plain,
-            Plant::Majority => {
-                Self { quorum: 6, severity: Severity { rolled_back: 3, ..severity }, ..plain }
-            }
+            Plant::Majority => Self { quorum: 6, ..plain },
             Plant::LostForward => {
-                Self { servers: 8, members: 4, quorum: 3, moves: vec![SECOND * 2], readers: 2, ..plain }
+                let moves = vec![SECOND * 2];
+                Self { servers: 8, members: 4, quorum: 3, moves, readers: 2, squeezed: false, ..plain }
             }
         }
     }
 
     pub(crate) fn shares(&self) -> String {
-        format!("1/{}/{}", self.quorum.min(self.members), self.members)
+        format!("1/{}/{}", self.quorum, self.members)
+    }
+
+    /// How many stores forget at the worst moment.
+    fn forgetful(&self) -> usize {
+        let may = 2 * self.quorum - self.members - 1;
+        match self.plant {
+            Plant::Nothing | Plant::LostForward => may,
+            // As many as the right quorum would survive.
+            Plant::Majority => 3,
+            // All that acknowledge while the others are away.
+            Plant::SkippedSync | Plant::Amnesia => self.quorum,
+        }
     }
 
     pub(crate) fn clients(&self) -> usize {
@@ -115,24 +139,66 @@ impl Plan {
     pub(crate) fn schedule(&self, members: &[usize], pristine: &[Arc<DiskImage>]) -> Schedule {
         let mut schedule =
             Schedule::random(self.seed, self.servers, self.clients(), self.lasts, self.severity);
-        let random = SimRandom::new(self.seed).fork("plant");
-        let at = || Duration::from_millis(random.between(1000, 5000));
-        // Two more than may forget with n = 10 and q = 7.
-        let some = || members.iter().take(5).copied();
         match self.plant {
-            Plant::Nothing | Plant::Majority => {}
-            Plant::SkippedSync => schedule.0.extend(
-                some().map(|server| (at(), Fault::Crash(server, Survival::Nothing, SECOND / 10))),
-            ),
-            Plant::Amnesia => {
-                schedule.0.extend(some().map(|server| (at(), Fault::Replace(server, pristine[server].clone()))));
-            }
             Plant::LostForward => schedule.0.extend(
                 members.iter().map(|server| (SECOND * 3 / 2, Fault::RollBack(*server, SECOND * 5 / 2))),
             ),
+            _ if self.squeezed => schedule.0.extend(self.squeeze(members, pristine)),
+            _ => {}
         }
         schedule.0.sort_by_key(|(at, _)| *at);
         schedule
+    }
+
+    /// When the worst moment is.
+    fn worst(&self) -> Duration {
+        let random = SimRandom::new(self.seed).fork("worst");
+        SECOND + BEFORE + Duration::from_millis(random.between(0, 1000))
+    }
+
+    /// When clients lose power: with the worst moment, for whoever remembers what was acknowledged brings it back.
+    pub(crate) fn doom(&self) -> Option<Duration> {
+        self.squeezed.then(|| self.worst())
+    }
+
+    /// The worst moment to forget: as many members as may be away miss what the others acknowledge; then those that forget do so, the
+    /// others come back, and of those that know as many are away as may be.
+    fn squeeze(&self, members: &[usize], pristine: &[Arc<DiskImage>]) -> Vec<(Duration, Fault)> {
+        const AFTER: Duration = Duration::from_millis(4000);
+        let random = SimRandom::new(self.seed).fork("squeeze");
+        let at = self.worst();
+        let mut members = members.to_vec();
+        (1..members.len()).rev().for_each(|last| members.swap(last, random.between(0, last as u64) as usize));
+        // Whose disks lie is known from the beginning.
+        let liars = self.liars(&members);
+        members.sort_by_key(|server| !liars.contains(server));
+        let (forget, others) = members.split_at(self.forgetful());
+        let (miss, know) = others.split_at(self.members - self.quorum);
+        let mut faults = Vec::new();
+        for server in miss {
+            faults.push((at - BEFORE, Fault::Isolate(Host::Server(*server), BEFORE + SECOND / 2)));
+            // What is still on its way to them must not come through.
+            faults.push((at + SECOND / 4, Fault::Drop(Host::Server(*server))));
+        }
+        for server in forget.iter().copied() {
+            faults.push(match self.plant {
+                Plant::SkippedSync => (at, Fault::Crash(server, Survival::Nothing, Duration::ZERO)),
+                Plant::Amnesia => (at, Fault::Replace(server, pristine[server].clone())),
+                _ => (at - BEFORE, Fault::RollBack(server, BEFORE)),
+            });
+        }
+        for server in know.iter().take(self.members - self.quorum) {
+            faults.push((at, Fault::Isolate(Host::Server(*server), AFTER)));
+        }
+        faults
+    }
+
+    /// The members whose disks lie.
+    pub(crate) fn liars(&self, members: &[usize]) -> Vec<usize> {
+        let mut members = members.to_vec();
+        members.sort_unstable();
+        members.truncate(if self.plant == Plant::SkippedSync { self.forgetful() } else { 0 });
+        members
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) failed_reads: u64,
     /// Clients killed in the middle of a change, and those begun anew without memory.
     pub(crate) killed: u64,
+    /// Changes whose host lost most servers a few milliseconds later, and then power.
+    pub(crate) cut_off: u64,
     pub(crate) reborn: u64,
     /// Changes tried again under the same id after an unknown outcome.
     pub(crate) retried: u64,
@@ -48,6 +50,7 @@ impl Tally {
         self.newest_seen += other.newest_seen;
         self.failed_reads += other.failed_reads;
         self.killed += other.killed;
+        self.cut_off += other.cut_off;
         self.reborn += other.reborn;
         self.retried += other.retried;
         self.moved += other.moved;
@@ -70,8 +73,11 @@ impl std::fmt::Display for Tally {
         writeln!(f, "{histories} histories, {operations} operations")?;
         let (adds, done, refused, unknown) = (self.adds(), self.done, self.refused, self.unknown);
         writeln!(f, "  changes {adds}: done {done}, refused {refused}, unknown {unknown}")?;
-        let (killed, retried, reborn) = (self.killed, self.retried, self.reborn);
-        writeln!(f, "  killed in the middle {killed}, tried again {retried}, clients begun anew {reborn}")?;
+        let (killed, cut, retried, reborn) = (self.killed, self.cut_off, self.retried, self.reborn);
+        writeln!(
+            f,
+            "  killed in the middle {killed}, of hosts losing their servers {cut}, tried again {retried}, clients begun anew {reborn}"
+        )?;
         let (confirmed, newest, failed) = (self.confirmed, self.newest_seen, self.failed_reads);
         writeln!(f, "  reads: confirmed {confirmed}, newest seen {newest}, failed {failed}")?;
         writeln!(f, "  changes of members: done {}, others {}", self.moved, self.not_moved)?;

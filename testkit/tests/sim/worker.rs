@@ -8,10 +8,13 @@ use client::Client;
 use client::slot::{Edit, EditError, Freshness, SlotBase, SlotError};
 use encoding::Sections;
 use encoding::slot::Ballot;
+use protocol::NodeId;
 use testkit::faults::Gate;
 use testkit::linear::Recorder;
 use testkit::linear::set::{Added, Call, OpId};
+use testkit::net::SimNet;
 use testkit::random::SimRandom;
+use tokio::time::Instant;
 
 use crate::tally::Tally;
 
@@ -88,6 +91,12 @@ pub(crate) struct Worker {
     pub(crate) number: u64,
     /// How long it waits between two calls, at most.
     pub(crate) rest: Duration,
+    /// Its host, the network, and everybody else on it.
+    pub(crate) host: NodeId,
+    pub(crate) net: SimNet,
+    pub(crate) servers: Vec<NodeId>,
+    /// When its host loses power for a moment, whatever it does.
+    pub(crate) doom: Option<Instant>,
 }
 
 /// Longer than any call may take.
@@ -123,15 +132,34 @@ impl Worker {
 
     async fn rest(&self) {
         let most = self.rest.as_micros() as u64;
-        tokio::time::sleep(Duration::from_micros(self.random.between(0, most))).await;
+        let rest = Duration::from_micros(self.random.between(0, most));
+        tokio::time::sleep(self.until_doom(rest)).await;
+    }
+
+    fn until_doom(&self, patience: Duration) -> Duration {
+        let left = self.doom.map(|doom| doom.saturating_duration_since(Instant::now()));
+        left.map_or(patience, |left| left.min(patience))
     }
 
     fn chance(&self, of: u64) -> bool {
         self.random.between(1, of) == 1
     }
 
+    /// Begins anew, for certain if power was lost.
     async fn perhaps_anew(&mut self, of: u64) -> bool {
-        let anew = self.lives.len() > 1 && self.chance(of);
+        if self.doom.is_some_and(|doom| doom <= Instant::now()) {
+            self.doom = None;
+            self.net.host_down(self.host);
+            // What it had given to tasks of its own finds no network either.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.net.host_up(self.host);
+            self.lives.remove(0);
+            self.lives.truncate(1);
+            self.log.count(|tally| &mut tally.reborn);
+            self.client().refresh().await;
+            return true;
+        }
+        let anew = self.lives.len() > 1 + usize::from(self.doom.is_some()) && self.chance(of);
         if anew {
             self.lives.pop();
             self.log.count(|tally| &mut tally.reborn);
@@ -144,7 +172,10 @@ impl Worker {
     pub(crate) async fn add(&mut self, cap: &SlotWrite, id: OpId) {
         let picky = self.chance(6);
         let begin = self.log.recorder.tick();
-        let mut outcome = self.attempt(cap, Add { id, picky }).await.0;
+        let mut outcome = match self.chance(6) {
+            true => self.attempt_half(cap, Add { id, picky }).await,
+            false => self.attempt(cap, Add { id, picky }, None).await.0,
+        };
         let mut same_life = true;
         for _ in 0..3 {
             if outcome != Added::Unknown || self.chance(2) {
@@ -152,7 +183,7 @@ impl Worker {
             }
             same_life &= !self.perhaps_anew(3).await;
             self.log.count(|tally| &mut tally.retried);
-            outcome = match self.attempt(cap, Add { id, picky }).await {
+            outcome = match self.attempt(cap, Add { id, picky }, None).await {
                 (Added::Done, _) => Added::Done,
                 // Who knows of the first attempt refuses for good.
                 (Added::Refused, true) if same_life => Added::Refused,
@@ -162,11 +193,28 @@ impl Worker {
         self.log.put(begin, Call::Add { id, outcome }, None);
     }
 
+    /// A change whose host loses most servers within a few messages, and power a moment later: a minority may hold what it sent.
+    async fn attempt_half(&self, cap: &SlotWrite, edit: Add) -> Added {
+        let lost: Vec<NodeId> = self.servers.iter().filter(|_| !self.chance(4)).copied().collect();
+        let (net, host) = (&self.net, self.host);
+        let cutting = async {
+            tokio::time::sleep(Duration::from_micros(self.random.between(0, 20_000))).await;
+            lost.iter().for_each(|server| net.partition(host, *server));
+        };
+        self.log.count(|tally| &mut tally.cut_off);
+        let attempt = self.attempt(cap, edit, Some(Duration::from_millis(30)));
+        let (outcome, ()) = tokio::join!(attempt, cutting);
+        // What it had sent and nobody heard is lost with its connections.
+        lost.iter().for_each(|server| drop(net.drop_connections(host, *server)));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        lost.iter().for_each(|server| net.heal(host, *server));
+        outcome.0
+    }
+
     /// What came of it, and whether it was the change itself that refused.
-    async fn attempt(&self, cap: &SlotWrite, mut edit: Add) -> (Added, bool) {
-        let impatient = self.chance(7);
-        let patience =
-            if impatient { Duration::from_micros(self.random.between(0, 60_000)) } else { PATIENCE };
+    async fn attempt(&self, cap: &SlotWrite, mut edit: Add, killed: Option<Duration>) -> (Added, bool) {
+        let impatient = self.chance(7).then(|| Duration::from_micros(self.random.between(0, 60_000)));
+        let patience = self.until_doom(killed.or(impatient).unwrap_or(PATIENCE));
         let work = self.gate.through(self.client().edit_slot(cap, &mut edit));
         match tokio::time::timeout(patience, work).await {
             Err(_) => {
@@ -184,7 +232,7 @@ impl Worker {
     pub(crate) async fn read(&self, cap: &SlotRead) {
         let begin = self.log.recorder.tick();
         let work = self.gate.through(self.client().read_slot(cap));
-        let Ok(Ok(view)) = tokio::time::timeout(PATIENCE, work).await else {
+        let Ok(Ok(view)) = tokio::time::timeout(self.until_doom(PATIENCE), work).await else {
             self.log.count(|tally| &mut tally.failed_reads);
             return;
         };
