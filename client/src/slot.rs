@@ -81,7 +81,7 @@ pub(crate) struct Slots {
 }
 
 /// Slots kept in memory before those that nobody uses are dropped.
-const CELLS_MAX: usize = 4096;
+const CELLS_MAX: usize = 512;
 
 /// One slot as this process knows it.
 #[derive(Default)]
@@ -99,6 +99,8 @@ struct Known {
     granted: Option<Ballot>,
     /// The highest ballot seen anywhere.
     highest: Ballot,
+    /// The highest ballot of a record that this process sent. Until a quorum holds that one or a later one, it may come to pass.
+    sent: Ballot,
 }
 
 impl Slots {
@@ -135,8 +137,16 @@ impl Cell {
         known.highest = known.highest.max(ballot);
     }
 
-    fn grant(&self, ballot: Option<Ballot>) {
-        lock(&self.known).granted = ballot;
+    fn sends(&self, ballot: Ballot) {
+        let mut known = lock(&self.known);
+        known.sent = known.sent.max(ballot);
+    }
+
+    /// A quorum promised this ballot together with its accept of `record`. It is of no use if a reader of this process met a newer one.
+    fn grant(&self, record: &SignedRecord, ballot: Ballot) {
+        let mut known = lock(&self.known);
+        let newest = known.newest.as_ref().is_some_and(|newest| newest.hash() == record.hash());
+        known.granted = newest.then_some(ballot);
     }
 
     fn take_grant(&self) -> Option<(Ballot, Arc<SignedRecord>)> {

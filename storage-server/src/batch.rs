@@ -16,7 +16,7 @@ use crate::error::{PutError, ReadError};
 use crate::index::{CONTACT_GRAIN_S, IndexResult, Location, Place, Rows, ShareKey, WHILE_ALIVE};
 use crate::pack::{Record, pack_path, record_len};
 use crate::read::share_path;
-use crate::slot::{Moved, decide};
+use crate::slot::{Moved, SlotRow, decide};
 use crate::store::Store;
 use crate::upload::Claim;
 
@@ -369,12 +369,12 @@ fn ends(rows: &Rows<'_>, terms: &LeaseTerms) -> u64 {
     }
 }
 
-/// Whether a slot that is new to the store may come in: leased, and where there is room for the largest it may become.
-fn admit_slot(store: &Store, change: &SlotChange) -> Result<(), PutError> {
+/// Whether a slot may come in, leased, or grow: where there is room for the largest it may become.
+fn admit_slot(store: &Store, change: &SlotChange, new: bool) -> Result<(), PutError> {
     if store.state() != StoreState::Writable {
         return Err(PutError::ReadOnly);
     }
-    if change.lease.is_none() {
+    if new && change.lease.is_none() {
         return Err(PutError::NoLease);
     }
     let available = store.room().map_err(|e| store.failed("ask for free space", e))?;
@@ -387,9 +387,8 @@ fn apply_slot(rows: &mut Rows<'_>, store: &Store, change: &SlotChange) -> IndexR
     let row = rows.slot(&change.hash)?;
     let Moved { verdict, row: moved } = decide(&store.member(), &change.hash, row.clone(), &change.step);
     if let Some(moved) = &moved {
-        if row.is_none()
-            && let Err(error) = admit_slot(store, change)
-        {
+        let grows = row.as_ref().map_or(0, SlotRow::len) < moved.len();
+        if grows && let Err(error) = admit_slot(store, change, row.is_none()) {
             return Ok(Err(error));
         }
         rows.set_slot(&change.hash, moved)?;

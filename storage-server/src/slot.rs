@@ -64,6 +64,11 @@ impl SlotRow {
         Some(Self { promised, incarnation, held })
     }
 
+    /// Bytes of the row.
+    pub(crate) fn len(&self) -> usize {
+        HEAD_LEN + self.held.as_ref().map_or(0, |held| held.bytes.len())
+    }
+
     fn ballot(&self) -> Ballot {
         self.held.as_ref().map_or(Ballot::default(), |held| held.ballot)
     }
@@ -114,7 +119,9 @@ fn prepare(
     ballot: Ballot,
     shown: Option<&SignedRecord>,
 ) -> Moved {
-    let held = row.as_ref().and_then(|row| row.held.as_ref());
+    // A store without state gets the record first, with somebody's lease.
+    let Some(row) = row else { return Verdict::Unknown.into() };
+    let held = row.held.as_ref();
     let newer = shown.filter(|shown| held.is_none_or(|held| held.ballot < shown.ballot()));
     let (counts, tombstone, newest) = match (newer, held) {
         (Some(shown), _) => (shown.counts(me), shown.tombstone, shown.ballot()),
@@ -124,7 +131,7 @@ fn prepare(
         },
         (None, None) => return Verdict::Unknown.into(),
     };
-    let promised = row.as_ref().map_or(Ballot::default(), |row| row.promised);
+    let promised = row.promised;
     if !counts {
         return Verdict::NotMember.into();
     }
@@ -134,13 +141,13 @@ fn prepare(
     if ballot <= promised || ballot <= newest {
         return Verdict::Outbid.into();
     }
-    if !ballot.is_within_reach(promised.max(newest)) {
+    // Epochs are raised by records, never by asking.
+    if ballot.epoch != newest.epoch || !ballot.is_within_reach(promised.max(newest)) {
         return Verdict::TooFar.into();
     }
-    let held = row.and_then(|row| row.held);
     Moved {
         verdict: Verdict::Yes,
-        row: Some(SlotRow { promised: ballot, incarnation: me.incarnation, held }),
+        row: Some(SlotRow { promised: ballot, incarnation: me.incarnation, held: row.held }),
     }
 }
 
@@ -150,6 +157,11 @@ fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord) -> Moved {
         return verdict.into();
     }
     let (held, ballot) = (Some(HeldRecord::from(record)), record.ballot());
+    let reach = row.promised.max(row.ballot());
+    // A first record is where a store without state begins to know; from then on counters go up in steps.
+    if row.held.is_some() && !record.forced && !ballot.is_within_reach(reach) {
+        return Verdict::TooFar.into();
+    }
     if !record.counts(me) {
         if record.names(&me.store) || row.held.is_some() {
             // Blank, or left by a membership change: keeping the newest shows others the way, and decides nothing.
@@ -160,11 +172,6 @@ fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord) -> Moved {
             };
         }
         return Verdict::NotMember.into();
-    }
-    let reach = row.promised.max(row.ballot());
-    // A first record is where a store without state begins to know; from then on counters go up in steps.
-    if row.held.is_some() && !record.forced && !ballot.is_within_reach(reach) {
-        return Verdict::TooFar.into();
     }
     let next = record.next.filter(|next| *next > ballot && next.is_within_reach(ballot));
     let promised = row.promised.max(ballot).max(next.unwrap_or(ballot));
@@ -268,7 +275,7 @@ mod tests {
     #[test]
     fn one_that_forgot_neither_promises_nor_counts_but_keeps_what_it_is_given() {
         let mut row = None;
-        assert_eq!(moved(&me(2), &mut row, prepare(5, Some(record(1, 1)))), Verdict::NotMember);
+        assert_eq!(moved(&me(2), &mut row, prepare(5, Some(record(1, 1)))), Verdict::Unknown);
         assert_eq!(moved(&me(2), &mut row, accept(record(1, 1))), Verdict::Kept);
         assert_eq!(moved(&me(2), &mut row, prepare(5, None)), Verdict::NotMember);
         let stranger = Member { store: [77; 32], incarnation: 1 };

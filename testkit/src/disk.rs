@@ -53,13 +53,15 @@ struct State {
     capacity: u64,
     faults: Faults,
     frozen: bool,
+    /// Syncs say they were done, and nothing is.
+    lying: bool,
     syncs: u64,
     /// Handles from before a crash are dead.
     generation: u64,
     locks: BTreeSet<String>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 struct Inode {
     now: Vec<u8>,
     durable: Vec<u8>,
@@ -81,6 +83,7 @@ impl SimDisk {
             capacity,
             faults: Faults::default(),
             frozen: false,
+            lying: false,
             syncs: 0,
             generation: 0,
             locks: BTreeSet::new(),
@@ -90,6 +93,12 @@ impl SimDisk {
     /// Sets what shall go wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.lock_state().faults = faults;
+    }
+
+    /// From now on, or no longer, syncs claim to be done and are not: until it tells the truth again, every crash that does not spare
+    /// everything takes the disk back to what it was when it began to lie. Crashes do not change that.
+    pub fn set_lying(&self, lying: bool) {
+        self.lock_state().lying = lying;
     }
 
     /// Sets how many bytes there are in all.
@@ -116,6 +125,8 @@ impl SimDisk {
         state.faults = Faults::default();
         state.frozen = false;
         let random = &state.random;
+        // Single sectors of all that was ever written would make up a disk that no lie explains.
+        let survival = if state.lying && survival == Survival::Chance { Survival::Nothing } else { survival };
         let keeps = || match survival {
             Survival::Nothing => false,
             Survival::Everything => true,
@@ -185,11 +196,17 @@ impl SimDisk {
 }
 
 /// What a disk held at some moment.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DiskImage {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<String, u64>,
     dirs: BTreeSet<String>,
+}
+
+impl std::fmt::Debug for DiskImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskImage").field("names", &self.names).finish_non_exhaustive()
+    }
 }
 
 impl Inode {
@@ -338,6 +355,9 @@ impl Disk for SimDisk {
         let generation = state.generation;
         state.sync(generation)?;
         let state = &mut *state;
+        if state.lying {
+            return Ok(());
+        }
         state.durable_names.retain(|file, _| folder_of(file) != path);
         let now = state.names.iter().filter(|(file, _)| folder_of(file) == path);
         state.durable_names.extend(now.map(|(file, inode)| (file.clone(), *inode)));
@@ -436,6 +456,7 @@ impl DiskFile for SimFile {
         let mut state = self.disk.lock_state();
         self.writable(&state)?;
         let room = state.capacity.saturating_sub(state.used());
+        let lying = state.lying;
         let inode = self.inode(&mut state);
         if len.saturating_sub(inode.now.len() as u64) > room {
             return Err(ErrorKind::StorageFull.into());
@@ -446,7 +467,9 @@ impl DiskFile for SimFile {
             inode.unsynced.push((before, inode.now.len() - before));
         } else {
             // A cut is taken to be durable at once, which is the worse case for a store that cuts too early.
-            inode.durable.truncate(len as usize);
+            if !lying {
+                inode.durable.truncate(len as usize);
+            }
         }
         Ok(())
     }
@@ -460,6 +483,9 @@ impl DiskFile for SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.lock_state();
         let synced = state.sync(self.generation);
+        if state.lying {
+            return synced;
+        }
         let inode = self.inode(&mut state);
         if synced.is_ok() {
             inode.durable.clone_from(&inode.now);

@@ -11,9 +11,10 @@ pub use census::{Census, Kind};
 pub use gate::Gate;
 pub use run::{ClientHost, run};
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::disk::Survival;
+use crate::disk::{DiskImage, Survival};
 use crate::random::SimRandom;
 
 /// A host of the grid.
@@ -50,6 +51,8 @@ pub enum Fault {
     Lose(usize),
     /// After the duration, the server restarts from an image of its disk as it is now: it forgets, and does not know.
     RollBack(usize, Duration),
+    /// The server restarts at once with this image in place of its disk.
+    Replace(usize, Arc<DiskImage>),
 }
 
 /// How bad a schedule is.

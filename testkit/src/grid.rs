@@ -71,6 +71,15 @@ impl SimGrid {
     /// If a part of it cannot be set up.
     pub async fn start(seed: u64, servers: u16) -> Self {
         println!("seed {seed}");
+        Self::start_silent(seed, servers).await
+    }
+
+    /// As [`SimGrid::start`], for those that print the seed themselves, when it matters.
+    ///
+    /// # Panics
+    ///
+    /// If a part of it cannot be set up.
+    pub async fn start_silent(seed: u64, servers: u16) -> Self {
         let random = Arc::new(SimRandom::new(seed));
         let net = SimNet::new(seed);
         let clock = Arc::new(SimClock::new(BEGIN));

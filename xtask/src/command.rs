@@ -49,6 +49,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program with our own output. Whether it succeeded.
+pub(crate) fn succeeds_loudly(command: &mut Command) -> Result<bool> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    Ok(command.status().with_context(|| format!("{name} does not start"))?.success())
+}
+
 /// Whether a program can be run and succeeds. Its output is dropped.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())

@@ -6,6 +6,7 @@ mod command;
 mod fuzz;
 mod gate;
 mod python;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 const HELP: &str = "\
 cargo xtask test [--only STEP]                 the gate: everything that must hold before a commit
 cargo xtask fuzz [--seconds N] [TARGET]...     run the fuzz targets (all of them, 60 seconds each)
+cargo xtask sim [--histories N] [--seed S]     long run of slots under faults, judged (10000 histories from seed 0)
 cargo xtask help                               this text, and the steps of the gate";
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn run() -> Result<bool> {
             };
             fuzz::run(seconds, targets)
         }
+        ["sim", rest @ ..] => sim::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}\n\nSteps of the gate, in their order:\n{}", gate::describe());
             Ok(true)

@@ -17,7 +17,7 @@ const QUEUES_MAX: usize = 1024;
 
 /// Changes that wait for their directory.
 #[derive(Default)]
-pub(crate) struct Queues(Mutex<HashMap<VerifyHash, Arc<Queue>>>);
+pub(crate) struct Queues(Mutex<HashMap<(VerifyHash, [u8; 16]), Arc<Queue>>>);
 
 #[derive(Default)]
 struct Queue {
@@ -32,12 +32,13 @@ struct Waiting {
 }
 
 impl Queues {
-    fn of(&self, hash: &VerifyHash) -> Arc<Queue> {
+    /// By the whole cap: a cap that somebody made up of another's H waits by itself.
+    fn of(&self, cap: &SlotWrite) -> Arc<Queue> {
         let mut queues = self.0.lock().expect("no code panics while it holds this lock");
         if queues.len() >= QUEUES_MAX {
             queues.retain(|_, queue| Arc::strong_count(queue) > 1);
         }
-        queues.entry(*hash).or_default().clone()
+        queues.entry((cap.hash, *cap.key.expose())).or_default().clone()
     }
 }
 
@@ -74,7 +75,7 @@ impl Client {
         edits: Vec<DirEdit>,
     ) -> Result<Vec<Result<Edited, super::Refusal>>, FileStoreError> {
         let (sender, mut receiver) = oneshot::channel();
-        let queue = self.queues().of(&cap.hash);
+        let queue = self.queues().of(cap);
         queue.lock().push_back(Waiting { edits, answer: sender });
         let (client, cap) = (self.clone(), cap.clone());
         let running = queue.clone();

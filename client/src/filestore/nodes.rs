@@ -11,8 +11,8 @@ use crate::directory::NodeStore;
 use crate::upload::TreeKey;
 use crate::{Client, Transfer};
 
-/// Nodes kept in memory: about 32 MiB of them.
-const NODES_MAX: usize = 1024;
+/// Bytes of nodes kept in memory, as they are encoded.
+const NODES_LEN_MAX: usize = 32 << 20;
 
 /// Nodes that were read or written lately. They are immutable, so that none is ever out of date.
 #[derive(Default)]
@@ -20,24 +20,52 @@ pub(crate) struct NodeCache(Mutex<Nodes>);
 
 #[derive(Default)]
 struct Nodes {
-    by_hash: HashMap<(VerifyHash, bool), Arc<Node>>,
-    order: VecDeque<(VerifyHash, bool)>,
+    by_key: HashMap<NodeKey, (Arc<Node>, usize)>,
+    order: VecDeque<NodeKey>,
+    len: usize,
+}
+
+/// All of a reference and how its node was judged. H alone would give a node to whoever knows that but not its key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct NodeKey {
+    hash: VerifyHash,
+    key: [u8; 16],
+    shares: (u16, u16),
+    size: u64,
+    salt: [u8; 32],
+    mutable: bool,
+}
+
+impl NodeKey {
+    fn of(node: &NodeRef, mutability: Mutability) -> Self {
+        let cap = &node.cap;
+        Self {
+            hash: cap.hash,
+            key: *cap.key.expose(),
+            shares: (cap.needed, cap.total),
+            size: cap.size,
+            salt: node.salt,
+            mutable: mutability == Mutability::Mutable,
+        }
+    }
 }
 
 impl NodeCache {
-    fn get(&self, key: &(VerifyHash, bool)) -> Option<Arc<Node>> {
-        self.lock().by_hash.get(key).cloned()
+    fn get(&self, key: &NodeKey) -> Option<Arc<Node>> {
+        self.lock().by_key.get(key).map(|(node, _)| node.clone())
     }
 
-    fn put(&self, key: (VerifyHash, bool), node: Arc<Node>) {
+    /// Keeps a node that takes about `len` bytes.
+    fn put(&self, key: NodeKey, node: Arc<Node>, len: usize) {
         let mut nodes = self.lock();
-        if nodes.by_hash.insert(key, node).is_none() {
+        if nodes.by_key.insert(key, (node, len)).is_none() {
             nodes.order.push_back(key);
+            nodes.len += len;
         }
-        while nodes.order.len() > NODES_MAX {
-            if let Some(oldest) = nodes.order.pop_front() {
-                nodes.by_hash.remove(&oldest);
-            }
+        while nodes.len > NODES_LEN_MAX {
+            let Some(oldest) = nodes.order.pop_front() else { break };
+            let gone = nodes.by_key.remove(&oldest);
+            nodes.len -= gone.map_or(0, |(_, len)| len);
         }
     }
 
@@ -59,15 +87,15 @@ impl NodeStore for DirNodes {
     type Error = FileStoreError;
 
     async fn load(&self, node: &NodeRef) -> Result<Arc<Node>, FileStoreError> {
-        let key = (node.cap.hash, self.mutability == Mutability::Mutable);
+        let key = NodeKey::of(node, self.mutability);
         if let Some(node) = self.client.nodes().get(&key) {
             return Ok(node);
         }
         let (sections, _) = self.client.get_tree(&node.cap).await?;
-        let mutability = self.mutability;
+        let (mutability, len) = (self.mutability, sections.a.len());
         let parse = move || Node::parse(&sections, mutability);
         let parsed = Arc::new(self.client.pool().run(parse).await?);
-        self.client.nodes().put(key, parsed.clone());
+        self.client.nodes().put(key, parsed.clone(), len);
         Ok(parsed)
     }
 
@@ -82,7 +110,9 @@ impl NodeStore for DirNodes {
         let transfer = Transfer::default();
         let stored = self.client.put_tree(sections, size, key, true, self.lease_tag, &transfer).await?;
         let (cap, salt) = stored;
-        self.client.nodes().put((cap.hash, self.mutability == Mutability::Mutable), Arc::new(node));
-        Ok(NodeRef { cap, salt, count })
+        let stored = NodeRef { cap, salt, count };
+        let key = NodeKey::of(&stored, self.mutability);
+        self.client.nodes().put(key, Arc::new(node), size as usize);
+        Ok(stored)
     }
 }

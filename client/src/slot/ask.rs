@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use caps::VerifyHash;
-use encoding::slot::{Ballot, Member, Promise, Record, RecordHash, SignedRecord};
+use encoding::slot::{Ballot, MAX_COUNTER_JUMP, Member, Promise, Record, RecordHash, SignedRecord};
 use protocol::NodeId;
 use protocol::message::{Bytes16, Bytes32, ErrorCode, LeaseTerms, Request};
 use protocol::session::RequestError;
@@ -34,13 +34,46 @@ impl Shown {
     }
 }
 
-/// What a store was asked to do.
-pub(crate) enum Asked {
-    Read(SlotState),
-    Moved(SlotAnswer),
+/// Half of what members follow, so that a ballot above one that is believed is not too far for them.
+const BELIEVED_JUMP: u64 = MAX_COUNTER_JUMP / 2;
+
+/// What a store was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// A promise.
+    Prepare,
+    /// To accept.
+    Accept,
 }
 
-pub(crate) type Answered = (NodeId, Result<Asked, RequestError>);
+/// Whose lease comes with a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Leasing {
+    /// Nobody's: who only reads keeps nothing for others.
+    Never,
+    /// Ours, where the slot is new to the store.
+    IfNew,
+    /// Ours.
+    Always,
+}
+
+/// What a store was asked to do.
+pub(crate) enum Asked {
+    /// And whether ballot and hash would do.
+    Read(SlotState, bool),
+    Moved(Kind, SlotAnswer),
+}
+
+/// A record by which an answer may say that the store holds the same: the one that was at hand when it was asked, which is not always the
+/// newest one at hand when the answer comes.
+type Hinted = Option<(Ballot, RecordHash)>;
+
+/// What came of asking one store.
+pub(crate) struct Answered {
+    store: NodeId,
+    hinted: Hinted,
+    asked: Result<Asked, RequestError>,
+}
 
 /// The members of one slot being asked, and all they said so far.
 pub(crate) struct Round {
@@ -74,12 +107,13 @@ impl Round {
         let known = self.newest.as_ref().map(|record| Bytes32(record.hash().0));
         let ask = SlotRead { hash: self.wire_hash(), store: Some(store), known, brief };
         let (client, server) = (self.client.clone(), self.client.grid().server_of(&store));
+        let hinted = self.hinted();
         self.asking.spawn(async move {
             let asked = match server {
                 Some(server) => read_slot(client.readers(), &server, ask).await,
                 None => Err(unannounced()),
             };
-            (store, asked.map(Asked::Read))
+            Answered { store, hinted, asked: asked.map(|state| Asked::Read(state, brief)) }
         });
     }
 
@@ -88,9 +122,14 @@ impl Round {
         let ask = SlotRead { hash: self.wire_hash(), store: None, known: None, brief: false };
         let client = self.client.clone();
         self.asking.spawn(async move {
-            let asked = read_slot(client.readers(), &server, ask).await;
+            let mut asked = read_slot(client.readers(), &server, ask).await;
+            // It speaks for its own stores, which have signed that it serves them, and for no others.
+            let is_its_own = |state: &SlotState| server.stores.iter().any(|store| store.id == state.store);
+            if asked.as_ref().is_ok_and(|state| !is_its_own(state)) {
+                asked = Err(RequestError::Nonsense { what: "it answers for another server's store" });
+            }
             let store = asked.as_ref().map_or(server.id, |state| state.store);
-            (store, asked.map(Asked::Read))
+            Answered { store, hinted: None, asked: asked.map(|state| Asked::Read(state, false)) }
         });
     }
 
@@ -103,43 +142,57 @@ impl Round {
             record: shown.map(|record| RecordBytes(record.bytes().to_vec())),
             known: self.newest.as_ref().map(|record| Bytes32(record.hash().0)),
         };
-        self.moving(store, Request::SlotPrepare(ask));
+        self.moving(store, Request::SlotPrepare(ask), self.hinted(), (Kind::Prepare, false));
     }
 
     /// Sends a store a record to accept.
-    pub(crate) fn accept(&mut self, store: NodeId, record: &SignedRecord, leased: bool) {
-        let lease = leased.then(|| slot_lease(&self.hash));
+    pub(crate) fn accept(&mut self, store: NodeId, record: &SignedRecord, leasing: Leasing) {
+        let lease = (leasing == Leasing::Always).then(|| slot_lease(&self.hash));
         let ask =
             SlotAccept { hash: self.wire_hash(), store, record: RecordBytes(record.bytes().to_vec()), lease };
-        self.moving(store, Request::SlotAccept(ask));
+        let hinted = Some((record.ballot(), record.hash()));
+        self.moving(store, Request::SlotAccept(ask), hinted, (Kind::Accept, leasing == Leasing::IfNew));
     }
 
-    fn moving(&mut self, store: NodeId, request: Request) {
+    fn moving(&mut self, store: NodeId, request: Request, hinted: Hinted, (kind, leases): (Kind, bool)) {
         let (client, server) = (self.client.clone(), self.client.grid().server_of(&store));
         let hash = self.hash;
         self.asking.spawn(async move {
-            let Some(server) = server else { return (store, Err(unannounced())) };
-            (store, move_slot(client.writers(), &server, request, &hash).await.map(Asked::Moved))
+            let asked = match server {
+                Some(server) => {
+                    let hash = leases.then_some(&hash);
+                    let moved = move_slot(client.writers(), &server, request, hash).await;
+                    moved.map(|answer| Asked::Moved(kind, answer))
+                }
+                None => Err(unannounced()),
+            };
+            Answered { store, hinted, asked }
         });
     }
 
+    fn hinted(&self) -> Hinted {
+        self.newest.as_ref().map(|record| (record.ballot(), record.hash()))
+    }
+
     /// The next answer; `None` when all have answered.
-    pub(crate) async fn next(&mut self) -> Option<(NodeId, Option<Verdict>)> {
+    pub(crate) async fn next(&mut self) -> Option<(NodeId, Option<(Kind, Verdict)>)> {
         loop {
-            let Ok((store, asked)) = self.asking.join_next().await? else { continue };
+            let Ok(Answered { store, hinted, asked }) = self.asking.join_next().await? else { continue };
             match asked {
-                Ok(Asked::Read(state)) => {
-                    self.take_state(store, state);
+                Ok(Asked::Read(state, brief)) => {
+                    self.take_state(store, state, hinted, brief);
                     return Some((store, None));
                 }
-                Ok(Asked::Moved(answer)) => {
-                    self.take_state(store, answer.state);
+                Ok(Asked::Moved(kind, answer)) => {
+                    self.take_state(store, answer.state, hinted, false);
                     self.outbid |= answer.verdict == Verdict::Outbid;
-                    if answer.verdict != Verdict::Yes {
+                    if answer.verdict == Verdict::Yes {
+                        self.failures.remove(&store);
+                    } else {
                         let failure = MemberFailure::verdict(store, self.name(&store), answer.verdict);
                         self.failures.insert(store, failure);
                     }
-                    return Some((store, Some(answer.verdict)));
+                    return Some((store, Some((kind, answer.verdict))));
                 }
                 Err(error) => {
                     let failure = MemberFailure::new(store, self.name(&store), &error);
@@ -171,10 +224,15 @@ impl Round {
         self.asking.detach_all();
     }
 
-    /// The highest ballot that anyone holds or promised.
+    /// The highest ballot that anyone holds or promised. None of it is signed but the newest record: what is of another epoch than that, or
+    /// absurdly far ahead of it, is not believed.
     pub(crate) fn highest(&self) -> Ballot {
-        let each = |shown: &Shown| shown.promised.max(shown.held.map_or(Ballot::default(), |held| held.0));
-        self.shown.values().map(each).max().unwrap_or_default()
+        let newest = self.newest.as_ref().map_or(Ballot::default(), |record| record.ballot());
+        let within = |ballot: &Ballot| {
+            ballot.epoch == newest.epoch && ballot.counter <= newest.counter.saturating_add(BELIEVED_JUMP)
+        };
+        let each = |shown: &Shown| [shown.promised, shown.held.map_or(Ballot::default(), |held| held.0)];
+        self.shown.values().flat_map(each).filter(within).max().unwrap_or_default().max(newest)
     }
 
     pub(crate) fn failures(&self) -> Vec<MemberFailure> {
@@ -186,10 +244,16 @@ impl Round {
         (record.config.members.iter().filter(|member| yes(member)).count(), record.config.quorum.into())
     }
 
-    fn take_state(&mut self, store: NodeId, state: SlotState) {
+    fn take_state(&mut self, store: NodeId, state: SlotState, hinted: Hinted, brief: bool) {
         let held = match state.held {
             Held::Nothing => None,
-            Held::Same => self.newest.as_ref().map(|record| (record.ballot(), record.hash())),
+            Held::Same => hinted,
+            Held::Brief(..) if !brief => {
+                let said = "it answers in brief what it was asked in full";
+                let failure = MemberFailure::new(store, self.name(&store), said);
+                self.failures.insert(store, failure);
+                return;
+            }
             Held::Brief(ballot, hash) => {
                 let ballot = Ballot::parse(&ballot.0);
                 if self.newest.as_ref().is_none_or(|newest| newest.ballot() < ballot) {
@@ -260,12 +324,12 @@ async fn read_slot(servers: &Servers, server: &Server, ask: SlotRead) -> Result<
     Ok(state)
 }
 
-/// A slot that is new to the store comes again with a lease.
+/// A slot that is new to the store comes again with a lease, where one is to be had.
 async fn move_slot(
     servers: &Servers,
     server: &Server,
     mut request: Request,
-    hash: &VerifyHash,
+    lease_for: Option<&VerifyHash>,
 ) -> Result<SlotAnswer, RequestError> {
     let session = servers.session(server).await?;
     let patience = servers.timeouts().answer;
@@ -273,6 +337,7 @@ async fn move_slot(
         let asked = within(patience, session.request::<SlotAnswer>(&request)).await;
         let refused = matches!(&asked, Err(RequestError::Refused(e)) if e.code == ErrorCode::NotAdmitted);
         if let Request::SlotAccept(accept) = &mut request
+            && let Some(hash) = lease_for
             && refused
             && accept.lease.is_none()
         {

@@ -80,6 +80,9 @@ pub enum SlotError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// The write cap's key is not that of the slot it names: the cap was altered, or made up.
+    #[error("the write cap's key is not that of the file or directory it names")]
+    WrongKey,
     /// It was deleted.
     #[error("it was deleted")]
     Deleted,

@@ -6,7 +6,7 @@ use caps::{SlotRead, SlotVerify, SlotWrite};
 use encoding::slot::{Ballot, Config, Member, Record, SignedRecord};
 use protocol::NodeId;
 
-use super::ask::Round;
+use super::ask::{Leasing, Round};
 use super::error::{MemberFailure, SlotError};
 use super::write::{Editing, successor};
 use crate::Client;
@@ -46,7 +46,7 @@ impl Client {
         let record = seen.record;
         let mut round = Round::new(self, cap.hash, Some(record.clone()));
         for member in record.members() {
-            round.accept(NodeId::new(member.store), &record, false);
+            round.accept(NodeId::new(member.store), &record, Leasing::IfNew);
         }
         while round.next().await.is_some() {}
         let (mut holding, mut kept) = (Vec::new(), Vec::new());
@@ -117,7 +117,7 @@ impl Client {
     async fn forward(&self, left: &[Member], record: &Arc<SignedRecord>) {
         let mut round = Round::new(self, record.id.hash(), Some(record.clone()));
         for member in left.iter().filter(|member| !record.names(&member.store)) {
-            round.accept(NodeId::new(member.store), record, false);
+            round.accept(NodeId::new(member.store), record, Leasing::Never);
         }
         while round.next().await.is_some() {}
     }
@@ -141,7 +141,8 @@ impl Client {
         let bucket = cap.key.read_key().slot_storage_index().placement_bucket();
         let base = self.look(&cap.hash, bucket, &cell).await?.record;
         let editing = Editing::new(self, cap, &cell);
-        let epoch = base.ballot().epoch.max(cell.known().highest.epoch) + 1;
+        let absurd = || SlotError::Members { reason: "no higher epoch is left".to_owned() };
+        let epoch = base.ballot().epoch.checked_add(1).ok_or_else(absurd)?;
         let ballot = Ballot { epoch, counter: 1, random: editing.random() };
         let record = Record {
             config,
@@ -150,7 +151,7 @@ impl Client {
             tombstone: base.tombstone,
             ..successor(&base, ballot, base.payload.clone())
         };
-        let key = editing.key(&base);
+        let key = editing.key(&base)?;
         editing.accept(&key, record).await
     }
 

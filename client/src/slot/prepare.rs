@@ -7,7 +7,7 @@ use encoding::slot::{Ballot, Promise, SignedRecord, SlotKey};
 use protocol::NodeId;
 use protocol::slot_message::Verdict;
 
-use super::ask::Round;
+use super::ask::{Kind, Leasing, Round};
 use super::error::SlotError;
 use crate::Client;
 
@@ -20,8 +20,15 @@ pub(super) enum Prepared {
         /// Whether a quorum holds exactly this.
         chosen: bool,
     },
-    /// Another writer is ahead: at this ballot.
-    Outbid(Ballot),
+    /// Another writer is ahead.
+    Outbid {
+        /// At this ballot.
+        highest: Ballot,
+        /// The newest record shown.
+        newest: Arc<SignedRecord>,
+    },
+    /// The slot was deleted, as far as this record shows.
+    Tombstone,
 }
 
 /// Asks the members of the newest record, and of newer ones that show up, to promise `ballot`.
@@ -36,6 +43,10 @@ pub(super) async fn prepare(
     let (mut asked, mut shown, mut promised) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     loop {
         let base = round.newest.clone().expect("it began with one");
+        if base.tombstone && base.ballot().epoch >= ballot.epoch {
+            round.leave();
+            return Ok(Prepared::Tombstone);
+        }
         let yes = |round: &Round, promised: &BTreeSet<NodeId>| {
             base.is_quorum(|member| {
                 let store = NodeId::new(member.store);
@@ -45,9 +56,6 @@ pub(super) async fn prepare(
         };
         if yes(&round, &promised) {
             round.leave();
-            if base.tombstone && base.ballot().epoch >= ballot.epoch {
-                return Err(SlotError::Deleted);
-            }
             let chosen = base.is_quorum(|member| {
                 let shown = round.shown.get(&NodeId::new(member.store));
                 shown.is_some_and(|shown| shown.holds(member, &base))
@@ -64,27 +72,30 @@ pub(super) async fn prepare(
             break;
         }
         let Some((store, verdict)) = round.next().await else { break };
+        let newest = round.newest.clone().expect("it began with one");
         match verdict {
-            Some(Verdict::Yes) => {
+            Some((Kind::Prepare, Verdict::Yes)) => {
                 promised.insert(store);
             }
-            // It has no state, or one that does not name it: it is shown the record that does.
-            Some(Verdict::Unknown | Verdict::NotMember) if shown.insert(store) => {
-                let newest = round.newest.clone().expect("it began with one");
-                if newest.names(store.as_bytes()) {
-                    round.prepare(store, promise, Some(&newest));
-                }
+            // New to it: it gets the record that names it, which is the writer's own accept, and is asked again.
+            Some((Kind::Prepare, Verdict::Unknown)) if shown.insert(store) => {
+                round.accept(store, &newest, Leasing::IfNew);
             }
-            Some(Verdict::Deleted) => return Err(SlotError::Deleted),
+            Some((Kind::Accept, Verdict::Yes)) => round.prepare(store, promise, None),
+            // What it has does not name it, or is of an earlier epoch: it is shown the newest.
+            Some((Kind::Prepare, Verdict::NotMember | Verdict::TooFar))
+                if newest.names(store.as_bytes()) && shown.insert(store) =>
+            {
+                round.prepare(store, promise, Some(&newest));
+            }
             _ => {}
         }
     }
     round.leave();
-    let highest = round.highest();
-    if highest > ballot {
-        return Ok(Prepared::Outbid(highest));
+    let (highest, base) = (round.highest(), round.newest.clone().expect("it began with one"));
+    if highest > ballot || base.ballot().epoch != ballot.epoch {
+        return Ok(Prepared::Outbid { highest, newest: base });
     }
-    let base = round.newest.clone().expect("it began with one");
     let (reached, wanted) = round.count(&base, |member| promised.contains(&NodeId::new(member.store)));
     Err(SlotError::TooFew { reached, wanted, failures: round.failures() })
 }

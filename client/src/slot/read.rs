@@ -8,7 +8,7 @@ use encoding::slot::{Member, SignedRecord};
 use protocol::NodeId;
 use tokio::time::timeout;
 
-use super::ask::Round;
+use super::ask::{Leasing, Round};
 use super::error::SlotError;
 use super::{Cell, Freshness, SlotView, open};
 use crate::Client;
@@ -158,7 +158,7 @@ impl<'c> Looking<'c> {
             .map(|member| NodeId::new(member.store))
             .collect();
         for store in lacking {
-            self.round.accept(store, &newest, false);
+            self.round.accept(store, &newest, Leasing::Never);
         }
         let patience = self.client.writers().timeouts().answer;
         while !self.is_confirmed() {

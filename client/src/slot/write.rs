@@ -9,10 +9,10 @@ use encoding::slot::{Ballot, Member, Record, RecordHash, SignedRecord, SlotKey};
 use protocol::NodeId;
 use tokio::time::Instant;
 
-use super::ask::Round;
+use super::ask::{Leasing, Round};
 use super::error::{EditError, MemberFailure, SlotError};
 use super::prepare::{Prepared, prepare};
-use super::{Cell, Edit, SlotBase, open};
+use super::{Cell, Edit, Freshness, SlotBase, open};
 use crate::Client;
 
 /// The first wait after another writer was ahead; it doubles, up to the longest, and a random part of it is waited.
@@ -77,17 +77,22 @@ impl<'c> Editing<'c> {
                     self.wait(attempts, until).await?;
                     continue;
                 }
-                Err(error) => return Err(self.in_doubt.take().unwrap_or(error).into()),
+                Err(error) => return Err(self.or_doubt(error).into()),
             };
-            let key = self.key(&base);
-            let sections = open(&self.cap.to_read(), &base)?;
+            let key = self.key(&base).map_err(|error| self.or_doubt(error))?;
+            let sections = open(&self.cap.to_read(), &base).map_err(|error| self.or_doubt(error))?;
             let of = SlotBase { sections, record: base.clone() };
             let applied = edit.apply(&of).await;
+            // What this process sent before may be held by few, unseen now, and still come to pass: a refusal has to be written.
+            let settled = self.cell.known().sent <= base.ballot();
             let record = match &applied {
-                Ok(Some(sections)) => self.next_record(&base, ballot, sections)?,
+                Ok(Some(sections)) => {
+                    let next = self.next_record(&base, ballot, sections);
+                    next.map_err(|error| self.or_doubt(error))?
+                }
                 // Nothing to do, done already, or refused: true only once a quorum holds the base. Few may have accepted it so far.
                 Ok(None) if chosen => return Ok(base),
-                Err(_) if chosen => return applied.map(|_| base).map_err(EditError::Refused),
+                Err(_) if chosen && settled => return applied.map(|_| base).map_err(EditError::Refused),
                 Ok(None) | Err(_) => successor(&base, ballot, base.payload.clone()),
             };
             match self.accept(&key, record).await {
@@ -108,7 +113,7 @@ impl<'c> Editing<'c> {
         for attempts in 1.. {
             match self.begin(attempts).await {
                 Ok(Some(Begun { ballot, base, chosen })) => {
-                    let key = self.key(&base);
+                    let key = self.key(&base)?;
                     let wanted = change(&base, ballot, chosen);
                     let settling = wanted.is_none();
                     let record = wanted.unwrap_or_else(|| successor(&base, ballot, base.payload.clone()));
@@ -119,11 +124,16 @@ impl<'c> Editing<'c> {
                     }
                 }
                 Ok(None) => {}
-                Err(error) => return Err(self.in_doubt.take().unwrap_or(error)),
+                Err(error) => return Err(self.or_doubt(error)),
             }
             self.wait(attempts, until).await?;
         }
         Err(SlotError::Contention { attempts: u32::MAX })
+    }
+
+    /// Why it ends: if something was sent before, that is what nobody knows the end of.
+    fn or_doubt(&mut self, error: SlotError) -> SlotError {
+        self.in_doubt.take().unwrap_or(error)
     }
 
     /// A ballot that a quorum promised, and the base it showed; `None` if another writer is ahead.
@@ -140,9 +150,11 @@ impl<'c> Editing<'c> {
                 self.client.look(&self.cap.hash, bucket, self.cell).await?.record
             }
         };
-        let key = self.key(&known);
-        let highest = self.cell.known().highest.max(known.ballot());
-        // One more than others hold in advance with their last accept.
+        let key = self.key(&known)?;
+        let seen = self.cell.known().highest;
+        // Epochs are raised by records alone; one counter more than others hold in advance with their last accept.
+        let highest =
+            if seen.epoch == known.ballot().epoch { seen.max(known.ballot()) } else { known.ballot() };
         let ballot = highest.next(self.random()).next(self.random());
         match prepare(self.client, &key, known, ballot).await? {
             Prepared::Base { base, chosen } => {
@@ -151,11 +163,24 @@ impl<'c> Editing<'c> {
                 self.cell.saw(ballot);
                 Ok(Some(Begun { ballot, base, chosen }))
             }
-            Prepared::Outbid(highest) => {
+            Prepared::Outbid { highest, newest } => {
+                self.cell.learn(&newest);
                 self.cell.saw(highest);
                 Ok(None)
             }
+            Prepared::Tombstone => Err(self.deleted().await?),
         }
+    }
+
+    /// What a tombstone means: that the slot was deleted, once a quorum holds it. One store's word, or one copy, is not enough.
+    async fn deleted(&self) -> Result<SlotError, SlotError> {
+        let bucket = self.cap.key.read_key().slot_storage_index().placement_bucket();
+        let seen = self.client.look(&self.cap.hash, bucket, self.cell).await?;
+        if seen.record.tombstone && seen.freshness == Freshness::Confirmed {
+            return Ok(SlotError::Deleted);
+        }
+        let wanted = seen.record.config.quorum.into();
+        Ok(SlotError::TooFew { reached: 0, wanted, failures: Vec::new() })
     }
 
     /// A base that is older than what this client once saw confirmed is not built upon.
@@ -186,11 +211,13 @@ impl<'c> Editing<'c> {
     pub(super) async fn accept(&self, key: &SlotKey, record: Record) -> Result<Arc<SignedRecord>, SlotError> {
         let next = record.ballot.next(self.random());
         // The first record comes to stores that know nothing of the slot.
-        let leased = record.previous == RecordHash::default();
+        let first = record.previous == RecordHash::default();
+        let leasing = if first { Leasing::Always } else { Leasing::IfNew };
         let record = Arc::new(Record { next: Some(next), ..record }.sign(key));
         let mut round = Round::new(self.client, self.cap.hash, Some(record.clone()));
+        self.cell.sends(record.ballot());
         for member in record.members() {
-            round.accept(NodeId::new(member.store), &record, leased);
+            round.accept(NodeId::new(member.store), &record, leasing);
         }
         let accepted = |round: &Round, member: &Member| {
             round.shown.get(&NodeId::new(member.store)).is_some_and(|shown| shown.holds(member, &record))
@@ -210,7 +237,9 @@ impl<'c> Editing<'c> {
                 let shown = round.shown.get(&NodeId::new(member.store));
                 accepted(&round, member) && shown.is_some_and(|shown| shown.promised == next)
             });
-            self.cell.grant((granted && !record.tombstone).then_some(next));
+            if granted && !record.tombstone {
+                self.cell.grant(&record, next);
+            }
             return Ok(record);
         }
         if let Some(newer) = round.newest.clone() {
@@ -232,8 +261,10 @@ impl<'c> Editing<'c> {
         Ok(())
     }
 
-    pub(super) fn key(&self, record: &SignedRecord) -> SlotKey {
-        SlotKey::of(&self.cap.key, record.id.salt, record.id.genesis)
+    /// The key that signs this slot's records; a cap whose W and H do not belong together has none.
+    pub(super) fn key(&self, record: &SignedRecord) -> Result<SlotKey, SlotError> {
+        let key = SlotKey::of(&self.cap.key, record.id.salt, record.id.genesis);
+        if key.hash() == self.cap.hash { Ok(key) } else { Err(SlotError::WrongKey) }
     }
 
     pub(super) fn random(&self) -> [u8; 16] {

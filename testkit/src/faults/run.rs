@@ -1,6 +1,7 @@
 //! Makes faults happen.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::NodeId;
@@ -70,7 +71,7 @@ enum End {
     Resume(Host),
     Restart(usize),
     Thaw(usize, Survival),
-    Restore(usize, Box<DiskImage>),
+    Restore(usize, Arc<DiskImage>),
 }
 
 struct Runner<'a> {
@@ -192,9 +193,10 @@ impl Runner<'_> {
                 self.crash(server, Survival::Nothing, Kind::Lost, Down::Lost);
             }
             Fault::RollBack(server, lasts) => {
-                let image = Box::new(self.grid.servers[server].disk.image());
+                let image = Arc::new(self.grid.servers[server].disk.image());
                 self.ends(at + lasts, End::Restore(server, image));
             }
+            Fault::Replace(server, ref image) => self.ends(at, End::Restore(server, image.clone())),
             _ => {}
         }
     }
