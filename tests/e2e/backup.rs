@@ -225,7 +225,7 @@ fn what_cannot_be_copied_is_told_and_the_rest_is_there() {
     let _socket = UnixListener::bind(tree.join("socket")).unwrap();
     let secret = tree.join("unreadable");
     fs::write(&secret, b"secret").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     // Who may read everything sees no unreadable file.
     let problems = 1 + u64::from(File::open(&secret).is_err());
     let growing = tree.join("growing");
