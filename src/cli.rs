@@ -11,6 +11,10 @@ use protocol::NodeAddress;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use trees::{Backup, Cp, Restore};
 
+mod filestore;
+
+pub(crate) use filestore::*;
+
 /// A storage grid that outlives its disks: files are encrypted and erasure-coded here, and held by servers that nobody needs to trust.
 #[derive(Parser)]
 #[command(name = "sarsen", version, after_help = EXIT_CODES, max_term_width = 110)]
@@ -31,7 +35,7 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  error
+  1  error; of `diff`: they differ
   2  usage
   3  partly done
   4  not found
@@ -41,6 +45,7 @@ Exit codes:
   8  unrecoverable
   130  interrupted
 
+PATH is ALIAS:a/b, CAP/a/b, or a/b below the alias `sarsen` (or `tahoe`).
 CAP may be the capability itself, @FILE to read it from a file, - for standard input, or env: for $SARSEN_CAP.
 Sizes: 50G is 50 * 10^9 bytes, 50GiB is 50 * 2^30.";
 
@@ -48,9 +53,9 @@ Sizes: 50G is 50 * 10^9 bytes, 50GiB is 50 * 2^30.";
 pub(crate) enum Command {
     /// Make this client's directory: a new account and its settings
     Init(Init),
-    /// Store a file and print its read cap
+    /// Store a file and print its cap
     Put(Put),
-    /// Fetch a file by its read cap
+    /// Fetch a file
     Get(Get),
     /// Copy files and directories: onto the grid, from it, or from one place of it to another
     Cp(Cp),
@@ -58,11 +63,42 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Bring a tree back as it was
     Restore(Restore),
+    /// Make a directory and print its cap
+    Mkdir(Mkdir),
+    /// List a directory
+    Ls(Ls),
+    /// Move or rename on the grid
+    Mv(FromTo),
+    /// Link a file or directory under a further name
+    Ln(FromTo),
+    /// Take files and directories out of their directories
+    #[command(visible_alias = "unlink")]
+    Rm(Rm),
+    /// List all there is below a directory, with caps
+    Manifest(Manifest),
+    /// Count and measure all there is below a directory
+    Stats(Stats),
+    /// Find files by name, kind and size
+    Find(Find),
+    /// Show a directory and all below it, indented
+    Tree(Tree),
+    /// Show what differs between two directories
+    Diff(Diff),
+    /// Show how much is below each directory
+    Du(Du),
+    /// Look after the slot of a directory or mutable file
+    #[command(subcommand)]
+    Slot(SlotCommand),
     /// Show introducers, servers, space and round-trip times
     Status(Json),
     /// Give directories short names
     #[command(subcommand)]
     Alias(AliasCommand),
+    /// The same as `alias create`, as Tahoe calls it
+    CreateAlias {
+        /// The name
+        name: String,
+    },
     /// The same as `alias add`, as Tahoe calls it
     AddAlias {
         /// The name
@@ -138,6 +174,18 @@ pub(crate) struct Put {
     /// The file; - or nothing for standard input
     #[arg(value_name = "FILE|-")]
     pub(crate) file: Option<PathBuf>,
+    /// Where to link it, or a mutable file to write; nothing to link it nowhere
+    #[arg(value_name = "PATH|CAP")]
+    pub(crate) target: Option<String>,
+    /// Make a mutable file and print its write cap
+    #[arg(short, long)]
+    pub(crate) mutable: bool,
+    /// What to make, as Tahoe calls it: SDMF and MDMF are mutable
+    #[arg(long, ignore_case = true)]
+    pub(crate) format: Option<Format>,
+    /// Write over a mutable file from this byte on, and leave the rest of it
+    #[arg(long, value_name = "N", requires = "target")]
+    pub(crate) offset: Option<u64>,
     /// Cut a large file by its content, so that putting it again after a change sends only what has changed
     #[arg(long)]
     pub(crate) chunked: bool,
@@ -150,8 +198,9 @@ pub(crate) struct Put {
 
 #[derive(Args)]
 pub(crate) struct Get {
-    /// The read cap
-    pub(crate) cap: String,
+    /// The file
+    #[arg(value_name = "PATH|CAP")]
+    pub(crate) path: String,
     /// Where to; - or nothing for standard output
     #[arg(value_name = "FILE|-")]
     pub(crate) file: Option<PathBuf>,
@@ -170,6 +219,11 @@ pub(crate) struct Get {
 
 #[derive(Subcommand)]
 pub(crate) enum AliasCommand {
+    /// Make a directory and give it a name
+    Create {
+        /// The name
+        name: String,
+    },
     /// Give a directory a name
     Add {
         /// The name

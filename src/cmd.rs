@@ -7,17 +7,33 @@ mod cap;
 mod completions;
 mod cp;
 mod demo;
+mod diff;
+mod du;
+mod find;
 mod get;
 mod init;
 mod introducer;
+mod ln;
 mod local_grid;
+pub(crate) mod long;
+mod ls;
+mod manifest;
+mod mkdir;
+pub(crate) mod mv;
 mod put;
 mod recovery;
 mod restore;
+mod rm;
 mod server;
+mod session;
 mod share;
+pub(crate) mod slot;
+mod stats;
 mod status;
+pub(crate) mod target;
+mod tree;
 mod trees;
+mod walk;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +54,20 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::run(&home()?, &args, cli.quiet).await,
         Command::Restore(args) => restore::run(&home()?, &args, cli.quiet).await,
         Command::Status(args) => status::run(&home()?, args.json).await,
-        Command::Alias(command) => alias::run(&home()?, &command, cli.quiet),
+        Command::Alias(command) => alias::run(&home()?, &command, cli.quiet).await,
+        Command::Mkdir(args) => mkdir::run(&home()?, &args, cli.quiet).await,
+        Command::Ls(args) => ls::run(&home()?, &args, cli.quiet).await,
+        Command::Mv(args) => mv::run(&home()?, &args, cli.quiet).await,
+        Command::Ln(args) => ln::run(&home()?, &args, cli.quiet).await,
+        Command::Rm(args) => rm::run(&home()?, &args, cli.quiet).await,
+        Command::Manifest(args) => manifest::run(&home()?, &args, cli.quiet).await,
+        Command::Stats(args) => stats::run(&home()?, &args, cli.quiet).await,
+        Command::Find(args) => find::run(&home()?, &args, cli.quiet).await,
+        Command::Tree(args) => tree::run(&home()?, &args, cli.quiet).await,
+        Command::Diff(args) => diff::run(&home()?, &args, cli.quiet).await,
+        Command::Du(args) => du::run(&home()?, &args, cli.quiet).await,
+        Command::Slot(command) => slot::run(&home()?, &command, cli.quiet).await,
+        Command::CreateAlias { name } => alias::create(&home()?, &name, cli.quiet).await,
         Command::AddAlias { name, cap } => alias::add(&home()?, &name, &cap, cli.quiet),
         Command::ListAliases(args) => alias::list(&home()?, &args, cli.quiet),
         Command::Recovery(command) => recovery::run(&home()?, &command, cli.quiet),

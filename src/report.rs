@@ -1,13 +1,21 @@
 //! Errors at the binary: a message, a hint, and a documented exit code.
 
+mod filestore;
 mod trees;
 
 use std::process::ExitCode;
 
 use caps::CapParseError;
+use client::filestore::FileStoreError;
 use client::recovery::RecoveryError;
+use client::slot::SlotError;
 use client::{AliasError, AliasNameError, ConfigError, DownloadError, PathError, UploadError};
 use encoding::{AssembleError, ShareError};
+
+use crate::cmd::long::without_controls;
+use crate::cmd::mv::IntoItself;
+use crate::cmd::slot::NoSlot;
+use crate::cmd::target::NoName;
 
 /// The documented exit codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +43,7 @@ pub(crate) struct Interrupted {
 /// Some of it could not be done; what, was said before.
 #[derive(Debug, thiserror::Error)]
 #[error("{count} things went wrong, the rest is done")]
-pub(crate) struct Partly {
+pub(crate) struct LeftOut {
     /// How many.
     pub(crate) count: u64,
 }
@@ -45,15 +53,43 @@ pub(crate) struct Partly {
 #[error("the share file is not intact")]
 pub(crate) struct Damaged(#[source] pub(crate) ShareError);
 
+/// The command line says something that makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) &'static str);
+
+/// Some of it was done, and what was not has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Partly(pub(crate) &'static str);
+
+/// What was compared differs, which has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("they differ")]
+pub(crate) struct Differs;
+
+/// Says what went wrong with one thing of many.
+pub(crate) fn tell(error: &anyhow::Error) {
+    eprintln!("sarsen: {}", without_controls(&format!("{error:#}")));
+}
+
+/// The same, of a path.
+pub(crate) fn tell_of(path: &str, error: &dyn std::error::Error) {
+    eprintln!("sarsen: {}", without_controls(&format!("{path}: {error}")));
+}
+
 /// Prints the error to stderr and says how to exit.
 pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }
-    eprintln!("sarsen: {error:#}");
+    if error.is::<Differs>() {
+        return ExitCode::from(Exit::Error as u8);
+    }
+    tell(error);
     for line in details(error) {
-        eprintln!("  {line}");
+        eprintln!("  {}", without_controls(&line));
     }
     let (exit, hint) = classify(error);
     if let Some(hint) = hint {
@@ -66,26 +102,51 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_pipe = |e: &(dyn std::error::Error + 'static)| {
         e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
     };
-    error.downcast_ref::<DownloadError>().is_some_and(|e| matches!(e, DownloadError::Sink(e) if is_pipe(e)))
-        || error.chain().any(is_pipe)
+    let download = match error.downcast_ref() {
+        Some(FileStoreError::Download(error)) => Some(error),
+        _ => error.downcast_ref::<DownloadError>(),
+    };
+    download.is_some_and(|e| matches!(e, DownloadError::Sink(e) if is_pipe(e))) || error.chain().any(is_pipe)
 }
 
 /// What each server said.
 fn details(error: &anyhow::Error) -> Vec<String> {
-    if let Some(DownloadError::NotEnoughShares { servers, .. }) = error.downcast_ref() {
-        return servers.iter().map(|answer| format!("{}: {}", answer.server.name(), answer.said)).collect();
+    if let Some(error) = error.downcast_ref() {
+        return trees::details(error);
     }
-    if let Some(UploadError::NotHappy { failures, .. }) = error.downcast_ref() {
-        return failures.iter().map(ToString::to_string).collect();
+    if let Some(error) = error.downcast_ref() {
+        return filestore::details(error);
     }
-    trees::details(error)
+    if let Some(error) = error.downcast_ref() {
+        return filestore::slot_details(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return download_details(error);
+    }
+    error.downcast_ref().map(upload_details).unwrap_or_default()
+}
+
+fn download_details(error: &DownloadError) -> Vec<String> {
+    match error {
+        DownloadError::NotEnoughShares { servers, .. } => {
+            servers.iter().map(|answer| format!("{}: {}", answer.server.name(), answer.said)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn upload_details(error: &UploadError) -> Vec<String> {
+    match error {
+        UploadError::NotHappy { failures, .. } => failures.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
         return (Exit::Interrupted, Some(interrupted.hint));
     }
-    if error.is::<Partly>() {
+    if error.is::<LeftOut>() {
         return (Exit::Partly, None);
     }
     if let Some(class) = trees::classify(error) {
@@ -97,7 +158,16 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(error) = error.downcast_ref::<DownloadError>() {
         return classify_download(error);
     }
-    if error.downcast_ref::<CapParseError>().is_some() {
+    if let Some(error) = error.downcast_ref::<FileStoreError>() {
+        return filestore::classify(error);
+    }
+    if let Some(error) = error.downcast_ref::<SlotError>() {
+        return filestore::classify_slot(error);
+    }
+    if let Some(class) = classify_ours(error) {
+        return class;
+    }
+    if error.is::<CapParseError>() || matches!(error.downcast_ref(), Some(PathError::Cap(_))) {
         return (
             Exit::Usage,
             Some("a capability is one line that begins with URI:; was it cut when it was copied?"),
@@ -131,6 +201,23 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
         );
     }
     classify_config(error.downcast_ref())
+}
+
+/// Errors of the command itself.
+fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> {
+    if error.is::<Partly>() {
+        return Some((Exit::Partly, Some("the same command may be given again")));
+    }
+    if error.is::<Usage>() {
+        return Some((Exit::Usage, Some("`--help` says what is meant")));
+    }
+    if error.is::<NoName>() {
+        return Some((Exit::Usage, Some("name something below it, as in ALIAS:a/b")));
+    }
+    if error.is::<NoSlot>() {
+        return Some((Exit::Usage, Some("directories and mutable files have slots")));
+    }
+    error.is::<IntoItself>().then_some((Exit::Error, Some("it would be reachable from nowhere else")))
 }
 
 fn classify_config(error: Option<&ConfigError>) -> (Exit, Option<&'static str>) {

@@ -15,6 +15,34 @@ impl FromStr for Size {
     }
 }
 
+/// What `find --size` asks for: `+N` for more than N bytes, `-N` for less, `N` for exactly so many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SizeTest {
+    wanted: std::cmp::Ordering,
+    bytes: u64,
+}
+
+impl SizeTest {
+    /// Whether a file of this size is meant.
+    pub(crate) fn holds(&self, bytes: u64) -> bool {
+        bytes.cmp(&self.bytes) == self.wanted
+    }
+}
+
+impl FromStr for SizeTest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        use std::cmp::Ordering;
+        let (wanted, number) = match (text.strip_prefix('+'), text.strip_prefix('-')) {
+            (Some(number), _) => (Ordering::Greater, number),
+            (_, Some(number)) => (Ordering::Less, number),
+            _ => (Ordering::Equal, text),
+        };
+        Ok(Self { wanted, bytes: number.parse::<Size>()?.0 })
+    }
+}
+
 /// A range of bytes, `START-END`, both ends included.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct ByteRange(pub(crate) Range<u64>);
@@ -55,6 +83,15 @@ mod tests {
         for bad in ["", "5", "9-5", "-5", "5-", "a-b", "0-18446744073709551615"] {
             assert!(bad.parse::<ByteRange>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn sizes_to_find() {
+        let holds = |test: &str| [9, 10, 11].map(|bytes| test.parse::<SizeTest>().unwrap().holds(bytes));
+        assert_eq!(holds("+10"), [false, false, true]);
+        assert_eq!(holds("-10"), [true, false, false]);
+        assert_eq!(holds("10"), [false, true, false]);
+        assert!("+".parse::<SizeTest>().is_err() && "+-3".parse::<SizeTest>().is_err());
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod codes;
 mod disks;
 #[path = "e2e/files.rs"]
 mod files;
+#[path = "e2e/filestore.rs"]
+mod filestore;
 #[path = "e2e/grid.rs"]
 mod grid;
 #[path = "e2e/interrupted.rs"]
@@ -24,6 +26,8 @@ mod keys;
 mod outlives;
 #[path = "e2e/program.rs"]
 mod program;
+#[path = "e2e/racing.rs"]
+mod racing;
 #[path = "e2e/recovery.rs"]
 mod recovery;
 #[path = "e2e/secrets.rs"]
@@ -32,3 +36,7 @@ mod secrets;
 mod servers;
 #[path = "e2e/shares.rs"]
 mod shares;
+#[path = "e2e/slots.rs"]
+mod slots;
+#[path = "e2e/walking.rs"]
+mod walking;

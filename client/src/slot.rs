@@ -6,6 +6,7 @@
 
 mod ask;
 mod create;
+mod doubts;
 mod error;
 mod members;
 mod memory;
@@ -22,6 +23,7 @@ use encoding::slot::{Ballot, SignedRecord};
 
 pub(crate) use ask::lease_tag;
 pub use create::NewSlot;
+pub use doubts::Doubts;
 pub use error::{EditError, MemberFailure, SlotError};
 pub use members::SlotHealth;
 pub use memory::{Forgetful, SlotMemory};
@@ -75,6 +77,7 @@ pub trait Edit: Send {
 pub(crate) struct Slots {
     cells: Mutex<HashMap<VerifyHash, Arc<Cell>>>,
     pub(crate) memory: SlotMemory,
+    doubts: doubts::Ledger,
 }
 
 /// Slots kept in memory before those that nobody uses are dropped.
@@ -100,7 +103,7 @@ struct Known {
 
 impl Slots {
     pub(crate) fn new(memory: SlotMemory) -> Self {
-        Self { cells: Mutex::default(), memory }
+        Self { cells: Mutex::default(), memory, doubts: doubts::Ledger::default() }
     }
 
     fn cell(&self, hash: &VerifyHash) -> Arc<Cell> {

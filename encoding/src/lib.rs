@@ -50,7 +50,7 @@ pub mod slot;
 pub use assemble::{AssembleError, Assembly, ShareSource, assemble, check_share};
 pub use cells::{CELL_DATA_LEN, CELL_LEN, CellError, ContentKey, TAG_LEN};
 pub use children::{Children, ChildrenError, MAX_CHILDREN, child_of, repair_immutable, repair_slot};
-pub use chunker::{Chunker, GearTable, MAX_CHUNK_LEN, MIN_CHUNK_LEN, NORMAL_CHUNK_LEN};
+pub use chunker::{CUT_HORIZON, Chunker, GearTable, MAX_CHUNK_LEN, MIN_CHUNK_LEN};
 pub use decoder::{DecodeError, SegmentDecoder};
 pub use descriptor::{
     CapError, Descriptor, DescriptorError, Extension, Kind, MAX_DESCRIPTOR_LEN, Sealed, SealedError,

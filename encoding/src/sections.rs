@@ -167,8 +167,8 @@ pub fn open_slot(
     payload: &[u8],
 ) -> Result<Sections, SectionError> {
     let b = open_slot_children(&key.traversal_key(salt), hash, payload)?;
-    let (nonces, _, sealed) = split_slot(payload)?;
-    let a = open_padded(&slot_a_key(key, salt), &nonces[..NONCE_LEN], hash, sealed, 'A')?;
+    let parts = split_slot(payload)?;
+    let a = open_padded(&slot_a_key(key, salt), &parts.nonces[..NONCE_LEN], hash, parts.a, 'A')?;
     Ok(Sections { a, b })
 }
 
@@ -182,12 +182,18 @@ pub fn open_slot_children(
     hash: &VerifyHash,
     payload: &[u8],
 ) -> Result<Vec<u8>, SectionError> {
-    let (nonces, sealed, _) = split_slot(payload)?;
-    open_padded(&slot_b_key(key), &nonces[NONCE_LEN..], hash, sealed, 'B')
+    let parts = split_slot(payload)?;
+    open_padded(&slot_b_key(key), &parts.nonces[NONCE_LEN..], hash, parts.b, 'B')
 }
 
-/// The nonces, section B and section A as sealed.
-fn split_slot(payload: &[u8]) -> Result<(&[u8], &[u8], &[u8]), SectionError> {
+/// A slot's payload in its parts, sealed as they are.
+struct SlotParts<'a> {
+    nonces: &'a [u8],
+    b: &'a [u8],
+    a: &'a [u8],
+}
+
+fn split_slot(payload: &[u8]) -> Result<SlotParts<'_>, SectionError> {
     let bad = SectionError::Length { len: payload.len() };
     if !SLOT_PAYLOAD_LENS.contains(&payload.len()) {
         return Err(bad);
@@ -195,7 +201,7 @@ fn split_slot(payload: &[u8]) -> Result<(&[u8], &[u8], &[u8]), SectionError> {
     let (nonces, rest) = payload.split_at_checked(2 * NONCE_LEN).ok_or(bad)?;
     let (len, rest) = rest.split_first_chunk().ok_or(bad)?;
     let (b, a) = rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or(bad)?;
-    Ok((nonces, b, a))
+    Ok(SlotParts { nonces, b, a })
 }
 
 fn open_padded(

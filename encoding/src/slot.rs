@@ -8,4 +8,4 @@ mod record;
 pub use ballot::{Ballot, MAX_COUNTER_JUMP};
 pub use keys::{SlotId, SlotKey};
 pub use quorum::{Config, ConfigError, MAX_MEMBERS, Member, usual_quorum};
-pub use record::{MAX_RECORD_LEN, Promise, Record, RecordError, RecordHash, SignedRecord};
+pub use record::{MAX_RECORD_LEN, Promise, Record, RecordError, RecordHash, SignedRecord, UncheckedRecord};

@@ -111,11 +111,8 @@ pub struct SlotAccept {
     /// The record.
     #[n(2)]
     pub record: RecordBytes,
-    /// A promise asked for with it, of a higher ballot.
-    #[n(3)]
-    pub next: Option<SlotPromise>,
     /// The lease, without which a store takes no slot that is new to it.
-    #[n(4)]
+    #[n(3)]
     pub lease: Option<LeaseTerms>,
 }
 

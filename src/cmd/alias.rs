@@ -1,16 +1,17 @@
-//! `sarsen alias`: short names for directories. Tahoe's `add-alias` and `list-aliases` are the same.
+//! `sarsen alias`: short names for directories. Tahoe's `create-alias`, `add-alias` and `list-aliases` are the same.
 
 use std::path::Path;
 
-use client::{Aliases, ClientDir};
+use client::{AliasError, Aliases, ClientDir};
 
-use super::recovery;
+use super::{recovery, session};
 use crate::caps_from;
 use crate::cli::{AliasCommand, AliasList};
 use crate::out::say;
 
-pub(crate) fn run(dir: &Path, command: &AliasCommand, quiet: bool) -> anyhow::Result<()> {
+pub(crate) async fn run(dir: &Path, command: &AliasCommand, quiet: bool) -> anyhow::Result<()> {
     match command {
+        AliasCommand::Create { name } => create(dir, name, quiet).await,
         AliasCommand::Add { name, cap } => add(dir, name, cap, quiet),
         AliasCommand::List(args) => list(dir, args, quiet),
         AliasCommand::Remove { name } => {
@@ -27,6 +28,24 @@ pub(crate) fn run(dir: &Path, command: &AliasCommand, quiet: bool) -> anyhow::Re
             Ok(())
         }
     }
+}
+
+/// Makes a directory and gives it a name.
+pub(crate) async fn create(dir: &Path, name: &str, quiet: bool) -> anyhow::Result<()> {
+    let name = client::aliases::name(name)?;
+    let aliases = Aliases::of(&ClientDir::open(dir)?);
+    // A name that is taken need not cost a directory; the one that counts is looked at again under the lock.
+    if aliases.list()?.aliases.contains_key(&name) {
+        return Err(AliasError::Exists { name }.into());
+    }
+    session::run(dir, quiet, async |session| {
+        let child = session.client.make_directory().await?;
+        aliases.add(&name, child.cap())?;
+        session.note(format_args!("Alias {name:?} created"));
+        session.remind();
+        Ok(())
+    })
+    .await
 }
 
 /// Gives a directory a name.

@@ -1,50 +1,71 @@
-//! `sarsen get`: fetch a file by its read cap.
+//! `sarsen get`: fetch a file, by its cap or its path.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::bail;
 use caps::{Cap, Literal};
 use client::download::{BlockingSink, FileSink, get_literal};
+use client::filestore::FileStoreError;
 use client::upload::FileSource;
-use client::{Client, GetOptions, GetReport, Transfer};
+use client::{Client, ClientDir, GetOptions, GetReport, Transfer};
+use encoding::directory::EntryKind;
 use protocol::{Pool, TokioPool};
 
+use super::target::At;
+use super::{long, session};
 use crate::cli::Get;
 use crate::files::Beside;
 use crate::out::say;
-use crate::{caps_from, progress, sizes};
+use crate::{progress, sizes};
 
 pub(crate) async fn run(
     home: impl Fn() -> anyhow::Result<PathBuf>,
     args: &Get,
     quiet: bool,
 ) -> anyhow::Result<()> {
-    let cap = caps_from::read(&args.cap)?;
+    let at = At::parse(&args.path, || Ok(ClientDir::open(&home()?)?))?;
     let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
     let options =
         GetOptions { range: args.range.as_ref().map(|range| range.0.clone()), transfer: transfer.clone() };
     let place = args.output.as_deref().or(args.file.as_deref()).filter(|path| *path != Path::new("-"));
-    let report = if let Cap::Literal(literal) = &cap {
+    let report = if let (Cap::Literal(literal), []) = (&at.root, at.names.as_slice()) {
         // No grid is needed, nor a client's directory.
         literal_to(literal, place, options).await?
     } else {
         let client = super::connected(&home()?, quiet).await?;
         let get = async {
-            match place {
-                Some(place) => to_file(&client, &cap, place, options).await,
-                None => {
+            let cap = content(&client, &at).await?;
+            match (&cap, place) {
+                (Cap::Literal(literal), place) => literal_to(literal, place, options).await,
+                (cap, Some(place)) => to_file(&client, cap, place, options).await,
+                (cap, None) => {
                     let mut sink = BlockingSink::new(std::io::stdout(), pool());
-                    Ok(client.get(&cap, &mut sink, options).await?)
+                    Ok(client.get(cap, &mut sink, options).await?)
                 }
             }
         };
         let hint = "get it into the same file again to go on where it stopped";
         let report =
-            super::interruptible(&client, hint, progress::follow("get", &transfer, quiet, get)).await?;
+            super::interruptible(&client, hint, progress::follow("get", &transfer, quiet, get)).await;
+        session::tell_doubts(&client, quiet);
         client.close().await;
-        report
+        report?
     };
     print(&report, args.json.json && place.is_some(), quiet)
+}
+
+/// The cap of the bytes that are there now.
+async fn content(client: &Client, at: &At) -> anyhow::Result<Cap> {
+    let target = at.resolve(client).await?;
+    match (target.kind(), &target.cap) {
+        (EntryKind::Directory, _) => Err(FileStoreError::IsADirectory { path: at.shown() }.into()),
+        (EntryKind::Symlink, _) => {
+            bail!("{} is a symbolic link{}", at.shown(), long::arrow(target.entry.as_ref()))
+        }
+        (_, Cap::SlotWrite(_) | Cap::SlotRead(_)) => Ok(client.content_cap(&target.cap).await?),
+        _ => Ok(target.cap),
+    }
 }
 
 async fn literal_to(

@@ -1,27 +1,47 @@
-//! `sarsen put`: store a file, print its read cap.
+//! `sarsen put`: store a file, print its cap; with a path, link it there.
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use client::{PutOptions, PutReport, Source, Transfer};
 
-use crate::cli::Put;
+use super::session::{self, Session};
+use crate::cli::{Format, Put};
 use crate::out::say;
+use crate::report::Usage;
 use crate::{progress, sizes};
 
-pub(crate) async fn run(dir: &Path, args: &Put, quiet: bool) -> anyhow::Result<()> {
+mod into;
+
+pub(crate) async fn run(home: &Path, args: &Put, quiet: bool) -> anyhow::Result<()> {
+    if args.mutable && args.format == Some(Format::Chk) {
+        bail!(Usage("what is CHK is not mutable"));
+    }
     let source = match &args.file {
         Some(path) if path != Path::new("-") => open(path)?,
         _ => Source::stream(tokio::io::stdin()),
     };
-    let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
-    let client = super::connected(dir, quiet).await?;
-    let options = PutOptions { transfer: transfer.clone(), chunked: args.chunked, ..PutOptions::default() };
-    let put = async { Ok(client.put(source, options).await?) };
-    let hint = "put the same file again to go on where it stopped";
-    let report = super::interruptible(&client, hint, progress::follow("put", &transfer, quiet, put)).await?;
-    client.close().await;
-    print(&report, args.json.json, quiet)
+    session::run(home, quiet, async |session| {
+        let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
+        let put = into::put(session, args, source, transfer.clone());
+        let done = progress::follow("put", &transfer, quiet, put).await?;
+        print(session, &done, args.json.json)?;
+        if args.target.is_some() {
+            session.remind();
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Whether `put` makes files that may change.
+fn is_mutable(args: &Put) -> bool {
+    args.mutable || matches!(args.format, Some(Format::Sdmf | Format::Mdmf))
+}
+
+/// Options of what is put.
+fn options(args: &Put, transfer: Transfer) -> PutOptions {
+    PutOptions { transfer, chunked: args.chunked, ..PutOptions::default() }
 }
 
 /// A regular file can be read twice, which makes the upload resumable; anything else is a stream.
@@ -38,23 +58,28 @@ fn open(path: &Path) -> anyhow::Result<Source> {
     Ok(Source::stream(tokio::fs::File::from_std(stream)))
 }
 
-fn print(report: &PutReport, json: bool, quiet: bool) -> anyhow::Result<()> {
+/// What was done.
+struct Done {
+    /// The cap to print.
+    cap: caps::Cap,
+    /// What the upload says, where there was one of an immutable file.
+    report: Option<PutReport>,
+    /// What became of the place: `created`, `replaced`, `changed`, or nothing where nothing was linked.
+    outcome: Option<&'static str>,
+}
+
+fn print(session: &Session, done: &Done, json: bool) -> anyhow::Result<()> {
     if json {
-        let shares = report.shares.iter().map(|(number, server)| {
-            serde_json::json!({ "number": number, "server": server.id.to_string(), "nickname": server.nickname,
-                                "found": report.found.contains(number) })
-        });
-        let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
-        let object = serde_json::json!({
-            "cap": report.cap.to_string(), "size": report.size, "sent": report.sent, "happiness": report.happiness,
-            "shares": shares.collect::<Vec<_>>(), "failures": failures,
-        });
-        return say!("{object}");
+        return print_json(done);
     }
-    say!("{}", report.cap)?;
-    if quiet {
+    say!("{}", done.cap)?;
+    if session.quiet {
         return Ok(());
     }
+    if let Some(outcome) = done.outcome {
+        eprintln!("{outcome}");
+    }
+    let Some(report) = &done.report else { return Ok(()) };
     for failure in &report.failures {
         eprintln!("note: {failure}");
     }
@@ -69,4 +94,24 @@ fn print(report: &PutReport, json: bool, quiet: bool) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn print_json(done: &Done) -> anyhow::Result<()> {
+    let mut object = serde_json::json!({ "cap": done.cap.to_string() });
+    if let Some(outcome) = done.outcome {
+        object["outcome"] = outcome.into();
+    }
+    if let Some(report) = &done.report {
+        let shares = report.shares.iter().map(|(number, server)| {
+            serde_json::json!({ "number": number, "server": server.id.to_string(), "nickname": server.nickname,
+                                "found": report.found.contains(number) })
+        });
+        let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
+        object["size"] = report.size.into();
+        object["sent"] = report.sent.into();
+        object["happiness"] = report.happiness.into();
+        object["shares"] = shares.collect::<Vec<_>>().into();
+        object["failures"] = failures.into();
+    }
+    say!("{object}")
 }

@@ -12,7 +12,7 @@ use client::{Aliases, Client, ClientDir, GridPath};
 use encoding::directory::{EntryKind, Name};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::report::Partly;
+use crate::report::LeftOut;
 
 /// A path on the grid, as far as it is known without asking the grid.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ pub(crate) fn warn(problems: &Problems) {
 pub(crate) fn end(problems: &Problems) -> anyhow::Result<()> {
     match problems.list.len() as u64 + problems.more {
         0 => Ok(()),
-        count => Err(Partly { count }.into()),
+        count => Err(LeftOut { count }.into()),
     }
 }
 

@@ -239,16 +239,24 @@ impl Store {
         }
     }
 
-    /// Makes a move of a slot durable, or says why not, and what the store then holds.
-    pub(crate) async fn move_slot(
+    /// Begins to make a move of a slot durable, from within a job of the pool: if nobody works on the queue, this job does.
+    pub(crate) fn move_slot_here(
         self: &Arc<Self>,
         pool: &Arc<dyn Pool>,
         change: SlotChange,
-    ) -> Result<(Verdict, Option<SlotRow>), PutError> {
-        match self.submit(pool, Change::Slot(change)).await? {
-            Outcome::Slot(verdict, row) => Ok((verdict, row)),
-            Outcome::Stored(_) | Outcome::Flags(_) => unreachable!("a slot is answered by a verdict"),
+    ) -> oneshot::Receiver<Answer> {
+        let (sender, receiver) = oneshot::channel();
+        let idle = {
+            let mut queue = lock(&self.queue);
+            queue.waiting.push_back((Change::Slot(change), sender));
+            !std::mem::replace(&mut queue.running, true)
+        };
+        // What came in meanwhile is for somebody else: this job's own answer waits for nobody.
+        if idle && self.work_off_one_batch() {
+            let store = self.clone();
+            pool.spawn(Box::new(move || store.work_off()));
         }
+        receiver
     }
 
     async fn submit(self: &Arc<Self>, pool: &Arc<dyn Pool>, change: Change) -> Answer {
@@ -280,17 +288,18 @@ impl Store {
     }
 
     fn work_off(&self) {
-        loop {
-            let (batch, senders): (Vec<_>, Vec<_>) = {
-                let mut queue = lock(&self.queue);
-                if queue.waiting.is_empty() {
-                    queue.running = false;
-                    return;
-                }
-                let count = batch_size(&queue.waiting);
-                queue.waiting.drain(..count).unzip()
-            };
-            let count = batch.len();
+        while self.work_off_one_batch() {}
+    }
+
+    /// Makes the next batch durable and answers it. Whether more is waiting: then whoever asked goes on, else nobody works any more.
+    fn work_off_one_batch(&self) -> bool {
+        let (batch, senders): (Vec<_>, Vec<_>) = {
+            let mut queue = lock(&self.queue);
+            let count = batch_size(&queue.waiting).min(queue.waiting.len());
+            queue.waiting.drain(..count).unzip()
+        };
+        let count = batch.len();
+        if count > 0 {
             let answers = catch_unwind(AssertUnwindSafe(|| self.commit_batch(batch))).unwrap_or_else(|_| {
                 let error = self.fence("commit", &io::Error::other("an assertion failed"));
                 vec![Err(error); count]
@@ -300,6 +309,9 @@ impl Store {
                 let _ = sender.send(answer);
             }
         }
+        let mut queue = lock(&self.queue);
+        queue.running = !queue.waiting.is_empty();
+        queue.running
     }
 
     /// Makes all changes durable, in one transaction.
@@ -339,6 +351,16 @@ impl Store {
             writer.end = Some(end);
         }
         Ok(())
+    }
+}
+
+/// What a slot's member says to a move, once that is durable.
+pub(crate) async fn slot_moved(
+    answer: oneshot::Receiver<Answer>,
+) -> Result<(Verdict, Option<SlotRow>), PutError> {
+    match answered(Some(answer)).await? {
+        Outcome::Slot(verdict, row) => Ok((verdict, row)),
+        Outcome::Stored(_) | Outcome::Flags(_) => unreachable!("a slot is answered by a verdict"),
     }
 }
 

@@ -6,15 +6,16 @@
 use std::sync::Arc;
 
 use caps::VerifyHash;
-use encoding::slot::{Ballot, MAX_RECORD_LEN, Promise, SignedRecord};
-use protocol::message::{Bytes32, ErrorCode, WireError};
+use encoding::slot::{Ballot, MAX_RECORD_LEN, Promise, RecordError, SignedRecord, UncheckedRecord};
+use protocol::NodeId;
+use protocol::message::{Bytes32, ErrorCode, LeaseTerms, WireError};
 use protocol::slot_message::{
     Held, RecordBytes, SlotAccept, SlotAnswer, SlotPrepare, SlotPromise, SlotRead, SlotState, Verdict,
 };
 use protocol::transport::Stream;
 
 use crate::answer::{Failure, answer};
-use crate::commit::SlotChange;
+use crate::commit::{Answer, SlotChange, slot_moved};
 use crate::error::ReadError;
 use crate::server::{Caller, Server};
 use crate::slot::{Move, SlotRow, refusal};
@@ -70,10 +71,12 @@ impl Server {
         let _memory = self.memory(caller, SLOT_MEMORY).await?;
         let store = self.store(&prepare.store)?.clone();
         let hash = VerifyHash::new(prepare.hash.0);
-        let asked = Asked { known: prepare.known, brief: false };
         let at = store.clone();
-        let checked = self.pool.run(move || check_prepare(&at, &hash, &prepare)).await?;
-        self.finish_move(&store, hash, checked, None, caller, asked, stream).await
+        let moving = move || {
+            let asked = Asked { known: prepare.known, brief: false };
+            Ok((check_prepare(&at, &hash, &prepare)?, asked))
+        };
+        self.move_slot(&store, hash, None, moving, stream).await
     }
 
     pub(crate) async fn slot_accept(
@@ -88,33 +91,47 @@ impl Server {
         let _memory = self.memory(caller, SLOT_MEMORY).await?;
         let store = self.store(&accept.store)?.clone();
         let hash = VerifyHash::new(accept.hash.0);
-        let (at, lease) = (store.clone(), accept.lease);
-        let (checked, known) = self.pool.run(move || check_accept(&at, &hash, &accept)).await?;
-        let asked = Asked { known: Some(known), brief: false };
-        self.finish_move(&store, hash, checked, lease, caller, asked, stream).await
+        let (at, lease) = (store.clone(), accept.lease.map(|terms| (caller.account, terms)));
+        let moving = move || {
+            let (checked, known) = check_accept(&at, &hash, &accept)?;
+            Ok((checked, Asked { known: Some(known), brief: false }))
+        };
+        self.move_slot(&store, hash, lease, moving, stream).await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what two requests have in common at their end")]
-    async fn finish_move(
+    /// Checks a move, makes it, and answers: all in one job of the pool, since handing it on costs more than the work.
+    async fn move_slot(
         &self,
         store: &Arc<Store>,
         hash: VerifyHash,
-        checked: Checked,
-        lease: Option<protocol::message::LeaseTerms>,
-        caller: &Caller,
-        asked: Asked,
+        lease: Option<(NodeId, LeaseTerms)>,
+        check: impl FnOnce() -> Result<(Checked, Asked), Failure> + Send + 'static,
         stream: &mut Stream,
     ) -> Result<(), Failure> {
-        let (verdict, row) = match checked {
-            Checked::Decided(verdict, row) => (verdict, row),
-            Checked::Move(step) => {
-                let lease = lease.map(|terms| (caller.account, terms));
-                store.move_slot(&self.pool, SlotChange { hash, step, lease }).await?
-            }
+        let (at, pool) = (store.clone(), self.pool.clone());
+        let job = move || -> Result<(Moving, Asked), Failure> {
+            let (checked, asked) = check()?;
+            Ok(match checked {
+                Checked::Decided(verdict, row) => (Moving::Decided(verdict, row), asked),
+                Checked::Move(step) => {
+                    let change = SlotChange { hash, step, lease };
+                    (Moving::UnderWay(at.move_slot_here(&pool, change)), asked)
+                }
+            })
+        };
+        let (moving, asked) = self.pool.run(job).await?;
+        let (verdict, row) = match moving {
+            Moving::Decided(verdict, row) => (verdict, row),
+            Moving::UnderWay(answer) => slot_moved(answer).await?,
         };
         let reply = SlotAnswer { verdict, state: state(store, row, asked) };
         answer(stream, self.limits.stalled, &reply).await
     }
+}
+
+enum Moving {
+    Decided(Verdict, Option<SlotRow>),
+    UnderWay(tokio::sync::oneshot::Receiver<Answer>),
 }
 
 /// A request that was looked at: answered from what is known, or to be decided by the transaction.
@@ -132,7 +149,8 @@ fn check_prepare(store: &Store, hash: &VerifyHash, prepare: &SlotPrepare) -> Res
     {
         return Ok(Checked::Decided(Verdict::Outbid, Some(row.clone())));
     }
-    let shown = prepare.record.as_ref().map(|bytes| record(hash, bytes)).transpose()?;
+    let shown = prepare.record.as_ref().map(|bytes| SignedRecord::parse(hash, &bytes.0));
+    let shown = shown.transpose().map_err(bad_record)?;
     let held = row.as_ref().and_then(|row| row.held.as_ref());
     let id = match (&shown, held) {
         (Some(shown), _) => shown.id.clone(),
@@ -154,38 +172,29 @@ fn check_accept(
     accept: &SlotAccept,
 ) -> Result<(Checked, Bytes32), Failure> {
     let row = store.index().slot(hash).map_err(ReadError::from)?;
-    let cheap = parsed(SignedRecord::parse_trusted(hash, &accept.record.0))?;
-    let known = Bytes32(cheap.hash().0);
+    let unchecked = UncheckedRecord::parse(hash, &accept.record.0).map_err(bad_record)?;
+    let known = Bytes32(unchecked.claimed().hash().0);
     if let Some(row) = &row
         && row.incarnation == store.incarnation()
-        && let Some(verdict) = refusal(row, &cheap)
+        && let Some(verdict) = refusal(row, unchecked.claimed())
         && (verdict != Verdict::Yes || accept.lease.is_none())
     {
         return Ok((Checked::Decided(verdict, Some(row.clone())), known));
     }
-    let record = record(hash, &accept.record)?;
-    let next = accept.next.as_ref().map(promise);
-    if next.is_some_and(|next| !next.is_signed_by(&record.id)) {
-        return Err(bad_signature("the promise asked for is not signed by the slot's key"));
-    }
-    Ok((Checked::Move(Move::Accept { record, next }), known))
+    let record = unchecked.check().map_err(bad_record)?;
+    Ok((Checked::Move(Move::Accept { record }), known))
 }
 
 fn promise(sent: &SlotPromise) -> Promise {
     Promise { ballot: Ballot::parse(&sent.ballot.0), signature: sent.signature }
 }
 
-fn record(hash: &VerifyHash, bytes: &RecordBytes) -> Result<SignedRecord, Failure> {
-    parsed(SignedRecord::parse(hash, &bytes.0))
-}
-
-fn parsed(result: Result<SignedRecord, encoding::slot::RecordError>) -> Result<SignedRecord, Failure> {
-    use encoding::slot::RecordError;
-    result.map_err(|error| match error {
+fn bad_record(error: RecordError) -> Failure {
+    match error {
         RecordError::Signature => bad_signature("the record is not signed by the slot's key"),
         RecordError::Unsupported { .. } => Failure::refused(ErrorCode::Unsupported, &error.to_string()),
         _ => Failure::refused(ErrorCode::Corrupt, &error.to_string()),
-    })
+    }
 }
 
 fn bad_signature(message: &str) -> Failure {

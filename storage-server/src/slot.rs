@@ -79,7 +79,7 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
 #[derive(Clone, Debug)]
 pub(crate) enum Move {
     Prepare { promise: Promise, record: Option<SignedRecord> },
-    Accept { record: SignedRecord, next: Option<Promise> },
+    Accept { record: SignedRecord },
 }
 
 /// What becomes of a slot by a move: the answer, and the row to write if it changes.
@@ -103,7 +103,7 @@ pub(crate) fn decide(me: &Member, hash: &VerifyHash, row: Option<SlotRow>, step:
     });
     match step {
         Move::Prepare { promise, record } => prepare(me, hash, row, promise.ballot, record.as_ref()),
-        Move::Accept { record, next } => accept(me, row, record, next.as_ref()),
+        Move::Accept { record } => accept(me, row, record),
     }
 }
 
@@ -144,7 +144,7 @@ fn prepare(
     }
 }
 
-fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord, next: Option<&Promise>) -> Moved {
+fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord) -> Moved {
     let row = row.unwrap_or(SlotRow { promised: Ballot::default(), incarnation: me.incarnation, held: None });
     if let Some(verdict) = refusal(&row, record) {
         return verdict.into();
@@ -166,7 +166,7 @@ fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord, next: Option
     if row.held.is_some() && !record.forced && !ballot.is_within_reach(reach) {
         return Verdict::TooFar.into();
     }
-    let next = next.map(|next| next.ballot).filter(|next| *next > ballot && next.is_within_reach(ballot));
+    let next = record.next.filter(|next| *next > ballot && next.is_within_reach(ballot));
     let promised = row.promised.max(ballot).max(next.unwrap_or(ballot));
     Moved { verdict: Verdict::Yes, row: Some(SlotRow { promised, incarnation: me.incarnation, held }) }
 }
@@ -228,6 +228,7 @@ mod tests {
             previous: RecordHash::default(),
             tombstone: false,
             forced: false,
+            next: None,
             payload,
         }
         .sign(&key)
@@ -247,7 +248,7 @@ mod tests {
     }
 
     fn accept(record: SignedRecord) -> Move {
-        Move::Accept { record, next: None }
+        Move::Accept { record }
     }
 
     #[test]
@@ -276,10 +277,9 @@ mod tests {
 
     #[test]
     fn a_promise_made_with_an_accept_holds() {
-        let next = Promise::sign(&slot().0, ballot(2, 9));
-        let mut row = None;
-        let step = Move::Accept { record: record(1, 1), next: Some(next) };
-        assert_eq!(moved(&me(1), &mut row, step), Verdict::Yes);
+        let (asking, mut row) = (record(1, 1), None);
+        let asking = Record { next: Some(ballot(2, 9)), ..asking.record().clone() }.sign(&slot().0);
+        assert_eq!(moved(&me(1), &mut row, accept(asking)), Verdict::Yes);
         assert_eq!(moved(&me(1), &mut row, accept(record(2, 8))), Verdict::Outbid);
         assert_eq!(moved(&me(1), &mut row, accept(record(2, 9))), Verdict::Yes);
     }

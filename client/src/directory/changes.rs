@@ -35,7 +35,7 @@ pub fn diff<'a, S: NodeStore, T: NodeStore<Error = S::Error>>(
 
 enum Item {
     Node(Link),
-    Entry(Name, Entry),
+    Entry(Name, Box<Entry>),
 }
 
 impl Item {
@@ -75,14 +75,15 @@ impl<'a, S: NodeStore> Side<'a, S> {
         self.stack.pop();
         self.stack.extend(Link::children(&node, end.as_ref()).into_iter().rev().map(Item::Node));
         if let Node::Leaf(entries) = Arc::unwrap_or_clone(node) {
-            self.stack.extend(entries.into_iter().rev().map(|(name, entry)| Item::Entry(name, entry)));
+            self.stack
+                .extend(entries.into_iter().rev().map(|(name, entry)| Item::Entry(name, Box::new(entry))));
         }
         Ok(())
     }
 
     fn take(&mut self) -> Option<(Name, Entry)> {
         match self.stack.pop()? {
-            Item::Entry(name, entry) => Some((name, entry)),
+            Item::Entry(name, entry) => Some((name, *entry)),
             node => {
                 self.stack.push(node);
                 None

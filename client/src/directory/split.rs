@@ -56,7 +56,8 @@ pub(super) fn split(node: Node) -> Vec<Node> {
 fn split_leaf(entries: Vec<(Name, Entry)>) -> Vec<Node> {
     let lens: Vec<usize> = entries.iter().map(|(name, entry)| leaf_item_len(name, entry)).collect();
     let total: usize = lens.iter().sum();
-    let parts = if total > LEAF_MAX_LEN { total.div_ceil(LEAF_TARGET_LEN) } else { 1 };
+    // Rounded, so that a leaf which only just grew too large becomes two and not three.
+    let parts = if total > LEAF_MAX_LEN { (total + LEAF_TARGET_LEN / 2) / LEAF_TARGET_LEN } else { 1 };
     let target = total.div_ceil(parts.max(1));
     let (mut out, mut leaf, mut leaf_len) = (Vec::new(), Vec::new(), 0);
     for (item, len) in entries.into_iter().zip(lens) {

@@ -76,6 +76,7 @@ pub struct Walk {
     path: Vec<Name>,
     seen: HashSet<VerifyHash>,
     every_path: bool,
+    depth: usize,
 }
 
 impl Client {
@@ -89,6 +90,7 @@ impl Client {
             path: Vec::new(),
             seen: HashSet::new(),
             every_path: false,
+            depth: usize::MAX,
         }
     }
 }
@@ -99,6 +101,13 @@ impl Walk {
     #[must_use]
     pub fn every_path(mut self) -> Self {
         self.every_path = true;
+        self
+    }
+
+    /// Goes no more than so many names below the root: directories there are shown and not opened.
+    #[must_use]
+    pub fn down_to(mut self, depth: usize) -> Self {
+        self.depth = depth;
         self
     }
 
@@ -130,7 +139,7 @@ impl Walk {
     async fn begin(&mut self, cap: Cap) -> Walked {
         let mut walked =
             Walked { path: Vec::new(), cap: cap.clone(), entry: None, opened: None, again: false };
-        if cap.is_directory() {
+        if cap.is_directory() && self.depth > 0 {
             self.seen.extend(cap.verify_hash());
             walked.opened = Some(match self.client.open_directory(&cap).await {
                 Ok(view) => {
@@ -179,7 +188,8 @@ impl Walk {
     fn enter(&mut self, view: Arc<DirView>, cap: &Cap) {
         let (sender, pages) = mpsc::channel(PAGE);
         let (client, permits) = (self.client.clone(), self.permits.clone());
-        let reading = tokio::spawn(read_ahead(client, view, permits, sender));
+        let opens = self.path.len() + 1 < self.depth;
+        let reading = tokio::spawn(read_ahead(client, view, permits, sender, opens));
         let hash = cap.verify_hash().filter(|_| self.every_path);
         self.levels.push(Level { hash, pages, reading });
     }
@@ -190,6 +200,7 @@ async fn read_ahead(
     view: Arc<DirView>,
     permits: Arc<Semaphore>,
     sender: mpsc::Sender<Result<Ahead, FileStoreError>>,
+    open: bool,
 ) {
     let mut entries = view.entries();
     loop {
@@ -197,7 +208,7 @@ async fn read_ahead(
             Ok(None) => return,
             Ok(Some((name, entry))) => {
                 let cap = view.cap_of(&entry);
-                let wanted = entry.kind == EntryKind::Directory;
+                let wanted = open && entry.kind == EntryKind::Directory;
                 let opening = cap.as_ref().ok().filter(|_| wanted).map(|cap| {
                     let (client, cap, permits) = (client.clone(), cap.clone(), permits.clone());
                     tokio::spawn(async move {

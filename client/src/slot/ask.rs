@@ -107,21 +107,10 @@ impl Round {
     }
 
     /// Sends a store a record to accept.
-    pub(crate) fn accept(
-        &mut self,
-        store: NodeId,
-        record: &SignedRecord,
-        next: Option<Promise>,
-        leased: bool,
-    ) {
+    pub(crate) fn accept(&mut self, store: NodeId, record: &SignedRecord, leased: bool) {
         let lease = leased.then(|| slot_lease(&self.hash));
-        let ask = SlotAccept {
-            hash: self.wire_hash(),
-            store,
-            record: RecordBytes(record.bytes().to_vec()),
-            next: next.as_ref().map(on_wire),
-            lease,
-        };
+        let ask =
+            SlotAccept { hash: self.wire_hash(), store, record: RecordBytes(record.bytes().to_vec()), lease };
         self.moving(store, Request::SlotAccept(ask));
     }
 

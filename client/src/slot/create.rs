@@ -55,11 +55,11 @@ impl Client {
                 previous: RecordHash::default(),
                 tombstone: false,
                 forced: false,
+                next: None,
                 payload,
             };
-            let record = Arc::new(record.sign(&key));
             let cell = self.slots().cell(&cap.hash);
-            match Editing::new(self, &cap, &cell).accept(&key, record.clone()).await {
+            match Editing::new(self, &cap, &cell).accept(&key, record).await {
                 Ok(record) => return Ok(NewSlot { cap, record }),
                 Err(error) => last = Some(error),
             }
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// The first n live stores in order, one of each server; at least `shares_happy`.
-    async fn first_members(&self, candidates: Vec<Candidate>) -> Result<Config, SlotError> {
+    pub(super) async fn first_members(&self, candidates: Vec<Candidate>) -> Result<Config, SlotError> {
         let total = usize::from(self.params().total());
         let mut waiting = candidates.into_iter().enumerate();
         let (mut connecting, mut live, mut failures) = (JoinSet::new(), Vec::new(), Vec::new());

@@ -46,7 +46,7 @@ impl Client {
         let record = seen.record;
         let mut round = Round::new(self, cap.hash, Some(record.clone()));
         for member in record.members() {
-            round.accept(NodeId::new(member.store), &record, None, false);
+            round.accept(NodeId::new(member.store), &record, false);
         }
         while round.next().await.is_some() {}
         let (mut holding, mut kept) = (Vec::new(), Vec::new());
@@ -61,6 +61,16 @@ impl Client {
             }
         }
         Ok(SlotHealth { holding, kept, failures: round.failures(), record })
+    }
+
+    /// The members that this slot would have if it were made now: the first live stores in its order, one of each server.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError::NotHappy`].
+    pub async fn live_members(&self, cap: &SlotWrite) -> Result<Vec<Member>, SlotError> {
+        let bucket = cap.key.read_key().slot_storage_index().placement_bucket();
+        Ok(self.first_members(self.upload_candidates(bucket)).await?.members)
     }
 
     /// Replaces a slot's members by `members`: by a joint record of old and new, then one of the new alone.
@@ -107,7 +117,7 @@ impl Client {
     async fn forward(&self, left: &[Member], record: &Arc<SignedRecord>) {
         let mut round = Round::new(self, record.id.hash(), Some(record.clone()));
         for member in left.iter().filter(|member| !record.names(&member.store)) {
-            round.accept(NodeId::new(member.store), record, None, false);
+            round.accept(NodeId::new(member.store), record, false);
         }
         while round.next().await.is_some() {}
     }
@@ -141,7 +151,7 @@ impl Client {
             ..successor(&base, ballot, base.payload.clone())
         };
         let key = editing.key(&base);
-        editing.accept(&key, Arc::new(record.sign(&key))).await
+        editing.accept(&key, record).await
     }
 
     /// Deletes a slot: its record becomes a tombstone, final in its epoch.

@@ -25,6 +25,7 @@ impl Client {
         let seen = self.look(&cap.hash, bucket, &cell).await?;
         let sections = open(cap, &seen.record)?;
         let Seen { record, freshness, forgetful } = seen;
+        self.slots().doubts.note(freshness, &forgetful);
         Ok(SlotView { sections, record, freshness, forgetful })
     }
 
@@ -157,7 +158,7 @@ impl<'c> Looking<'c> {
             .map(|member| NodeId::new(member.store))
             .collect();
         for store in lacking {
-            self.round.accept(store, &newest, None, false);
+            self.round.accept(store, &newest, false);
         }
         let patience = self.client.writers().timeouts().answer;
         while !self.is_confirmed() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use caps::SlotWrite;
 use encoding::Sections;
-use encoding::slot::{Ballot, Member, Promise, Record, SignedRecord, SlotKey};
+use encoding::slot::{Ballot, Member, Record, RecordHash, SignedRecord, SlotKey};
 use protocol::NodeId;
 use tokio::time::Instant;
 
@@ -84,13 +84,13 @@ impl<'c> Editing<'c> {
             let of = SlotBase { sections, record: base.clone() };
             let applied = edit.apply(&of).await;
             let record = match &applied {
-                Ok(Some(sections)) => self.next_record(&base, ballot, sections)?.sign(&key),
+                Ok(Some(sections)) => self.next_record(&base, ballot, sections)?,
                 // Nothing to do, done already, or refused: true only once a quorum holds the base. Few may have accepted it so far.
                 Ok(None) if chosen => return Ok(base),
                 Err(_) if chosen => return applied.map(|_| base).map_err(EditError::Refused),
-                Ok(None) | Err(_) => successor(&base, ballot, base.payload.clone()).sign(&key),
+                Ok(None) | Err(_) => successor(&base, ballot, base.payload.clone()),
             };
-            match self.accept(&key, Arc::new(record)).await {
+            match self.accept(&key, record).await {
                 Ok(record) => return applied.map(|_| record).map_err(EditError::Refused),
                 Err(error) => self.in_doubt = Some(error),
             }
@@ -112,7 +112,7 @@ impl<'c> Editing<'c> {
                     let wanted = change(&base, ballot, chosen);
                     let settling = wanted.is_none();
                     let record = wanted.unwrap_or_else(|| successor(&base, ballot, base.payload.clone()));
-                    match self.accept(&key, Arc::new(record.sign(&key))).await {
+                    match self.accept(&key, record).await {
                         Ok(_) if settling => continue,
                         Ok(record) => return Ok(record),
                         Err(error) => self.in_doubt = Some(error),
@@ -182,17 +182,15 @@ impl<'c> Editing<'c> {
         Ok(successor(base, ballot, payload))
     }
 
-    /// Sends a record to its members, and returns it once a quorum of them made it durable.
-    pub(super) async fn accept(
-        &self,
-        key: &SlotKey,
-        record: Arc<SignedRecord>,
-    ) -> Result<Arc<SignedRecord>, SlotError> {
-        let next = record.ballot().next(self.random());
-        let promise = Promise::sign(key, next);
+    /// Signs a record and sends it to its members, and returns it once a quorum of them made it durable.
+    pub(super) async fn accept(&self, key: &SlotKey, record: Record) -> Result<Arc<SignedRecord>, SlotError> {
+        let next = record.ballot.next(self.random());
+        // The first record comes to stores that know nothing of the slot.
+        let leased = record.previous == RecordHash::default();
+        let record = Arc::new(Record { next: Some(next), ..record }.sign(key));
         let mut round = Round::new(self.client, self.cap.hash, Some(record.clone()));
         for member in record.members() {
-            round.accept(NodeId::new(member.store), &record, Some(promise), false);
+            round.accept(NodeId::new(member.store), &record, leased);
         }
         let accepted = |round: &Round, member: &Member| {
             round.shown.get(&NodeId::new(member.store)).is_some_and(|shown| shown.holds(member, &record))
@@ -253,6 +251,7 @@ pub(super) fn successor(base: &SignedRecord, ballot: Ballot, payload: Vec<u8>) -
         previous: base.hash(),
         tombstone: false,
         forced: false,
+        next: None,
         payload,
     }
 }

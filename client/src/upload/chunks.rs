@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use caps::{Cap, ImmutableRead};
 use encoding::{
     Added, Chunker, EncodeError, Finished, GearTable, GeometryError, IndexBuilder, IndexChild, IndexNode,
@@ -94,8 +94,10 @@ impl Client {
 /// Cuts what was read into chunks.
 struct Cutter {
     chunker: Chunker,
-    /// The chunk that is not complete yet.
+    /// What was read and belongs to no chunk yet.
     buffer: BytesMut,
+    /// Which byte of the file it begins with.
+    start: u64,
     /// How much of it the chunker has seen.
     seen: usize,
 }
@@ -103,7 +105,7 @@ struct Cutter {
 impl Cutter {
     fn new(client: &Client) -> Self {
         let table = GearTable::new(client.convergence_secret());
-        Self { chunker: Chunker::new(table), buffer: BytesMut::new(), seen: 0 }
+        Self { chunker: Chunker::new(table), buffer: BytesMut::new(), start: 0, seen: 0 }
     }
 
     fn read(&mut self, file: &dyn ReadAt, at: u64, len: usize) -> std::io::Result<()> {
@@ -114,21 +116,28 @@ impl Cutter {
 
     /// The chunks that are complete.
     fn cut(&mut self) -> Vec<Chunk> {
-        let mut out = Vec::new();
-        while let Some(more) = self.chunker.feed(&self.buffer[self.seen..]) {
-            let chunk = self.buffer.split_to(self.seen + more).freeze();
-            self.seen = 0;
-            let hash = *blake3::hash(&chunk).as_bytes();
-            out.push((chunk, hash));
-        }
+        let ends = self.chunker.feed(&self.buffer[self.seen..]);
         self.seen = self.buffer.len();
-        out
+        self.split(ends)
     }
 
-    /// The last chunk.
-    fn end(self) -> Option<Chunk> {
-        let hash = *blake3::hash(&self.buffer).as_bytes();
-        (!self.buffer.is_empty()).then(|| (self.buffer.freeze(), hash))
+    /// The last chunks.
+    fn end(mut self) -> Vec<Chunk> {
+        let ends = self.chunker.finish();
+        self.split(ends)
+    }
+
+    fn split(&mut self, ends: Vec<u64>) -> Vec<Chunk> {
+        let split = |end| {
+            let len = (end - self.start) as usize;
+            // Copied, so that no chunk on its way keeps alive what was read beside it.
+            let chunk = Bytes::copy_from_slice(&self.buffer[..len]);
+            self.buffer.advance(len);
+            (self.start, self.seen) = (end, self.seen - len);
+            let hash = *blake3::hash(&chunk).as_bytes();
+            (chunk, hash)
+        };
+        ends.into_iter().map(split).collect()
     }
 }
 

@@ -8,7 +8,8 @@ use super::error::DirectoryError;
 use super::name::Name;
 use super::node::Node;
 
-/// The immutable directory with these entries as a literal, where it fits into one: the empty directory always does.
+/// The immutable directory with these entries as a literal, where it fits into one: the empty directory always does. The
+/// entries ascend by name and passed [`Entry::check`].
 pub fn literal_directory(entries: &[(Name, Entry)]) -> Option<Literal> {
     // Each entry takes more than two bytes, so a long list is not even encoded.
     if entries.len() > MAX_LITERAL_LEN {

@@ -38,6 +38,8 @@ pub struct Record {
     pub tombstone: bool,
     /// Whether it begins an epoch without asking the members of the one before.
     pub forced: bool,
+    /// A ballot that the writer asks to be promised together with the accept of this record: then its next change needs one round.
+    pub next: Option<Ballot>,
     /// The payload (`crate::seal_slot`), empty in a tombstone.
     pub payload: Vec<u8>,
 }
@@ -134,6 +136,8 @@ struct Body {
     payload: Vec<u8>,
     #[n(11)]
     extensions: Option<Vec<Extension>>,
+    #[n(12)]
+    next: Option<Ballot>,
 }
 
 #[derive(Encode, Decode)]
@@ -167,6 +171,7 @@ impl Record {
                 | if self.forced { FLAG_FORCED } else { 0 },
             payload: self.payload.clone(),
             extensions: None,
+            next: self.next,
         };
         let body = minicbor::to_vec(&body).expect("writing to a Vec cannot fail");
         let signature = key.sign(RECORD_CONTEXT, &[&body]);
@@ -212,14 +217,13 @@ impl Record {
 }
 
 impl SignedRecord {
-    /// Parses a record of the slot H without looking at its signature: for a store's own disk, and for what
-    /// [`SignedRecord::parse`] goes on to check.
+    /// Parses a record of the slot H without looking at its signature: for a store's own disk.
     ///
     /// # Errors
     ///
     /// [`RecordError`].
     pub fn parse_trusted(hash: &VerifyHash, bytes: &[u8]) -> Result<Self, RecordError> {
-        Ok(parse(hash, bytes)?.0)
+        Ok(UncheckedRecord::parse(hash, bytes)?.record)
     }
 
     /// Parses a record of the slot H and checks its signature.
@@ -228,9 +232,7 @@ impl SignedRecord {
     ///
     /// [`RecordError`].
     pub fn parse(hash: &VerifyHash, bytes: &[u8]) -> Result<Self, RecordError> {
-        let (record, envelope) = parse(hash, bytes)?;
-        let signed = record.record.id.verify(RECORD_CONTEXT, &[&envelope.body], &envelope.signature);
-        if signed { Ok(record) } else { Err(RecordError::Signature) }
+        UncheckedRecord::parse(hash, bytes)?.check()
     }
 
     /// What it says.
@@ -251,6 +253,41 @@ impl SignedRecord {
     /// Its ballot.
     pub fn ballot(&self) -> Ballot {
         self.record.ballot
+    }
+}
+
+/// A record whose signature was not checked yet: a member looks at the ballot first, which costs nothing.
+#[derive(Debug)]
+pub struct UncheckedRecord {
+    record: SignedRecord,
+    body: Vec<u8>,
+    signature: [u8; 64],
+}
+
+impl UncheckedRecord {
+    /// Parses a record of the slot H.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub fn parse(hash: &VerifyHash, bytes: &[u8]) -> Result<Self, RecordError> {
+        let (record, Envelope { body, signature }) = parse(hash, bytes)?;
+        Ok(Self { record, body, signature })
+    }
+
+    /// What it claims.
+    pub fn claimed(&self) -> &SignedRecord {
+        &self.record
+    }
+
+    /// Checks the signature.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Signature`].
+    pub fn check(self) -> Result<SignedRecord, RecordError> {
+        let signed = self.record.record.id.verify(RECORD_CONTEXT, &[&self.body], &self.signature);
+        if signed { Ok(self.record) } else { Err(RecordError::Signature) }
     }
 }
 
@@ -299,6 +336,7 @@ fn parse(hash: &VerifyHash, bytes: &[u8]) -> Result<(SignedRecord, Envelope), Re
         previous: body.previous,
         tombstone: body.flags & FLAG_TOMBSTONE != 0,
         forced: body.flags & FLAG_FORCED != 0,
+        next: body.next,
         payload: body.payload,
     };
     record.check()?;

@@ -1,0 +1,72 @@
+//! `sarsen mv`: move or rename on the grid.
+
+use std::path::Path;
+
+use caps::SlotWrite;
+use client::filestore::{DirEdit, FileStoreError, Place, Replace};
+use encoding::directory::{Entry, EntryKind};
+
+use super::session::{self, Session};
+use super::target::{self, At};
+use crate::cli::FromTo;
+use crate::report::Partly;
+
+/// A directory that would end up below itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} cannot be moved into itself")]
+pub(crate) struct IntoItself {
+    /// Its path.
+    path: String,
+}
+
+pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Result<()> {
+    session::run(home, quiet, async |session| {
+        let (from, to) = (session.at(&args.from)?, session.at(&args.to)?);
+        move_it(session, &from, &to).await?;
+        session.note(format_args!("OK"));
+        Ok(())
+    })
+    .await
+}
+
+async fn move_it(session: &Session, from: &At, to: &At) -> anyhow::Result<()> {
+    let client = &session.client;
+    let old = from.place(client, "moving it").await?;
+    let Some(entry) = &old.entry else { return Err(FileStoreError::NoEntry { path: from.path() }.into()) };
+    let from_writer = target::writer(&old, || format!("moving {}", from.path()))?;
+    if entry.kind == EntryKind::Directory
+        && let Some(hash) = entry.cap.verify_hash()
+        && to.leads_through(client, &hash).await?
+    {
+        return Err(IntoItself { path: from.shown() }.into());
+    }
+    let (to, new) = to.make_place(client, Some(&old.name), "moving it").await?;
+    let to_writer = target::writer(&new, || format!("making {}", to.path()))?;
+    if from_writer.hash == to_writer.hash {
+        let rename =
+            DirEdit::Rename { from: old.name.clone(), to: new.name.clone(), replace: Replace::OnlyFiles };
+        client.edit_entry(from_writer, rename).await?;
+        return Ok(());
+    }
+    between(session, (&old, entry, from_writer), (&new, to_writer)).await
+}
+
+/// From one directory to another: it is in both for a moment, and never in none.
+async fn between(
+    session: &Session,
+    (old, entry, from): (&Place, &Entry, &SlotWrite),
+    (new, to): (&Place, &SlotWrite),
+) -> anyhow::Result<()> {
+    let child = Box::new(old.parent.child_of(entry)?);
+    let link = DirEdit::Link { name: new.name.clone(), child, replace: Replace::OnlyFiles };
+    session.client.edit_entry(to, link).await?;
+    // Somebody may have put something else there meanwhile: that stays.
+    let unlink = DirEdit::Unlink { name: old.name.clone(), only: Some(entry.cap.clone()) };
+    match session.client.edit_entry(from, unlink).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(anyhow::Error::new(Partly("it was linked where it was to go, and is still where it was"))
+                .context(error.to_string()))
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What PATH on the command line means: where it begins, and through which names it leads.
+
+use caps::{Cap, VerifyHash};
+use client::filestore::{FileStoreError, Place, Target};
+use client::{Aliases, Client, ClientDir, GridPath, Root};
+use encoding::directory::{EntryKind, Name};
+
+use crate::caps_from;
+
+/// A path on the grid, its root found.
+#[derive(Clone)]
+pub(crate) struct At {
+    /// Where it begins.
+    pub(crate) root: Cap,
+    /// The names to follow from there.
+    pub(crate) names: Vec<Name>,
+    /// Whether it ended in `/`.
+    pub(crate) slash: bool,
+    /// What to print before what is below it: nothing where that would be a secret.
+    prefix: String,
+}
+
+/// A path that has to name something in a directory, and names the root.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} needs a name in a directory: an alias or a capability alone names none")]
+pub(crate) struct NoName {
+    /// What was to be done.
+    pub(crate) what: &'static str,
+}
+
+impl At {
+    /// Reads a path. A capability may stand in a file (`@FILE`), on standard input (`-`) or in `$SARSEN_CAP` (`env:`). `dir` is asked for only
+    /// where an alias has to be looked up.
+    pub(crate) fn parse(text: &str, dir: impl Fn() -> anyhow::Result<ClientDir>) -> anyhow::Result<Self> {
+        if text.starts_with('@') || text == "-" || text == "env:" {
+            let root = caps_from::read(text)?;
+            return Ok(Self { root, names: Vec::new(), slash: false, prefix: String::new() });
+        }
+        let path: GridPath = text.parse()?;
+        let root = match &path.root {
+            Root::Cap(cap) => cap.clone(),
+            root => Aliases::of(&dir()?).resolve(root)?,
+        };
+        let names = path.names.iter().map(|name| Name::new(name)).collect::<Result<Vec<_>, _>>();
+        let names = names.map_err(FileStoreError::from)?;
+        let below = joined(&names);
+        let prefix = match &path.root {
+            Root::Alias(alias) => format!("{alias}:{below}"),
+            Root::Default | Root::Cap(_) => below,
+        };
+        Ok(Self { root, names, slash: path.trailing_slash, prefix })
+    }
+
+    /// The names as text.
+    pub(crate) fn path(&self) -> String {
+        joined(&self.names)
+    }
+
+    /// What is below this path, as it may be typed again, where the path began with an alias; else from the root on.
+    pub(crate) fn below(&self, names: &[Name]) -> String {
+        let rest = joined(names);
+        match (self.prefix.as_str(), rest.is_empty()) {
+            ("", true) => ".".into(),
+            (prefix, true) => prefix.to_owned(),
+            ("", false) => rest,
+            (prefix, false) if prefix.ends_with(':') => format!("{prefix}{rest}"),
+            (prefix, false) => format!("{prefix}/{rest}"),
+        }
+    }
+
+    /// What it leads to.
+    pub(crate) async fn resolve(&self, client: &Client) -> anyhow::Result<Target> {
+        let target = client.resolve(&self.root, &self.names).await?;
+        if self.slash && target.kind() != EntryKind::Directory {
+            return Err(FileStoreError::NotADirectory { path: self.shown() }.into());
+        }
+        Ok(target)
+    }
+
+    /// The place it names, which must be below a root.
+    pub(crate) async fn place(&self, client: &Client, what: &'static str) -> anyhow::Result<Place> {
+        if self.names.is_empty() {
+            return Err(NoName { what }.into());
+        }
+        Ok(client.place(&self.root, &self.names).await?)
+    }
+
+    /// The place that something called `own` gets: this path, or below it if it is a directory or is meant as one. Directories above are made.
+    pub(crate) async fn make_place(
+        &self,
+        client: &Client,
+        own: Option<&Name>,
+        what: &'static str,
+    ) -> anyhow::Result<(Self, Place)> {
+        let into = |at: &Self| -> anyhow::Result<Self> {
+            let own = own.ok_or(NoName { what })?;
+            let mut inside = at.clone();
+            inside.names.push(own.clone());
+            inside.slash = false;
+            Ok(inside)
+        };
+        if self.slash || self.names.is_empty() {
+            let inside = into(self)?;
+            let place = client.make_place(&inside.root, &inside.names).await?;
+            return Ok((inside, place));
+        }
+        let place = client.make_place(&self.root, &self.names).await?;
+        if place.entry.as_ref().is_some_and(|entry| entry.kind == EntryKind::Directory) && own.is_some() {
+            let inside = into(self)?;
+            let place = client.make_place(&inside.root, &inside.names).await?;
+            return Ok((inside, place));
+        }
+        Ok((self.clone(), place))
+    }
+
+    /// Whether the path leads through the directory of this H.
+    pub(crate) async fn leads_through(&self, client: &Client, hash: &VerifyHash) -> anyhow::Result<bool> {
+        let mut cap = self.root.clone();
+        for name in &self.names {
+            if cap.verify_hash().as_ref() == Some(hash) {
+                return Ok(true);
+            }
+            let view = client.open_directory(&cap).await?;
+            let Some(entry) = view.get(name).await? else { return Ok(false) };
+            if entry.kind != EntryKind::Directory {
+                return Ok(false);
+            }
+            cap = entry.cap;
+        }
+        Ok(cap.verify_hash().as_ref() == Some(hash))
+    }
+
+    /// The path for people, without any capability.
+    pub(crate) fn shown(&self) -> String {
+        self.below(&[])
+    }
+}
+
+/// Names with slashes between them.
+pub(crate) fn joined(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join("/")
+}
+
+/// The name that a file of this machine has, as a name on the grid.
+pub(crate) fn own_name(path: &std::path::Path) -> anyhow::Result<Name> {
+    let name = path.file_name().ok_or(NoName { what: "putting it" })?;
+    let name =
+        name.to_str().ok_or_else(|| anyhow::anyhow!("{} is no UTF-8; give it a name", path.display()))?;
+    Ok(Name::new(name).map_err(FileStoreError::from)?)
+}
+
+/// The write cap of a place's directory.
+pub(crate) fn writer(
+    place: &Place,
+    what: impl FnOnce() -> String,
+) -> Result<&caps::SlotWrite, FileStoreError> {
+    place.parent.writer().ok_or_else(|| FileStoreError::ReadOnly { what: what() })
+}
