@@ -59,9 +59,9 @@ pub(crate) enum Command {
     Put(Put),
     /// Fetch a file
     Get(Get),
-    /// Copy files and directories: onto the grid, from it, or from one place of it to another
+    /// Copy files and directories onto the grid, from it, or within it
     Cp(Cp),
-    /// Back up a folder: TO/Archives/<time> and TO/Latest; what is unchanged is not read again
+    /// Back up a folder, reading only what changed since the last time
     Backup(Backup),
     /// Bring a tree back as it was
     Restore(Restore),

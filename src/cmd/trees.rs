@@ -8,10 +8,11 @@ use client::copy::{CopyProblem, Problems, TreeProgress};
 use client::filestore::Target;
 use client::local::{Event, Excludes, Kind, Scan};
 use client::path::looks_like_cap;
-use client::{Aliases, Client, ClientDir, GridPath};
+use client::{Client, ClientDir};
 use encoding::directory::{EntryKind, Name};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::target::At;
 use crate::report::LeftOut;
 
 /// A path on the grid, as far as it is known without asking the grid.
@@ -26,11 +27,8 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(dir: &Path, text: &str) -> anyhow::Result<Self> {
-        let path: GridPath = text.parse()?;
-        let root = Aliases::of(&ClientDir::open(dir)?).resolve(&path.root)?;
-        let names = path.names.iter().map(|name| Name::new(name));
-        let names = names.collect::<Result<_, _>>().context("a name in the path")?;
-        Ok(Self { text: text.to_owned(), root, names, trailing_slash: path.trailing_slash })
+        let at = At::parse(text, || Ok(ClientDir::open(dir)?))?;
+        Ok(Self { text: text.to_owned(), root: at.root, names: at.names, trailing_slash: at.slash })
     }
 
     pub(crate) async fn find(&self, client: &Client) -> anyhow::Result<Target> {

@@ -115,22 +115,14 @@ impl Download {
             match walk.next().await {
                 Ok(Some(walked)) => self.met(walked).await?,
                 Ok(None) => break,
-                Err(error) => {
-                    self.hopeless(&self.target, &error)?;
-                    self.done.problems.add(&self.target, CopyProblem::Grid(error));
+                Err(error) if CopyError::is_hopeless(&error) => {
+                    return Err(CopyError::grid(&self.target, error));
                 }
+                Err(error) => self.done.problems.add(&self.target, CopyProblem::Grid(error)),
             }
         }
         while !self.tasks.is_empty() {
             self.join().await?;
-        }
-        Ok(())
-    }
-
-    fn hopeless(&self, path: &Path, error: &FileStoreError) -> Result<(), CopyError> {
-        if CopyError::is_hopeless(error) {
-            let reason = error.to_string();
-            return Err(CopyError::grid(path, FileStoreError::Round { reason }));
         }
         Ok(())
     }

@@ -50,11 +50,14 @@ impl CopyError {
 
     /// Of a file of the grid that cannot be had: whether the next one cannot be had either, so that there is no use in going on.
     pub(super) fn is_hopeless(error: &FileStoreError) -> bool {
-        matches!(
-            error,
-            FileStoreError::Download(DownloadError::NoServers)
-                | FileStoreError::Upload(UploadError::NoServers | UploadError::NotHappy { .. })
-        )
+        match error {
+            FileStoreError::Upload(UploadError::NoServers | UploadError::NotHappy { .. })
+            | FileStoreError::Download(DownloadError::NoServers) => true,
+            FileStoreError::Download(DownloadError::NotEnoughShares { servers, .. }) => {
+                !servers.is_empty() && servers.iter().all(|server| !server.answered)
+            }
+            _ => false,
+        }
     }
 }
 
