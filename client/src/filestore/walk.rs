@@ -44,13 +44,16 @@ impl Walked {
     }
 }
 
-type Opening = JoinHandle<Result<Arc<DirView>, FileStoreError>>;
+/// A directory that is opened ahead, and its place among those: held until the walk comes to it.
+type Opening = JoinHandle<Result<(Arc<DirView>, OwnedSemaphorePermit), FileStoreError>>;
 
 /// An entry that was looked at ahead.
 struct Ahead {
     name: Name,
     entry: Entry,
     cap: Result<Cap, FileStoreError>,
+    /// Whether it is a directory that is to be entered.
+    opens: bool,
     opening: Option<Opening>,
 }
 
@@ -153,7 +156,7 @@ impl Walk {
     }
 
     async fn take(&mut self, ahead: Ahead) -> Walked {
-        let Ahead { name, entry, cap, opening } = ahead;
+        let Ahead { name, entry, cap, opens, opening } = ahead;
         let mut path = self.path.clone();
         path.push(name.clone());
         let (cap, mut opened) = match cap {
@@ -161,27 +164,33 @@ impl Walk {
             Err(error) => (entry.cap.clone(), Some(Err(error))),
         };
         let mut again = false;
-        if let Some(opening) = opening {
-            again = cap.verify_hash().is_some_and(|hash| !self.seen.insert(hash));
-            if again || path.len() > MAX_DEPTH {
-                opening.abort();
-                again = true;
+        if opens && opened.is_none() {
+            let hash = cap.verify_hash();
+            again = path.len() > MAX_DEPTH || hash.is_some_and(|hash| self.seen.contains(&hash));
+            if again {
+                opening.inspect(Opening::abort);
             } else {
-                opened = Some(match opening.await {
-                    Ok(Ok(view)) => {
+                opened = Some(match self.opened(&cap, opening).await {
+                    Ok(view) => {
+                        // Only what was entered counts as seen: a wrong key for the same H must not hide the right one.
+                        self.seen.extend(hash);
                         self.path.push(name);
                         self.enter(view, &cap);
                         Ok(())
                     }
-                    Ok(Err(error)) => Err(error),
-                    Err(_) => Err(FileStoreError::GivenUp),
+                    Err(error) => Err(error),
                 });
-                if let (true, Some(Err(_)), Some(hash)) = (self.every_path, &opened, cap.verify_hash()) {
-                    self.seen.remove(&hash);
-                }
             }
         }
         Walked { path, cap, entry: Some(entry), opened, again }
+    }
+
+    async fn opened(&self, cap: &Cap, opening: Option<Opening>) -> Result<Arc<DirView>, FileStoreError> {
+        match opening {
+            // Its place is free for another from here on.
+            Some(opening) => opening.await.map_err(|_| FileStoreError::GivenUp)?.map(|(view, _)| view),
+            None => self.client.open_directory(cap).await.map(Arc::new),
+        }
     }
 
     /// Goes on with the entries of this directory.
@@ -209,14 +218,17 @@ async fn read_ahead(
             Ok(Some((name, entry))) => {
                 let cap = view.cap_of(&entry);
                 let wanted = open && entry.kind == EntryKind::Directory;
-                let opening = cap.as_ref().ok().filter(|_| wanted).map(|cap| {
-                    let (client, cap, permits) = (client.clone(), cap.clone(), permits.clone());
+                let opens = cap.as_ref().is_ok_and(|_| wanted);
+                let place = permits.clone().try_acquire_owned().ok().filter(|_| opens);
+                // Without a place it is opened when the walk comes to it.
+                let opening = place.zip(cap.as_ref().ok()).map(|(place, cap)| {
+                    let (client, cap) = (client.clone(), cap.clone());
                     tokio::spawn(async move {
-                        let _permit: Option<OwnedSemaphorePermit> = permits.acquire_owned().await.ok();
-                        client.open_directory(&cap).await.map(Arc::new)
+                        let view = client.open_directory(&cap).await?;
+                        Ok((Arc::new(view), place))
                     })
                 });
-                Ok(Ahead { name, entry, cap, opening })
+                Ok(Ahead { name, entry, cap, opens, opening })
             }
             Err(error) => Err(error),
         };
