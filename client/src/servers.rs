@@ -118,6 +118,13 @@ impl Servers {
         self.slot(id).blame();
     }
 
+    /// Takes the connection to the server out of the pool: what is under way on it goes on, the next session is a new one.
+    pub(crate) fn let_go(&self, id: &NodeId) {
+        if let Ok(mut pooled) = self.slot(id).session.try_lock() {
+            *pooled = None;
+        }
+    }
+
     /// Whether the server failed recently, so that others should be asked first.
     pub fn is_shunned(&self, id: &NodeId) -> bool {
         lock(&self.slot(id).failed).is_some_and(|at| at.elapsed() < self.timeouts.shun)

@@ -101,6 +101,10 @@ struct Known {
     highest: Ballot,
     /// The highest ballot of a record that this process sent. Until a quorum holds that one or a later one, it may come to pass.
     sent: Ballot,
+    /// Whether a quorum confirmed a change of this process.
+    confirmed: bool,
+    /// When another writer was last noticed.
+    crowded: Option<tokio::time::Instant>,
 }
 
 impl Slots {
@@ -130,6 +134,14 @@ impl Cell {
             known.newest = Some(record.clone());
             known.granted = None;
         }
+    }
+
+    fn confirm(&self) {
+        lock(&self.known).confirmed = true;
+    }
+
+    fn crowd(&self) {
+        lock(&self.known).crowded = Some(tokio::time::Instant::now());
     }
 
     fn saw(&self, ballot: Ballot) {

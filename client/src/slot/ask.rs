@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use caps::VerifyHash;
 use encoding::slot::{Ballot, MAX_COUNTER_JUMP, Member, Promise, Record, RecordHash, SignedRecord};
@@ -203,6 +204,16 @@ impl Round {
         }
     }
 
+    /// The next answer; `None` when all have answered, or when another writer is ahead at some member and the others take their time: servers
+    /// that died would else hold up two writers who halved the others between them.
+    pub(crate) async fn next_in_race(&mut self) -> Option<(NodeId, Option<(Kind, Verdict)>)> {
+        if !self.outbid {
+            return self.next().await;
+        }
+        let hedge = self.client.writers().timeouts().hedge;
+        tokio::time::timeout(hedge, self.next()).await.ok().flatten()
+    }
+
     /// Whether waiting on is in vain: another writer is ahead at some member, and those that say yes, with those that may still be heard of
     /// soon, make no quorum of `record`.
     pub(crate) fn is_lost(&self, record: &Record, yes: impl Fn(&Member) -> bool) -> bool {
@@ -312,11 +323,16 @@ fn on_wire(promise: &Promise) -> SlotPromise {
     SlotPromise { ballot: Bytes32(promise.ballot.to_bytes()), signature: promise.signature }
 }
 
+/// Requests about slots are small, and so are the answers: no reason to wait longer than for a connection.
+fn patience(servers: &Servers) -> Duration {
+    servers.timeouts().connect.min(servers.timeouts().answer)
+}
+
 async fn read_slot(servers: &Servers, server: &Server, ask: SlotRead) -> Result<SlotState, RequestError> {
     let expected = ask.store;
     let session = servers.session(server).await?;
     let request = Request::SlotRead(ask);
-    let asked = within(servers.timeouts().answer, session.request::<SlotState>(&request)).await;
+    let asked = within(patience(servers), session.request::<SlotState>(&request)).await;
     let (state, _) = asked.inspect_err(|error| blame(servers, server, error))?;
     if expected.is_some_and(|store| store != state.store) {
         return Err(RequestError::Nonsense { what: "it answers for another store" });
@@ -332,9 +348,8 @@ async fn move_slot(
     lease_for: Option<&VerifyHash>,
 ) -> Result<SlotAnswer, RequestError> {
     let session = servers.session(server).await?;
-    let patience = servers.timeouts().answer;
     loop {
-        let asked = within(patience, session.request::<SlotAnswer>(&request)).await;
+        let asked = within(patience(servers), session.request::<SlotAnswer>(&request)).await;
         let refused = matches!(&asked, Err(RequestError::Refused(e)) if e.code == ErrorCode::NotAdmitted);
         if let Request::SlotAccept(accept) = &mut request
             && let Some(hash) = lease_for
@@ -349,9 +364,15 @@ async fn move_slot(
     }
 }
 
-/// A server that says no is not a server that fails.
+/// A server that says no is not a server that fails. Of one that says nothing, the connection may be to a process that is gone: the next
+/// request gets another.
 fn blame(servers: &Servers, server: &Server, error: &RequestError) {
-    if !matches!(error, RequestError::Refused(_)) {
-        servers.blame(&server.id);
+    match error {
+        RequestError::Refused(_) => {}
+        RequestError::Timeout { .. } => {
+            servers.blame(&server.id);
+            servers.let_go(&server.id);
+        }
+        _ => servers.blame(&server.id),
     }
 }

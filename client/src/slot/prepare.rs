@@ -71,7 +71,7 @@ pub(super) async fn prepare(
         if round.is_lost(&base, |member| promised.contains(&NodeId::new(member.store))) {
             break;
         }
-        let Some((store, verdict)) = round.next().await else { break };
+        let Some((store, verdict)) = round.next_in_race().await else { break };
         let newest = round.newest.clone().expect("it began with one");
         match verdict {
             Some((Kind::Prepare, Verdict::Yes)) => {

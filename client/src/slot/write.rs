@@ -17,7 +17,14 @@ use crate::Client;
 
 /// The first wait after another writer was ahead; it doubles, up to the longest, and a random part of it is waited.
 const FIRST_WAIT: Duration = Duration::from_millis(4);
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// Who just won against others waits as well, up to this, before its next change: else whoever won once would win always.
+const AFTER_WINNING: Duration = Duration::from_millis(80);
+/// How long others count as being there after they were noticed.
+const CROWDED: Duration = Duration::from_secs(1);
+/// How long a change tries again where too few members answer, though a quorum did a moment ago: servers that restart come back, and
+/// connections that broke with them are made anew.
+const RETURN: Duration = Duration::from_secs(20);
 
 impl Client {
     /// Changes a slot, and returns the record that a quorum made durable.
@@ -39,6 +46,7 @@ impl Client {
     /// Remembers what members acknowledged.
     fn acknowledged(&self, record: &Arc<SignedRecord>, round: &Round, cell: &Cell) {
         cell.learn(record);
+        cell.confirm();
         self.slots().memory.remember(&record.id.hash(), record, &round.shown);
     }
 }
@@ -50,6 +58,7 @@ pub(super) struct Editing<'c> {
     cell: &'c Cell,
     /// The last attempt that was sent and not confirmed.
     in_doubt: Option<SlotError>,
+    begun: Instant,
 }
 
 /// A ballot that a quorum promised.
@@ -63,17 +72,24 @@ struct Begun {
 
 impl<'c> Editing<'c> {
     pub(super) fn new(client: &'c Client, cap: &'c SlotWrite, cell: &'c Cell) -> Self {
-        Self { client, cap, cell, in_doubt: None }
+        Self { client, cap, cell, in_doubt: None, begun: Instant::now() }
     }
 
     async fn run<E: Edit>(mut self, edit: &mut E) -> Result<Arc<SignedRecord>, EditError<E::Refusal>> {
         let until = Instant::now() + self.client.writers().timeouts().commit;
         let mut attempts = 0;
+        if self.cell.known().crowded.is_some_and(|at| at.elapsed() < CROWDED) {
+            self.pause(AFTER_WINNING).await;
+        }
         loop {
             attempts += 1;
             let Begun { ballot, base, chosen } = match self.begin(attempts).await {
                 Ok(Some(begun)) => begun,
                 Ok(None) => {
+                    self.wait(attempts, until).await?;
+                    continue;
+                }
+                Err(error) if self.may_return(&error) => {
                     self.wait(attempts, until).await?;
                     continue;
                 }
@@ -124,6 +140,7 @@ impl<'c> Editing<'c> {
                     }
                 }
                 Ok(None) => {}
+                Err(error) if self.may_return(&error) => {}
                 Err(error) => return Err(self.or_doubt(error)),
             }
             self.wait(attempts, until).await?;
@@ -134,6 +151,12 @@ impl<'c> Editing<'c> {
     /// Why it ends: if something was sent before, that is what nobody knows the end of.
     fn or_doubt(&mut self, error: SlotError) -> SlotError {
         self.in_doubt.take().unwrap_or(error)
+    }
+
+    /// Whether too few members answered, and more of them soon may.
+    fn may_return(&self, error: &SlotError) -> bool {
+        let quorum_was_there = self.in_doubt.is_some() || self.cell.known().confirmed;
+        matches!(error, SlotError::TooFew { .. }) && quorum_was_there && self.begun.elapsed() < RETURN
     }
 
     /// A ballot that a quorum promised, and the base it showed; `None` if another writer is ahead.
@@ -166,6 +189,7 @@ impl<'c> Editing<'c> {
             Prepared::Outbid { highest, newest } => {
                 self.cell.learn(&newest);
                 self.cell.saw(highest);
+                self.cell.crowd();
                 Ok(None)
             }
             Prepared::Tombstone => Err(self.deleted().await?),
@@ -225,7 +249,7 @@ impl<'c> Editing<'c> {
         let chosen = |round: &Round| record.is_quorum(|member| accepted(round, member));
         while !chosen(&round) {
             let lost = round.is_lost(&record, |member| accepted(&round, member));
-            if lost || round.next().await.is_none() {
+            if lost || round.next_in_race().await.is_none() {
                 break;
             }
         }
@@ -242,6 +266,7 @@ impl<'c> Editing<'c> {
             }
             return Ok(record);
         }
+        self.cell.crowd();
         if let Some(newer) = round.newest.clone() {
             self.cell.learn(&newer);
         }
@@ -256,9 +281,14 @@ impl<'c> Editing<'c> {
             return Err(self.in_doubt.take().unwrap_or(SlotError::Contention { attempts }));
         }
         let longest = FIRST_WAIT.saturating_mul(1 << attempts.min(10)).min(LONGEST_WAIT);
+        self.pause(longest).await;
+        Ok(())
+    }
+
+    /// Sleeps a random part of this.
+    async fn pause(&self, longest: Duration) {
         let [byte] = self.client.random().bytes::<1>();
         tokio::time::sleep(longest.mul_f64(f64::from(byte) / 255.0)).await;
-        Ok(())
     }
 
     /// The key that signs this slot's records; a cap whose W and H do not belong together has none.
