@@ -176,9 +176,8 @@ impl Plan {
         let (miss, know) = others.split_at(self.members - self.quorum);
         let mut faults = Vec::new();
         for server in miss {
-            faults.push((at - BEFORE, Fault::Isolate(Host::Server(*server), BEFORE + SECOND / 2)));
-            // What is still on its way to them must not come through.
-            faults.push((at + SECOND / 4, Fault::Drop(Host::Server(*server))));
+            // Down, and not merely cut off: what is on its way to one that is cut off comes through in the end.
+            faults.push((at - BEFORE, Fault::Crash(*server, Survival::Everything, BEFORE)));
         }
         for server in forget.iter().copied() {
             faults.push(match self.plant {
