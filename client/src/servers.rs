@@ -1,6 +1,6 @@
 //! Connections to servers: made on demand, pooled, and with a memory for failures.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Default for Timeouts {
 pub struct Servers {
     connector: Arc<dyn Connector>,
     timeouts: Timeouts,
-    slots: Mutex<HashMap<NodeId, Arc<Slot>>>,
+    slots: Mutex<BTreeMap<NodeId, Arc<Slot>>>,
 }
 
 #[derive(Default)]

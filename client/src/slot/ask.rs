@@ -1,6 +1,6 @@
 //! Asking the members: one request to one store each, all at once, and what they answer.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,8 +81,8 @@ pub(crate) struct Round {
     client: Client,
     hash: VerifyHash,
     asking: JoinSet<Answered>,
-    pub(crate) shown: HashMap<NodeId, Shown>,
-    pub(crate) failures: HashMap<NodeId, MemberFailure>,
+    pub(crate) shown: BTreeMap<NodeId, Shown>,
+    pub(crate) failures: BTreeMap<NodeId, MemberFailure>,
     pub(crate) newest: Option<Arc<SignedRecord>>,
     /// Stores that show a newer record than the newest one at hand, of which we have only the ballot.
     pub(crate) to_fetch: Vec<NodeId>,
@@ -95,8 +95,8 @@ impl Round {
             client: client.clone(),
             hash,
             asking: JoinSet::new(),
-            shown: HashMap::new(),
-            failures: HashMap::new(),
+            shown: BTreeMap::new(),
+            failures: BTreeMap::new(),
             newest,
             to_fetch: Vec::new(),
             outbid: false,

@@ -1,7 +1,7 @@
 //! What this client remembers of slots from one run to the next: the highest ballot it saw confirmed, and per store the ballot that the
 //! store acknowledged to it. A store that later shows less than that has forgotten or lies; others are merely behind.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -35,8 +35,8 @@ pub struct Forgetful {
 #[derive(Debug, Default)]
 pub struct SlotMemory {
     folder: Option<PathBuf>,
-    entries: Mutex<HashMap<VerifyHash, Entry>>,
-    changed: Mutex<HashSet<VerifyHash>>,
+    entries: Mutex<BTreeMap<VerifyHash, Entry>>,
+    changed: Mutex<BTreeSet<VerifyHash>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -121,7 +121,7 @@ impl SlotMemory {
         &self,
         hash: &VerifyHash,
         record: &SignedRecord,
-        shown: &HashMap<NodeId, Shown>,
+        shown: &BTreeMap<NodeId, Shown>,
     ) -> Vec<Forgetful> {
         let below = |entry: &Entry| {
             let named = record.members().map(|member| NodeId::new(member.store));
@@ -139,7 +139,7 @@ impl SlotMemory {
     }
 
     /// Remembers a confirmed record, and which stores acknowledged what.
-    pub(crate) fn remember(&self, hash: &VerifyHash, record: &SignedRecord, shown: &HashMap<NodeId, Shown>) {
+    pub(crate) fn remember(&self, hash: &VerifyHash, record: &SignedRecord, shown: &BTreeMap<NodeId, Shown>) {
         self.with(hash, |_| ());
         let mut entries = lock(&self.entries);
         let entry = entries.entry(*hash).or_default();

@@ -130,7 +130,7 @@ async fn create(grid: &SimGrid, creator: &Client, plan: &Plan) -> SlotWrite {
 }
 
 /// A slot on all servers whose record names a quorum that no client would choose.
-async fn create_by_hand(grid: &SimGrid, quorum: u16) -> SlotWrite {
+pub(crate) async fn create_by_hand(grid: &SimGrid, quorum: u16) -> SlotWrite {
     let forked = grid.random.fork("slot by hand");
     let random: &dyn Random = &forked;
     let write = WriteKey::new(random.bytes());
@@ -148,6 +148,7 @@ async fn create_by_hand(grid: &SimGrid, quorum: u16) -> SlotWrite {
         previous: RecordHash::default(),
         tombstone: false,
         forced: false,
+        next: None,
         payload,
     };
     let record = record.sign(&key);
@@ -159,7 +160,6 @@ async fn create_by_hand(grid: &SimGrid, quorum: u16) -> SlotWrite {
             hash: Bytes32(*cap.hash.as_bytes()),
             store: server.server().unwrap().stores()[0].id(),
             record: RecordBytes(record.bytes().to_vec()),
-            next: None,
             lease: Some(LeaseTerms { tag: Bytes16([1; 16]), duration_s: None }),
         };
         let asked = session.unwrap().request::<SlotAnswer>(&Request::SlotAccept(accept)).await;

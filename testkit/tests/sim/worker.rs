@@ -205,7 +205,9 @@ impl Worker {
         let attempt = self.attempt(cap, edit, Some(Duration::from_millis(30)));
         let (outcome, ()) = tokio::join!(attempt, cutting);
         // What it had sent and nobody heard is lost with its connections.
-        lost.iter().for_each(|server| drop(net.drop_connections(host, *server)));
+        for server in &lost {
+            net.drop_connections(host, *server);
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
         lost.iter().for_each(|server| net.heal(host, *server));
         outcome.0
