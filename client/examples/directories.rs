@@ -38,7 +38,7 @@ async fn main() -> Outcome<()> {
         files_into_one(&client, 400, at_once).await?;
     }
     for entries in [5_000, large] {
-        add_and_list(&client, entries).await?;
+        add_and_list(&client, &dir, entries).await?;
     }
     client.close().await;
     Ok(())
@@ -72,7 +72,7 @@ async fn files_into_one(client: &Client, count: usize, at_once: usize) -> Outcom
     Ok(())
 }
 
-async fn add_and_list(client: &Client, entries: usize) -> Outcome<()> {
+async fn add_and_list(client: &Client, dir: &str, entries: usize) -> Outcome<()> {
     let bytes = vec![7; 500];
     let cap = client.put(Source::bytes(bytes), PutOptions::default()).await?.cap;
     let child = Child::new(cap, None)?;
@@ -99,6 +99,12 @@ async fn add_and_list(client: &Client, entries: usize) -> Outcome<()> {
     let started = Instant::now();
     let listed = client.open_directory(directory.cap()).await?.list().await?.len();
     println!("list {listed}, nodes in memory: {:.3} s", started.elapsed().as_secs_f64());
+    let stranger = Client::open(dir.as_ref())?;
+    stranger.refresh().await;
+    let started = Instant::now();
+    let listed = stranger.open_directory(directory.cap()).await?.list().await?.len();
+    println!("list {listed}, from another client: {:.3} s", started.elapsed().as_secs_f64());
+    stranger.close().await;
     Ok(())
 }
 

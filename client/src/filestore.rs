@@ -1,6 +1,6 @@
 //! The file store: directories and mutable files on slots and trees.
 //!
-//! A [`DirView`] is a directory as it was read; [`Client::edit_directory`] changes one. Changes that one process makes to a directory at
+//! A [`DirView`] is a directory as it was read; [`crate::Client::edit_directory`] changes one. Changes that one process makes to a directory at
 //! the same time travel together, in one round. What the change finds there decides what becomes of it: edits of different names merge,
 //! edits of the same name obey their [`Replace`].
 

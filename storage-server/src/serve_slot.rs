@@ -163,7 +163,7 @@ fn check_prepare(store: &Store, hash: &VerifyHash, prepare: &SlotPrepare) -> Res
     if !promise.is_signed_by(&id) {
         return Err(bad_signature("the prepare is not signed by the slot's key"));
     }
-    Ok(Checked::Move(Move::Prepare { promise, record: shown }))
+    Ok(Checked::Move(Move::Prepare { promise, record: shown.map(Box::new) }))
 }
 
 fn check_accept(
@@ -182,7 +182,7 @@ fn check_accept(
         return Ok((Checked::Decided(verdict, Some(row.clone())), known));
     }
     let record = unchecked.check().map_err(bad_record)?;
-    Ok((Checked::Move(Move::Accept { record }), known))
+    Ok((Checked::Move(Move::Accept { record: Box::new(record) }), known))
 }
 
 fn promise(sent: &SlotPromise) -> Promise {

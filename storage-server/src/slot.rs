@@ -45,7 +45,8 @@ impl SlotRow {
         out.extend_from_slice(&self.promised.to_bytes());
         out.extend_from_slice(&self.incarnation.to_le_bytes());
         let tombstone = held.is_some_and(|held| held.tombstone);
-        out.push(u8::from(held.is_some()) * HAS_RECORD | u8::from(tombstone) * TOMBSTONE);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(flag(held.is_some(), HAS_RECORD) | flag(tombstone, TOMBSTONE));
         out.extend_from_slice(&held.map_or(Ballot::default(), |held| held.ballot).to_bytes());
         out.extend_from_slice(&held.map_or(RecordHash::default(), |held| held.hash).0);
         out.extend_from_slice(held.map_or(&[][..], |held| &held.bytes));
@@ -83,8 +84,8 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
 /// A request that moves a slot, its signature checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Move {
-    Prepare { promise: Promise, record: Option<SignedRecord> },
-    Accept { record: SignedRecord },
+    Prepare { promise: Promise, record: Option<Box<SignedRecord>> },
+    Accept { record: Box<SignedRecord> },
 }
 
 /// What becomes of a slot by a move: the answer, and the row to write if it changes.
@@ -107,7 +108,7 @@ pub(crate) fn decide(me: &Member, hash: &VerifyHash, row: Option<SlotRow>, step:
         false => SlotRow { promised: Ballot::default(), incarnation: me.incarnation, held: row.held },
     });
     match step {
-        Move::Prepare { promise, record } => prepare(me, hash, row, promise.ballot, record.as_ref()),
+        Move::Prepare { promise, record } => prepare(me, hash, row, promise.ballot, record.as_deref()),
         Move::Accept { record } => accept(me, row, record),
     }
 }
@@ -251,11 +252,11 @@ mod tests {
     }
 
     fn prepare(counter: u64, record: Option<SignedRecord>) -> Move {
-        Move::Prepare { promise: Promise::sign(&slot().0, ballot(counter, 9)), record }
+        Move::Prepare { promise: Promise::sign(&slot().0, ballot(counter, 9)), record: record.map(Box::new) }
     }
 
     fn accept(record: SignedRecord) -> Move {
-        Move::Accept { record }
+        Move::Accept { record: Box::new(record) }
     }
 
     #[test]

@@ -17,7 +17,10 @@ const QUEUES_MAX: usize = 1024;
 
 /// Changes that wait for their directory.
 #[derive(Default)]
-pub(crate) struct Queues(Mutex<HashMap<(VerifyHash, [u8; 16]), Arc<Queue>>>);
+pub(crate) struct Queues(Mutex<HashMap<QueueKey, Arc<Queue>>>);
+
+/// H and W.
+type QueueKey = (VerifyHash, [u8; 16]);
 
 #[derive(Default)]
 struct Queue {

@@ -80,9 +80,8 @@ impl<'c> Looking<'c> {
         let mut once = BTreeSet::new();
         servers.retain(|server| once.insert(*server));
         let total = servers.len();
-        let mut waves = servers.chunks(first.max(1));
         let mut answered = 0;
-        while let Some(wave) = waves.next() {
+        for wave in servers.chunks(first.max(1)) {
             for server in wave {
                 self.round.search(self.client.grid().server(server));
             }

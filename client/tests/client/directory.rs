@@ -194,7 +194,10 @@ fn a_diff_looks_at_what_differs_only() {
 }
 
 /// A batch: base of its names, steps and entries. Padding makes some entries larger than a leaf.
-fn batches() -> impl Strategy<Value = Vec<Vec<(u64, Option<(u64, usize)>)>>> {
+/// Which name, and what it gets: a seed and a length, or nothing.
+type Edits = Vec<(u64, Option<(u64, usize)>)>;
+
+fn batches() -> impl Strategy<Value = Vec<Edits>> {
     let padding = prop_oneof![20 => Just(0_usize), 5 => 0..2_000_usize, 1 => 0..60_000_usize];
     let edit = (0..3_000_u64, prop::option::weighted(0.6, (0..4_u64, padding)));
     let run = (0..3_000_u64, 0..1_500_u64, prop::option::weighted(0.5, (0..4_u64, 0..300_usize)))

@@ -60,7 +60,7 @@ fn run(first: u64, histories: u64, threads: u64) -> (Tally, Vec<String>) {
         }
     };
     std::thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(scope.spawn(&work)));
+        (1..threads).for_each(|_| drop(scope.spawn(work)));
         work();
     });
     (tally.into_inner().unwrap(), failures.into_inner().unwrap())
