@@ -66,13 +66,13 @@ pub enum Request {
     /// To an introducer: what is announced? Answered by [`Announcements`], and if `follow` is set by more of them as they come.
     #[n(11)]
     Subscribe(#[n(0)] Subscribe),
-    /// What does a store hold of this slot? Answered by [`SlotState`].
+    /// What does a store hold of this slot? Answered by [`crate::slot_message::SlotState`].
     #[n(13)]
     SlotRead(#[n(0)] SlotRead),
-    /// Promise a ballot. Answered by [`SlotAnswer`].
+    /// Promise a ballot. Answered by [`crate::slot_message::SlotAnswer`].
     #[n(14)]
     SlotPrepare(#[n(0)] SlotPrepare),
-    /// Accept a record. Answered by [`SlotAnswer`].
+    /// Accept a record. Answered by [`crate::slot_message::SlotAnswer`].
     #[n(15)]
     SlotAccept(#[n(0)] SlotAccept),
     /// Store several small shares at once. The share files follow, one after the other. Answered by [`PutSmallDone`].

@@ -38,7 +38,7 @@ pub(crate) struct Backup {
     pub(crate) ignore_timestamps: bool,
     /// The folder to back up
     pub(crate) local: PathBuf,
-    /// Where to: TO/Archives/<time> and TO/Latest are made
+    /// Where to: TO/Archives/TIME and TO/Latest are made
     #[arg(value_name = "ALIAS:PATH")]
     pub(crate) to: String,
     #[command(flatten)]
