@@ -145,7 +145,8 @@ fn bounds(bucket: usize) -> (u64, u64) {
         match (power, bucket % 2) {
             (Some(power), 0) => power,
             (Some(power), _) => {
-                (u128::from(power) * u128::from(power) * 10).isqrt().try_into().unwrap_or(u64::MAX)
+                let squared = (u128::from(power) * u128::from(power)).checked_mul(10);
+                squared.and_then(|squared| squared.isqrt().try_into().ok()).unwrap_or(u64::MAX)
             }
             (None, _) => u64::MAX,
         }
