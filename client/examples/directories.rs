@@ -84,6 +84,8 @@ async fn add_and_list(client: &Client, dir: &str, entries: usize) -> Outcome<()>
     let started = Instant::now();
     let directory = client.make_directory_with(children).await?;
     println!("make a directory of {entries} entries: {:.2} s", started.elapsed().as_secs_f64());
+    // For looking at it with the program.
+    eprintln!("{}", directory.cap());
     let cap = writer(&directory);
     let mut took = Vec::new();
     let adding = Instant::now();

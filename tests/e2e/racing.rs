@@ -14,7 +14,7 @@ use client::slot::SlotError;
 use crate::grid::{Client, Grid, eventually, noise};
 
 /// Longer than 200 changes take in any race here.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// What tells this binary that it is a process that adds entries: the client's directory, the directory's cap, the beginning of all names,
 /// how many, and the file that gets a line for each that was acknowledged.
 const VARIABLE: &str = "SARSEN_TEST_ADDER";
@@ -81,7 +81,6 @@ fn names(client: &Client) -> BTreeSet<String> {
 }
 
 #[test]
-#[ignore = "it has not passed yet: with servers away, writers in eight processes starve or end in doubt"]
 fn eight_processes_add_while_servers_come_and_go() {
     let mut grid = Grid::start(10, "3/7/10");
     let cap = directory(&grid.client);
@@ -105,7 +104,7 @@ fn eight_processes_add_while_servers_come_and_go() {
                 std::thread::sleep(Duration::from_millis(500));
                 servers[one].start();
                 servers[other].start();
-                std::thread::sleep(Duration::from_secs(4));
+                std::thread::sleep(Duration::from_secs(6));
                 rounds += 1;
             }
             rounds
