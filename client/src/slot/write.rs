@@ -148,9 +148,12 @@ impl<'c> Editing<'c> {
         Err(SlotError::Contention { attempts: u32::MAX })
     }
 
-    /// Why it ends: if something was sent before, that is what nobody knows the end of.
+    /// Why it ends: if something was sent before, that is what nobody knows the end of. Once the slot is deleted, that is the end.
     fn or_doubt(&mut self, error: SlotError) -> SlotError {
-        self.in_doubt.take().unwrap_or(error)
+        match error {
+            SlotError::Deleted => error,
+            error => self.in_doubt.take().unwrap_or(error),
+        }
     }
 
     /// Whether too few members answered, and more of them soon may.

@@ -167,3 +167,24 @@ fn mutable_files_of_any_size_change_in_place() {
         assert!(matches!(refused, Err(FileStoreError::Directory(_))), "{refused:?}");
     });
 }
+
+#[test]
+fn an_entry_with_a_wrong_key_hides_nothing_from_a_walk() {
+    simulate(async {
+        let mut grid = SimGrid::start(5, 10).await;
+        let client = grid.client("3/7/10").await;
+        let below = client.make_directory_with(vec![(name("x"), file(&client, b"x").await)]).await.unwrap();
+        let real = writer(&below);
+        let wrong = Cap::SlotWrite(SlotWrite { key: caps::WriteKey::new([9; 16]), ..real });
+        let decoy = Child::new(wrong.read().unwrap(), None).unwrap();
+        let top = vec![(name("a"), decoy), (name("b"), below)];
+        let top = client.make_directory_with(top).await.unwrap();
+        let mut walk = client.walk(top.cap());
+        let mut opened = Vec::new();
+        while let Some(walked) = walk.next().await.unwrap() {
+            assert!(!walked.again);
+            opened.push((walked.path.len(), walked.opened.map(|opened| opened.is_ok())));
+        }
+        assert_eq!(opened, [(0, Some(true)), (1, Some(false)), (1, Some(true)), (2, None)]);
+    });
+}

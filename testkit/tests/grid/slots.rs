@@ -299,3 +299,43 @@ fn a_cap_that_nobody_has_is_not_found_and_too_few_servers_make_nothing() {
         assert!(matches!(made, Err(SlotError::NotHappy { live: 6, wanted: 7, .. })), "{made:?}");
     });
 }
+
+#[test]
+fn one_copy_of_a_tombstone_deletes_nothing_until_a_quorum_holds_it() {
+    simulate(async {
+        let mut grid = SimGrid::start(10, 10).await;
+        let (writer, other) = (grid.client("3/7/10").await, grid.client("3/7/10").await);
+        let cap = create(&writer).await;
+        add(&other, &cap, 1).await.unwrap();
+        // Nine are away: the tombstone, sent under a promise made in advance, reaches one.
+        add(&writer, &cap, 2).await.unwrap();
+        killed(&mut grid, 1..10);
+        assert!(writer.delete_slot(&cap).await.is_err());
+        revived(&mut grid, 1..10).await;
+        tokio::time::sleep(SECOND * 60).await;
+        other.refresh().await;
+        within(SECOND * 90, other.delete_slot(&cap)).await.unwrap();
+        // Now it may lose the one that had it first.
+        killed(&mut grid, 0..3);
+        let stranger = grid.client("3/7/10").await;
+        assert!(matches!(stranger.read_slot(&cap.to_read()).await, Err(SlotError::Deleted)));
+    });
+}
+
+#[test]
+fn a_cap_put_together_of_two_slots_writes_neither() {
+    simulate(async {
+        let mut grid = SimGrid::start(11, 10).await;
+        let writer = grid.client("3/7/10").await;
+        let (mine, theirs) = (create(&writer).await, create(&writer).await);
+        let made_up = SlotWrite { key: mine.key.clone(), hash: theirs.hash, directory: false };
+        for client in [&writer, &grid.client("3/7/10").await] {
+            let refused = client.edit_slot(&made_up, &mut Add(1)).await;
+            let wrong =
+                matches!(refused, Err(EditError::Slot(SlotError::WrongKey | SlotError::NotFound { .. })));
+            assert!(wrong, "{refused:?}");
+        }
+        add(&writer, &theirs, 2).await.unwrap();
+        assert_eq!(read(&writer, &theirs.to_read()).await, (vec![2], Freshness::Confirmed));
+    });
+}
