@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering;
 
 use caps::VerifyHash;
 use protocol::NodeId;
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition};
+use redb::{
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, Table,
+    TableDefinition,
+};
 
 use crate::backend::BackendHealth;
 use crate::slot::SlotRow;
@@ -217,11 +220,12 @@ impl Index {
     pub(crate) fn have_objects(&self, hashes: &[VerifyHash]) -> IndexResult<Vec<bool>> {
         let txn = self.db.begin_read().map_err(boxed)?;
         let shares = txn.open_table(SHARES).map_err(boxed)?;
-        let slots = txn.open_table(SLOTS).map_err(boxed)?;
+        let slots = slots_of(&txn)?;
         let here = hashes.iter().map(|hash| {
             let (first, last) = bounds(*hash);
             let share = shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some();
-            Ok(share || slots.get(hash.as_bytes()).map_err(boxed)?.is_some())
+            let slot = slots.as_ref().map(|slots| slots.get(hash.as_bytes())).transpose().map_err(boxed)?;
+            Ok(share || slot.flatten().is_some())
         });
         here.collect()
     }
@@ -229,7 +233,7 @@ impl Index {
     /// What is kept of a slot.
     pub(crate) fn slot(&self, hash: &VerifyHash) -> IndexResult<Option<SlotRow>> {
         let txn = self.db.begin_read().map_err(boxed)?;
-        let slots = txn.open_table(SLOTS).map_err(boxed)?;
+        let Some(slots) = slots_of(&txn)? else { return Ok(None) };
         let row = slots.get(hash.as_bytes()).map_err(boxed)?;
         row.map(|row| SlotRow::parse(row.value()).ok_or_else(damaged_slot)).transpose()
     }
@@ -397,6 +401,15 @@ impl Rows<'_> {
 /// An account's last contact is written down when the note is older than this.
 pub(crate) const CONTACT_GRAIN_S: u64 = 3600;
 
+/// The table of slots. A store from before there were any gets it with its next transaction.
+fn slots_of(txn: &ReadTransaction) -> IndexResult<Option<ReadOnlyTable<&'static [u8; 32], &'static [u8]>>> {
+    match txn.open_table(SLOTS) {
+        Ok(slots) => Ok(Some(slots)),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(boxed(error)),
+    }
+}
+
 fn damaged_slot() -> Box<redb::Error> {
     Box::new(redb::Error::Corrupted("a slot's row is damaged".to_owned()))
 }
@@ -411,4 +424,22 @@ fn lease_key(short: u32, tag: [u8; 16], hash: VerifyHash) -> [u8; 52] {
     out[32..36].copy_from_slice(&short.to_be_bytes());
     out[36..].copy_from_slice(&tag);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_from_before_there_were_slots_has_none_and_is_read_all_the_same() {
+        let health = Arc::new(BackendHealth::default());
+        let index = Index::open(redb::backends::InMemoryBackend::new(), health).expect("it is new");
+        index.begin(1).expect("memory is writable");
+        let txn = index.db.begin_write().expect("memory is writable");
+        assert!(txn.delete_table(SLOTS).expect("it is there"));
+        txn.commit().expect("memory is writable");
+        let hash = VerifyHash::new([1; 32]);
+        assert_eq!(index.slot(&hash).expect("it reads"), None);
+        assert_eq!(index.have_objects(&[hash]).expect("it reads"), [false]);
+    }
 }
