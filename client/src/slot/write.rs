@@ -99,7 +99,8 @@ impl<'c> Editing<'c> {
             let sections = open(&self.cap.to_read(), &base).map_err(|error| self.or_doubt(error))?;
             let of = SlotBase { sections, record: base.clone() };
             let applied = edit.apply(&of).await;
-            // What this process sent before may be held by few, unseen now, and still come to pass: a refusal has to be written.
+            // What this process sent before may be held by few, unseen now, and still come to pass: until something later is written, nothing
+            // is told. A batch of a directory tells its refusals as nothing to do.
             let settled = self.cell.known().sent <= base.ballot();
             let record = match &applied {
                 Ok(Some(sections)) => {
@@ -107,7 +108,7 @@ impl<'c> Editing<'c> {
                     next.map_err(|error| self.or_doubt(error))?
                 }
                 // Nothing to do, done already, or refused: true only once a quorum holds the base. Few may have accepted it so far.
-                Ok(None) if chosen => return Ok(base),
+                Ok(None) if chosen && settled => return Ok(base),
                 Err(_) if chosen && settled => return applied.map(|_| base).map_err(EditError::Refused),
                 Ok(None) | Err(_) => successor(&base, ballot, base.payload.clone()),
             };
