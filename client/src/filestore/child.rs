@@ -1,6 +1,6 @@
 //! What a directory links to.
 
-use caps::{Cap, ImmutableRead, Prefix, SlotWrite, Unknown};
+use caps::{Cap, ImmutableRead, SlotWrite};
 use encoding::directory::{ChildCaps, Entry, EntryKind, Metadata, Mutability, seal_write};
 
 use super::error::FileStoreError;
@@ -87,12 +87,7 @@ impl Child {
     ///
     /// [`FileStoreError::Entry`] if what it names may change.
     pub fn immutable_entry(&self) -> Result<Entry, FileStoreError> {
-        let read = match &self.caps.read {
-            Cap::Unknown(cap) if cap.prefix == Some(Prefix::ReadOnly) => {
-                Cap::Unknown(Unknown { text: cap.text.clone(), prefix: cap.prefix })
-            }
-            other => other.clone(),
-        };
+        let read = self.caps.read.clone();
         let caps = ChildCaps::new(None, Some(read), Mutability::Immutable)?;
         let entry = Entry {
             kind: self.kind,

@@ -46,16 +46,12 @@ impl Client {
             let sections = content.to_sections();
             sections.a.len() + sections.b.len() <= IN_SLOT_LEN
         };
-        let mut inline = few;
-        // Sealing can fail only for children that no directory may hold: found out before anything is made.
-        if few {
-            let probe = self.probe_slot();
-            inline = fits(&content(&probe, &[0; 32])?);
-        }
+        // What no directory may hold is found out before anything is made.
+        let inline = few && fits(&content(&probe_slot(), &[0; 32])?);
         let slot = self
-            .create_slot(true, |cap, salt| match inline {
-                true => content(cap, salt).unwrap_or_else(|_| empty()).to_sections(),
-                false => empty().to_sections(),
+            .create_slot_with(true, |cap, salt| -> Result<_, FileStoreError> {
+                let content = if inline { content(cap, salt)? } else { empty() };
+                Ok(content.to_sections())
             })
             .await?;
         if !inline {
@@ -90,12 +86,12 @@ impl Client {
         let root = root.expect("what fits into no literal has entries");
         Child::new(Cap::ImmutableRead(root.cap), Some(root.salt))
     }
+}
 
-    /// Keys of no slot, to seal with while it is found out how much that takes.
-    fn probe_slot(&self) -> SlotWrite {
-        let (key, hash) = (caps::WriteKey::new([0; 16]), caps::VerifyHash::new([0; 32]));
-        SlotWrite { key, hash, directory: true }
-    }
+/// Keys of no slot, to seal with while it is found out how much that takes.
+fn probe_slot() -> SlotWrite {
+    let (key, hash) = (caps::WriteKey::new([0; 16]), caps::VerifyHash::new([0; 32]));
+    SlotWrite { key, hash, directory: true }
 }
 
 fn empty() -> SlotContent {

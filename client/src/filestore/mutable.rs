@@ -64,6 +64,8 @@ impl Client {
         source: Source,
         options: PutOptions,
     ) -> Result<(), FileStoreError> {
+        // What hangs off a slot is leased under the slot's own tag.
+        let options = PutOptions { lease_tag: Some(lease_tag(&cap.hash)), ..options };
         let content = self.store_content(source, options).await?;
         self.edit_file(cap, MutableEdit::Content(content)).await
     }

@@ -35,6 +35,19 @@ impl Client {
         directory: bool,
         content: impl Fn(&SlotWrite, &[u8; 32]) -> Sections + Send,
     ) -> Result<NewSlot, SlotError> {
+        self.create_slot_with(directory, move |cap, salt| Ok(content(cap, salt))).await
+    }
+
+    /// The same with sections that may turn out impossible: then nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::create_slot`], and those of `content`.
+    pub(crate) async fn create_slot_with<E: From<SlotError>>(
+        &self,
+        directory: bool,
+        content: impl Fn(&SlotWrite, &[u8; 32]) -> Result<Sections, E> + Send,
+    ) -> Result<NewSlot, E> {
         let mut last = None;
         for _ in 0..TRIES {
             let write = WriteKey::new(self.random().bytes());
@@ -44,8 +57,9 @@ impl Client {
             let key = SlotKey::create(&write, salt, &config);
             let cap = key.cap(&write, directory);
             let nonces = self.random().bytes::<48>();
-            let payload =
-                encoding::seal_slot(&write.read_key(), &salt, &cap.hash, &content(&cap, &salt), &nonces)?;
+            let sections = content(&cap, &salt)?;
+            let sealed = encoding::seal_slot(&write.read_key(), &salt, &cap.hash, &sections, &nonces);
+            let payload = sealed.map_err(SlotError::from)?;
             let ballot = Ballot { epoch: 0, counter: 1, random: self.random().bytes() };
             let record = Record {
                 id: key.id().clone(),
@@ -64,7 +78,7 @@ impl Client {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.expect("it was tried at least once"))
+        Err(last.expect("it was tried at least once").into())
     }
 
     /// The first n live stores in order, one of each server; at least `shares_happy`.
@@ -93,12 +107,8 @@ impl Client {
         }
         live.sort_by_key(|(index, _)| *index);
         let members: Vec<Member> = live.into_iter().map(|(_, member)| member).collect();
-        let quorum = self.quorum_for(members.len(), happy);
+        let quorum = usual_quorum(members.len(), happy);
         Ok(Config { members, quorum })
-    }
-
-    fn quorum_for(&self, members: usize, happy: usize) -> u16 {
-        usual_quorum(members, happy)
     }
 }
 

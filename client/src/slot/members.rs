@@ -175,7 +175,7 @@ impl Client {
         }
     }
 
-    /// How a slot's members are, without sending anything to any.
+    /// The newest record, found as a read finds it: it is sent on to members that lack it where that is needed to confirm it.
     ///
     /// # Errors
     ///

@@ -118,19 +118,10 @@ impl<'c> Looking<'c> {
             for store in std::mem::take(&mut self.round.to_fetch) {
                 self.round.read(store, false);
             }
-            if self.is_confirmed() || !self.more_would_help() {
-                return;
-            }
-            if self.round.next().await.is_none() {
+            if self.is_confirmed() || self.round.next().await.is_none() {
                 return;
             }
         }
-    }
-
-    /// Whether waiting for further answers can still lead to a confirmed read soon: if all that are left are stores that failed lately, they
-    /// are given a moment only.
-    fn more_would_help(&self) -> bool {
-        self.newest().is_some()
     }
 
     fn newest(&self) -> Option<&Arc<SignedRecord>> {
