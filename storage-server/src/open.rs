@@ -94,7 +94,7 @@ fn rebuild_now(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<RebuildRepor
         shares = report.shares,
         bad = report.bad,
         incarnation = report.incarnation,
-        "index rebuilt from the shares: the store begins a new incarnation, its leases are lost"
+        "index rebuilt from the shares: the store begins a new incarnation, its leases and slot records are lost"
     );
     Ok(report)
 }

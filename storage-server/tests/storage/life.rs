@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::NodeId;
 use protocol::message::{ErrorCode, LeaseTerms, StoreState};
-use storage_server::{Disk, PutError, ReadError, RealDisk, Store, StoreError, StoreOptions};
+use storage_server::{Disk, MAX_PACKED_LEN, PutError, ReadError, RealDisk, Store, StoreError, StoreOptions};
 
 use crate::crash_disk::CrashDisk;
 use crate::objects::{
@@ -266,7 +266,8 @@ fn leases_come_and_go() {
 fn lengths_are_known_by_bucket() {
     let (_, dynamic) = memory();
     let store = open(dynamic, StoreOptions::default()).unwrap();
-    let object = object(1, 3000);
+    let object = object(1, 300_000);
+    assert!(object.shares[0].len() as u64 > MAX_PACKED_LEN, "small shares leave none");
     store_share(&store, &object.shares[0], 0, 1).unwrap();
     let share = store.open_share(object.key(0)).unwrap();
     let (bytes, _) = share.descriptor().unwrap();
