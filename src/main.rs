@@ -29,7 +29,11 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("SARSEN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    if cli.command.is_daemon() && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        threads.worker_threads(daemon_threads());
+    }
+    let runtime = match threads.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return report::print(&anyhow::Error::new(error).context("the program cannot start its threads"));
@@ -42,4 +46,10 @@ fn main() -> ExitCode {
     // Blocking reads of a terminal or pipe must not keep the process alive.
     runtime.shutdown_background();
     code
+}
+
+/// Threads for a daemon's network: half the processors. Hashing and disks have threads of their own, and workers that wake each other for
+/// every small request cost more than they do.
+fn daemon_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }
