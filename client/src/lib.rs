@@ -185,6 +185,9 @@ impl Client {
 
     /// Closes all connections, and keeps what members of slots acknowledged.
     pub async fn close(&self) {
+        // Whoever is in a hurry may stop waiting here: what matters more is written first.
+        self.0.slots.memory.save();
+        self.0.slots.settle().await;
         self.0.slots.memory.save();
         self.0.writers.close().await;
         self.0.readers.close().await;

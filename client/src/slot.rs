@@ -12,6 +12,7 @@ mod members;
 mod memory;
 mod prepare;
 mod read;
+mod stragglers;
 mod write;
 
 use std::collections::HashMap;
@@ -78,6 +79,7 @@ pub(crate) struct Slots {
     cells: Mutex<HashMap<VerifyHash, Arc<Cell>>>,
     pub(crate) memory: SlotMemory,
     doubts: doubts::Ledger,
+    stragglers: stragglers::Stragglers,
 }
 
 /// Slots kept in memory before those that nobody uses are dropped.
@@ -105,11 +107,20 @@ struct Known {
     confirmed: bool,
     /// When another writer was last noticed.
     crowded: Option<tokio::time::Instant>,
+    /// Members that answered this process's last change first: a quorum of them is asked first the next time.
+    quick: Option<stragglers::Quick>,
+    /// Members that were not asked yet.
+    behind: stragglers::Behind,
 }
 
 impl Slots {
     pub(crate) fn new(memory: SlotMemory) -> Self {
-        Self { cells: Mutex::default(), memory, doubts: doubts::Ledger::default() }
+        Self { memory, ..Self::default() }
+    }
+
+    /// Brings members up that changes of this process were not sent to yet.
+    pub(crate) async fn settle(&self) {
+        self.stragglers.settle().await;
     }
 
     fn cell(&self, hash: &VerifyHash) -> Arc<Cell> {
@@ -140,8 +151,11 @@ impl Cell {
         lock(&self.known).confirmed = true;
     }
 
+    /// Another writer was noticed, or a member failed: nothing is left out for a while.
     fn crowd(&self) {
-        lock(&self.known).crowded = Some(tokio::time::Instant::now());
+        let mut known = lock(&self.known);
+        known.crowded = Some(tokio::time::Instant::now());
+        known.quick = None;
     }
 
     fn saw(&self, ballot: Ballot) {
@@ -155,8 +169,9 @@ impl Cell {
     }
 
     /// A quorum promised this ballot together with its accept of `record`. It is of no use if a reader of this process met a newer one.
-    fn grant(&self, record: &SignedRecord, ballot: Ballot) {
+    fn grant(&self, record: &SignedRecord, ballot: Ballot, quick: stragglers::Quick) {
         let mut known = lock(&self.known);
+        known.quick = Some(quick);
         let newest = known.newest.as_ref().is_some_and(|newest| newest.hash() == record.hash());
         known.granted = newest.then_some(ballot);
     }

@@ -7,11 +7,13 @@ use caps::SlotWrite;
 use encoding::Sections;
 use encoding::slot::{Ballot, Member, Record, RecordHash, SignedRecord, SlotKey};
 use protocol::NodeId;
-use tokio::time::Instant;
+use protocol::slot_message::Verdict;
+use tokio::time::{Instant, timeout};
 
-use super::ask::{Leasing, Round};
+use super::ask::{Kind, Leasing, Round};
 use super::error::{EditError, MemberFailure, SlotError};
 use super::prepare::{Prepared, prepare};
+use super::stragglers::{Quick, Timed};
 use super::{Cell, Edit, Freshness, SlotBase, open};
 use crate::Client;
 
@@ -55,7 +57,7 @@ impl Client {
 pub(super) struct Editing<'c> {
     client: &'c Client,
     cap: &'c SlotWrite,
-    cell: &'c Cell,
+    cell: &'c Arc<Cell>,
     /// The last attempt that was sent and not confirmed.
     in_doubt: Option<SlotError>,
     begun: Instant,
@@ -71,7 +73,7 @@ struct Begun {
 }
 
 impl<'c> Editing<'c> {
-    pub(super) fn new(client: &'c Client, cap: &'c SlotWrite, cell: &'c Cell) -> Self {
+    pub(super) fn new(client: &'c Client, cap: &'c SlotWrite, cell: &'c Arc<Cell>) -> Self {
         Self { client, cap, cell, in_doubt: None, begun: Instant::now() }
     }
 
@@ -238,45 +240,76 @@ impl<'c> Editing<'c> {
     /// Signs a record and sends it to its members, and returns it once a quorum of them made it durable.
     pub(super) async fn accept(&self, key: &SlotKey, record: Record) -> Result<Arc<SignedRecord>, SlotError> {
         let next = record.ballot.next(self.random());
-        // The first record comes to stores that know nothing of the slot.
-        let first = record.previous == RecordHash::default();
-        let leasing = if first { Leasing::Always } else { Leasing::IfNew };
         let record = Arc::new(Record { next: Some(next), ..record }.sign(key));
         let mut round = Round::new(self.client, self.cap.hash, Some(record.clone()));
         self.cell.sends(record.ballot());
-        for member in record.members() {
-            round.accept(NodeId::new(member.store), &record, leasing);
-        }
-        let accepted = |round: &Round, member: &Member| {
-            round.shown.get(&NodeId::new(member.store)).is_some_and(|shown| shown.holds(member, &record))
-        };
-        let chosen = |round: &Round| record.is_quorum(|member| accepted(round, member));
-        while !chosen(&round) {
-            let lost = round.is_lost(&record, |member| accepted(&round, member));
-            if lost || round.next_in_race().await.is_none() {
-                break;
-            }
-        }
+        let (later, quick) = self.send(&mut round, &record).await;
         self.cell.saw(round.highest());
-        if chosen(&round) {
-            round.leave();
-            self.client.acknowledged(&record, &round, self.cell);
+        let accepted = |member: &Member| holds(&round, member, &record);
+        if record.is_quorum(accepted) {
             let granted = record.is_quorum(|member| {
                 let shown = round.shown.get(&NodeId::new(member.store));
-                accepted(&round, member) && shown.is_some_and(|shown| shown.promised == next)
+                accepted(member) && shown.is_some_and(|shown| shown.promised == next)
             });
+            round.leave();
+            self.client.acknowledged(&record, &round, self.cell);
             if granted && !record.tombstone {
-                self.cell.grant(&record, next);
+                self.cell.grant(&record, next, quick);
             }
+            self.client.slots().stragglers.bring_up(self.client, self.cell, &record, later);
             return Ok(record);
         }
         self.cell.crowd();
         if let Some(newer) = round.newest.clone() {
             self.cell.learn(&newer);
         }
-        let (count, wanted) = round.count(&record, |member| accepted(&round, member));
+        let (count, wanted) = round.count(&record, accepted);
         let failures: Vec<MemberFailure> = round.failures();
         Err(SlotError::Unknown { accepted: count, wanted, failures })
+    }
+
+    /// Sends a record until a quorum accepted it, or there is nobody left to wait for. Returns the members it was not sent to, because
+    /// those that are quick sufficed, and those that answered.
+    async fn send(&self, round: &mut Round, record: &Arc<SignedRecord>) -> (Vec<NodeId>, Quick) {
+        // The first record comes to stores that know nothing of the slot.
+        let first = record.previous == RecordHash::default();
+        let leasing = if first { Leasing::Always } else { Leasing::IfNew };
+        let (now, mut later, patience) = self.order(record);
+        now.into_iter().for_each(|store| round.accept(store, record, leasing));
+        let mut timed = Timed::begin();
+        while !record.is_quorum(|member| holds(round, member, record)) {
+            if round.is_lost(record, |member| holds(round, member, record)) {
+                break;
+            }
+            let answer = match later.is_empty() {
+                true => round.next_in_race().await,
+                false => timeout(patience, round.next()).await.ok().flatten(),
+            };
+            match answer {
+                Some((store, Some((Kind::Accept, Verdict::Yes)))) => timed.note(store),
+                None if later.is_empty() => break,
+                // The few do not suffice.
+                _ => later.drain(..).for_each(|store| round.accept(store, record, leasing)),
+            }
+        }
+        (later, timed.end())
+    }
+
+    /// To whom a record is sent first, to whom later, and how long the former are waited for. A lone writer's change goes to a quorum of
+    /// those that answered its last change first; whatever is not routine goes to all.
+    fn order(&self, record: &SignedRecord) -> (Vec<NodeId>, Vec<NodeId>, Duration) {
+        let hedge = self.client.writers().timeouts().hedge;
+        let known = self.cell.known();
+        let alone = known.crowded.is_none_or(|at| at.elapsed() >= CROWDED);
+        let routine = alone && !record.tombstone && !record.forced && record.old.is_none();
+        let all = record.members().map(|member| NodeId::new(member.store));
+        match known.quick.filter(|_| routine) {
+            Some(quick) if record.is_quorum(|m| quick.stores.contains(&NodeId::new(m.store))) => {
+                let (now, later) = all.partition(|store| quick.stores.contains(store));
+                (now, later, quick.patience(hedge))
+            }
+            _ => (all.collect(), Vec::new(), hedge),
+        }
     }
 
     /// Waits a random while before the next attempt.
@@ -304,6 +337,11 @@ impl<'c> Editing<'c> {
     pub(super) fn random(&self) -> [u8; 16] {
         self.client.random().bytes()
     }
+}
+
+/// Whether the member showed that it holds exactly this record.
+fn holds(round: &Round, member: &Member, record: &SignedRecord) -> bool {
+    round.shown.get(&NodeId::new(member.store)).is_some_and(|shown| shown.holds(member, record))
 }
 
 /// The record after `base`, with the same members.
