@@ -22,7 +22,7 @@ use caps::{SlotRead, VerifyHash};
 use encoding::Sections;
 use encoding::slot::{Ballot, SignedRecord};
 
-pub(crate) use ask::lease_tag;
+pub(crate) use ask::slot_lease_tag;
 pub use create::NewSlot;
 pub use doubts::Doubts;
 pub use error::{EditError, MemberFailure, SlotError};
@@ -104,7 +104,7 @@ struct Known {
     /// The highest ballot of a record that this process sent. Until a quorum holds that one or a later one, it may come to pass.
     sent: Ballot,
     /// Whether a quorum confirmed a change of this process.
-    confirmed: bool,
+    made_a_change: bool,
     /// When another writer was last noticed.
     crowded: Option<tokio::time::Instant>,
     /// Members that answered this process's last change first: a quorum of them is asked first the next time.
@@ -147,8 +147,8 @@ impl Cell {
         }
     }
 
-    fn confirm(&self) {
-        lock(&self.known).confirmed = true;
+    fn made_a_change(&self) {
+        lock(&self.known).made_a_change = true;
     }
 
     /// Another writer was noticed, or a member failed: nothing is left out for a while.

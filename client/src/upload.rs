@@ -212,7 +212,7 @@ impl Client {
         transfer: &Transfer,
         size: Option<u64>,
     ) -> Upload {
-        let tag = form.lease_tag.unwrap_or_else(|| lease_tag(&form.id));
+        let tag = form.lease_tag.unwrap_or_else(|| object_lease_tag(&form.id));
         Upload {
             client: self.clone(),
             params,
@@ -247,7 +247,7 @@ fn survives(decoder: &mut ErasureDecoder, params: Params, segment: &EncodedSegme
 }
 
 /// The tag of the lease that belongs to this object by itself, as against one that a tree holds on it.
-fn lease_tag(id: &ObjectId) -> [u8; 16] {
+pub(crate) fn object_lease_tag(id: &ObjectId) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_derive_key("sarsen v1 lease tag");
     hasher.update(id.key.expose()).update(&id.salt);
     first_16(hasher.finalize())

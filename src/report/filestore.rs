@@ -120,7 +120,6 @@ pub(super) fn classify_slot(error: &SlotError) -> Class {
             (Exit::NotFound, Some("what is deleted stays deleted; `sarsen rm` takes the link away"))
         }
         SlotError::Sealed(_) => (Exit::Refused, Some("the capability is damaged or forged")),
-        SlotError::Record(_) => (Exit::Unrecoverable, Some("what the servers hold is no record of it")),
         SlotError::NotHappy { .. } => (
             Exit::Retry,
             Some(

@@ -180,6 +180,14 @@ impl Index {
         })
     }
 
+    /// Begins a new incarnation: what was promised before is known to be incomplete.
+    pub(crate) fn begin_again(&self, incarnation: u64) -> IndexResult<()> {
+        self.write(|rows| {
+            rows.totals.incarnation = incarnation;
+            Ok(())
+        })
+    }
+
     /// Nothing that this handle still does may reach the file.
     pub(crate) fn give_up(&self) {
         self.health.closed.store(true, Ordering::Release);
@@ -283,6 +291,8 @@ impl Index {
         let mut txn = self.db.begin_write().map_err(boxed)?;
         // The index holds what strangers send: a forged checksum must not make a torn commit look whole.
         txn.set_two_phase_commit(true);
+        // Members of slots answer from what is committed, past the queue of changes: nothing is ever committed with less.
+        txn.set_durability(redb::Durability::Immediate).map_err(boxed)?;
         let result = {
             let mut meta = txn.open_table(META).map_err(boxed)?;
             let old = Totals::read(&meta)?;

@@ -60,15 +60,22 @@ pub(crate) fn open(
         return Err(StoreError::WrongStore { disk: disk.name(), expected, found: key.id() });
     }
     let lock = take_lock(&*disk)?;
-    let (index, totals, medium_writable) = open_or_rebuild(&disk, random, options)?;
+    let (index, mut totals, medium_writable) = open_or_rebuild(&disk, random, options)?;
     if medium_writable {
         make_dirs(&*disk).map_err(io("create a directory"))?;
     }
     let packs = index.packs().map_err(|source| StoreError::Index { disk: disk.name(), source })?;
-    let writer = match medium_writable {
+    let (writer, age) = match medium_writable {
         true => find_pack_end(&*disk, packs.last().copied()).map_err(io("cut a pack's tail"))?,
-        false => Writer::at_new_pack(0),
+        false => (Writer::at_new_pack(0), Age::Present),
     };
+    if age == Age::Old {
+        // Promises of slots are in the index alone: the store must not count for those it may have forgotten. Until a share goes to the new
+        // pack, this is found and done anew at each opening.
+        totals.incarnation = fresh_incarnation(random);
+        let begun = index.begin_again(totals.incarnation);
+        begun.map_err(|source| StoreError::Index { disk: disk.name(), source })?;
+    }
     let partials = list_or_empty(&*disk, "partial").map_err(io("list partial shares"))?;
     let partials: HashSet<String> = partials.into_iter().map(|entry| entry.name).collect();
     let (shares, used) = (totals.shares, totals.used);
@@ -183,9 +190,13 @@ pub(crate) fn new_index(disk: &dyn Disk, path: &str, random: &dyn Random) -> Ind
     let file = disk.open(path, OpenMode::CreateNew).map_err(|e| boxed(redb::StorageError::from(e)))?;
     let health = Arc::new(BackendHealth::default());
     let index = Index::open(DiskBackend::new(file, health.clone()), health)?;
-    let incarnation = u64::from_le_bytes(random.bytes()) >> 1 | 1;
+    let incarnation = fresh_incarnation(random);
     index.begin(incarnation)?;
     Ok((index, incarnation))
+}
+
+fn fresh_incarnation(random: &dyn Random) -> u64 {
+    u64::from_le_bytes(random.bytes()) >> 1 | 1
 }
 
 /// redb asserts some things about a file instead of reporting them; a damaged one must not take the server down.
@@ -211,31 +222,38 @@ fn cannot_write(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
+/// Whether the index is of the time of the packs, as far as can be seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Present,
+    Old,
+}
+
 /// Where the next record goes. What lies beyond the end that the index knows was never acknowledged, and is cut.
-fn find_pack_end(disk: &dyn Disk, last: Option<(u32, u64)>) -> io::Result<Writer> {
-    let Some((pack, end)) = last else { return Ok(Writer::at_new_pack(0)) };
+fn find_pack_end(disk: &dyn Disk, last: Option<(u32, u64)>) -> io::Result<(Writer, Age)> {
+    let Some((pack, end)) = last else { return Ok((Writer::at_new_pack(0), Age::Present)) };
     let file = match disk.open(&pack_path(pack), OpenMode::ReadWrite) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             tracing::error!(disk = %disk.name(), pack, "a pack file is missing: its shares are lost");
-            return Ok(Writer::at_new_pack(pack + 1));
+            return Ok((Writer::at_new_pack(pack + 1), Age::Present));
         }
         Err(error) => return Err(error),
     };
     let len = file.len()?;
     if len < end {
         tracing::error!(disk = %disk.name(), pack, missing = end - len, "a pack file is too short: shares are lost");
-        return Ok(Writer::at_new_pack(pack + 1));
+        return Ok((Writer::at_new_pack(pack + 1), Age::Present));
     }
     if len - end > BATCH_LEN_MAX {
         tracing::error!(disk = %disk.name(), pack, bytes = len - end, "a pack holds more than the index knows of: is this an old index? Rebuild it to find those shares");
-        return Ok(Writer::at_new_pack(pack + 1));
+        return Ok((Writer::at_new_pack(pack + 1), Age::Old));
     }
     if len > end {
         tracing::info!(disk = %disk.name(), pack, bytes = len - end, "cutting a torn tail");
         file.set_len(end)?;
     }
-    Ok(Writer::at(pack, end))
+    Ok((Writer::at(pack, end), Age::Present))
 }
 
 fn list_or_empty(disk: &dyn Disk, dir: &str) -> io::Result<Vec<crate::disk::DirEntry>> {

@@ -46,17 +46,16 @@ impl Server {
         let hash = VerifyHash::new(read.hash.0);
         let state = self.pool.run(move || {
             let asked = Asked { known: read.known, brief: read.brief };
-            let mut first = None;
+            let (mut first, mut failed) = (None, None);
             for store in &stores {
-                let row = store.index().slot(&hash)?;
-                let found = row.is_some();
-                let state = state(store, row, asked);
-                if found {
-                    return Ok(Some(state));
+                match store.index().slot(&hash) {
+                    Ok(Some(row)) => return Ok(Some(state(store, Some(row), asked))),
+                    Ok(None) => drop(first.get_or_insert_with(|| state(store, None, asked))),
+                    // One bad disk does not speak for the others.
+                    Err(error) => failed = Some(ReadError::from(error)),
                 }
-                first.get_or_insert(state);
             }
-            Ok::<_, ReadError>(first)
+            failed.map_or(Ok(first), Err)
         });
         let state = state_or_none(state.await?)?;
         answer(stream, self.limits.stalled, &state).await
@@ -151,7 +150,7 @@ fn check_prepare(store: &Store, hash: &VerifyHash, prepare: &SlotPrepare) -> Res
     }
     let shown = prepare.record.as_ref().map(|bytes| SignedRecord::parse(hash, &bytes.0));
     let shown = shown.transpose().map_err(bad_record)?;
-    let held = row.as_ref().and_then(|row| row.held.as_ref());
+    let held = row.as_ref().map(|row| &row.held);
     let id = match (&shown, held) {
         (Some(shown), _) => shown.id.clone(),
         (None, Some(held)) => match SignedRecord::parse_trusted(hash, &held.bytes) {
@@ -208,7 +207,7 @@ fn state_or_none(state: Option<SlotState>) -> Result<SlotState, Failure> {
 fn state(store: &Store, row: Option<SlotRow>, asked: Asked) -> SlotState {
     let promised = row.as_ref().filter(|row| row.incarnation == store.incarnation());
     let promised = promised.map(|row| Bytes32(row.promised.to_bytes()));
-    let held = match row.and_then(|row| row.held) {
+    let held = match row.map(|row| row.held) {
         None => Held::Nothing,
         Some(held) if asked.known == Some(Bytes32(held.hash.0)) => Held::Same,
         Some(held) if asked.brief => Held::Brief(Bytes32(held.ballot.to_bytes()), Bytes32(held.hash.0)),

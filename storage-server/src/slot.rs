@@ -6,16 +6,18 @@ use encoding::slot::{Ballot, Member, Promise, RecordHash, SignedRecord};
 use protocol::slot_message::Verdict;
 
 const HEAD_LEN: usize = 32 + 8 + 1 + 32 + 32;
+/// Set in every row.
 const HAS_RECORD: u8 = 1;
 const TOMBSTONE: u8 = 2;
 
-/// What a member keeps of a slot.
+/// What a member keeps of a slot. A row is never removed while its store lives: a member without one is *fresh*, and counts, so whoever
+/// removes it erases a vote and what was deleted may come back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SlotRow {
     /// The highest ballot promised, and the incarnation that promised it: an older one's promises were lost with its index.
     pub(crate) promised: Ballot,
     pub(crate) incarnation: u64,
-    pub(crate) held: Option<HeldRecord>,
+    pub(crate) held: HeldRecord,
 }
 
 /// The record that was accepted, or is kept without counting.
@@ -40,16 +42,14 @@ impl From<&SignedRecord> for HeldRecord {
 
 impl SlotRow {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let held = self.held.as_ref();
-        let mut out = Vec::with_capacity(HEAD_LEN + held.map_or(0, |held| held.bytes.len()));
+        let held = &self.held;
+        let mut out = Vec::with_capacity(HEAD_LEN + held.bytes.len());
         out.extend_from_slice(&self.promised.to_bytes());
         out.extend_from_slice(&self.incarnation.to_le_bytes());
-        let tombstone = held.is_some_and(|held| held.tombstone);
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        out.push(flag(held.is_some(), HAS_RECORD) | flag(tombstone, TOMBSTONE));
-        out.extend_from_slice(&held.map_or(Ballot::default(), |held| held.ballot).to_bytes());
-        out.extend_from_slice(&held.map_or(RecordHash::default(), |held| held.hash).0);
-        out.extend_from_slice(held.map_or(&[][..], |held| &held.bytes));
+        out.push(HAS_RECORD | if held.tombstone { TOMBSTONE } else { 0 });
+        out.extend_from_slice(&held.ballot.to_bytes());
+        out.extend_from_slice(&held.hash.0);
+        out.extend_from_slice(&held.bytes);
         out
     }
 
@@ -59,19 +59,13 @@ impl SlotRow {
         let incarnation = u64::from_le_bytes(*take(&mut bytes)?);
         let [flags] = *take::<1>(&mut bytes)?;
         let (ballot, hash) = (Ballot::parse(take(&mut bytes)?), RecordHash(*take(&mut bytes)?));
-        let tombstone = flags & TOMBSTONE != 0;
-        let held =
-            (flags & HAS_RECORD != 0).then(|| HeldRecord { ballot, hash, tombstone, bytes: bytes.to_vec() });
-        Some(Self { promised, incarnation, held })
+        let held = HeldRecord { ballot, hash, tombstone: flags & TOMBSTONE != 0, bytes: bytes.to_vec() };
+        (flags & HAS_RECORD != 0).then_some(Self { promised, incarnation, held })
     }
 
     /// Bytes of the row.
     pub(crate) fn len(&self) -> usize {
-        HEAD_LEN + self.held.as_ref().map_or(0, |held| held.bytes.len())
-    }
-
-    fn ballot(&self) -> Ballot {
-        self.held.as_ref().map_or(Ballot::default(), |held| held.ballot)
+        HEAD_LEN + self.held.bytes.len()
     }
 }
 
@@ -122,15 +116,14 @@ fn prepare(
 ) -> Moved {
     // A store without state gets the record first, with somebody's lease.
     let Some(row) = row else { return Verdict::Unknown.into() };
-    let held = row.held.as_ref();
-    let newer = shown.filter(|shown| held.is_none_or(|held| held.ballot < shown.ballot()));
-    let (counts, tombstone, newest) = match (newer, held) {
-        (Some(shown), _) => (shown.counts(me), shown.tombstone, shown.ballot()),
-        (None, Some(held)) => match SignedRecord::parse_trusted(hash, &held.bytes) {
+    let held = &row.held;
+    let newer = shown.filter(|shown| held.ballot < shown.ballot());
+    let (counts, tombstone, newest) = match newer {
+        Some(shown) => (shown.counts(me), shown.tombstone, shown.ballot()),
+        None => match SignedRecord::parse_trusted(hash, &held.bytes) {
             Ok(record) => (record.counts(me), held.tombstone, held.ballot),
             Err(_) => (false, false, held.ballot),
         },
-        (None, None) => return Verdict::Unknown.into(),
     };
     let promised = row.promised;
     if !counts {
@@ -153,49 +146,44 @@ fn prepare(
 }
 
 fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord) -> Moved {
-    let row = row.unwrap_or(SlotRow { promised: Ballot::default(), incarnation: me.incarnation, held: None });
-    if let Some(verdict) = refusal(&row, record) {
+    if let Some(verdict) = row.as_ref().and_then(|row| refusal(row, record)) {
         return verdict.into();
     }
-    let (held, ballot) = (Some(HeldRecord::from(record)), record.ballot());
-    let reach = row.promised.max(row.ballot());
+    let ballot = record.ballot();
+    let promised = row.as_ref().map_or(Ballot::default(), |row| row.promised);
     // A first record is where a store without state begins to know; from then on counters go up in steps.
-    if row.held.is_some() && !record.forced && !ballot.is_within_reach(reach) {
+    let in_reach = |row: &SlotRow| ballot.is_within_reach(promised.max(row.held.ballot));
+    if !record.forced && !row.as_ref().is_none_or(in_reach) {
         return Verdict::TooFar.into();
     }
+    let kept = |promised| SlotRow { promised, incarnation: me.incarnation, held: record.into() };
     if !record.counts(me) {
-        if record.names(&me.store) || row.held.is_some() {
+        if record.names(&me.store) || row.is_some() {
             // Blank, or left by a membership change: keeping the newest shows others the way, and decides nothing.
-            let promised = row.promised.max(ballot);
-            return Moved {
-                verdict: Verdict::Kept,
-                row: Some(SlotRow { promised, incarnation: me.incarnation, held }),
-            };
+            return Moved { verdict: Verdict::Kept, row: Some(kept(promised.max(ballot))) };
         }
         return Verdict::NotMember.into();
     }
     let next = record.next.filter(|next| *next > ballot && next.is_within_reach(ballot));
-    let promised = row.promised.max(ballot).max(next.unwrap_or(ballot));
-    Moved { verdict: Verdict::Yes, row: Some(SlotRow { promised, incarnation: me.incarnation, held }) }
+    Moved { verdict: Verdict::Yes, row: Some(kept(promised.max(ballot).max(next.unwrap_or(ballot)))) }
 }
 
 /// Why a record cannot be accepted, by its ballot alone; or that it was accepted already.
 pub(crate) fn refusal(row: &SlotRow, record: &SignedRecord) -> Option<Verdict> {
     let ballot = record.ballot();
-    if let Some(held) = &row.held {
-        if held.hash == record.hash() {
-            // Asked again, also by readers: from memory. Whether it counts is the asker's to tell from our incarnation.
-            return Some(Verdict::Yes);
-        }
-        if held.ballot == ballot {
-            return Some(Verdict::Conflict);
-        }
-        if held.tombstone && ballot.epoch <= held.ballot.epoch {
-            return Some(Verdict::Deleted);
-        }
-        if ballot < held.ballot {
-            return Some(Verdict::Outbid);
-        }
+    let held = &row.held;
+    if held.hash == record.hash() {
+        // Asked again, also by readers: from memory. Whether it counts is the asker's to tell from our incarnation.
+        return Some(Verdict::Yes);
+    }
+    if held.ballot == ballot {
+        return Some(Verdict::Conflict);
+    }
+    if held.tombstone && ballot.epoch <= held.ballot.epoch {
+        return Some(Verdict::Deleted);
+    }
+    if ballot < held.ballot {
+        return Some(Verdict::Outbid);
     }
     (ballot < row.promised).then_some(Verdict::Outbid)
 }

@@ -164,7 +164,7 @@ impl Edit for Batch {
             return Ok(None);
         }
         self.chosen = None;
-        let tag = crate::slot::lease_tag(&self.cap.hash);
+        let tag = crate::slot::slot_lease_tag(&self.cap.hash);
         let nodes =
             DirNodes { client: self.client.clone(), mutability: Mutability::Mutable, lease_tag: Some(tag) };
         let mut changing = Changing {

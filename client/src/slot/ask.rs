@@ -306,11 +306,11 @@ impl Round {
 
 /// The lease that whoever made a slot holds on it.
 pub(crate) fn slot_lease(hash: &VerifyHash) -> LeaseTerms {
-    LeaseTerms { tag: Bytes16(lease_tag(hash)), duration_s: None }
+    LeaseTerms { tag: Bytes16(slot_lease_tag(hash)), duration_s: None }
 }
 
 /// The tag of that lease, and of those on everything that hangs off the slot.
-pub(crate) fn lease_tag(hash: &VerifyHash) -> [u8; 16] {
+pub(crate) fn slot_lease_tag(hash: &VerifyHash) -> [u8; 16] {
     let tag = blake3::derive_key("sarsen v1 slot lease tag", hash.as_bytes());
     std::array::from_fn(|i| tag[i])
 }

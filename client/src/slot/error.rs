@@ -1,7 +1,6 @@
 //! What can go wrong with slots.
 
 use encoding::SectionError;
-use encoding::slot::RecordError;
 use protocol::NodeId;
 use protocol::slot_message::Verdict;
 
@@ -26,7 +25,6 @@ impl MemberFailure {
 
     pub(crate) fn verdict(store: NodeId, server: String, verdict: Verdict) -> Self {
         let reason = match verdict {
-            Verdict::Yes => "it does not count: it forgot what it promised",
             Verdict::Kept => "it is blank: it keeps the record and does not count",
             Verdict::Outbid => "another writer is ahead",
             Verdict::NotMember => "it is no member of this slot",
@@ -89,9 +87,6 @@ pub enum SlotError {
     /// Its payload does not open.
     #[error("its content does not open")]
     Sealed(#[from] SectionError),
-    /// A record that was to be made or read is none.
-    #[error(transparent)]
-    Record(#[from] RecordError),
     /// Too few servers to create it on.
     #[error("{live} servers can be reached, and {wanted} are wanted")]
     NotHappy {

@@ -88,12 +88,12 @@ impl Client {
         let new = checked(Config { members, quorum })?;
         let cell = self.slots().cell(&cap.hash);
         let _mine = cell.writing.lock().await;
-        let step = |base: &SignedRecord, ballot: Ballot, chosen: bool| {
+        let step = |base: &SignedRecord, ballot: Ballot, settled: bool| {
             let same = || successor(base, ballot, base.payload.clone());
             match &base.old {
                 // The old members are let go only from a joint record that a quorum of both is known to hold. From one that was never
                 // chosen, they could go on without the new ones.
-                Some(_) => chosen.then(|| Record { old: None, ..same() }),
+                Some(_) => settled.then(|| Record { old: None, ..same() }),
                 None if base.config == new => Some(same()),
                 None => Some(Record { config: new.clone(), old: Some(base.config.clone()), ..same() }),
             }

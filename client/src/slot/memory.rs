@@ -19,6 +19,8 @@ const VERSION: u16 = 1;
 const MAX_FILE_LEN: u64 = 256 * 1024;
 /// Slots kept in memory; what is dropped is in its file.
 const ENTRIES_MAX: usize = 16 * 1024;
+/// Changes that wait to be written; a client that is killed loses no more than these.
+const CHANGED_MAX: usize = 1024;
 
 /// A store that shows less than it acknowledged to this client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,9 +84,12 @@ impl SlotMemory {
     /// Writes what changed. One file that cannot be written costs the memory of one slot, and is logged.
     pub fn save(&self) {
         let Some(folder) = &self.folder else { return };
-        let changed = std::mem::take(&mut *lock(&self.changed));
-        for hash in changed {
-            let Some(entry) = lock(&self.entries).get(&hash).cloned() else { continue };
+        let changed: Vec<(VerifyHash, Entry)> = {
+            let (entries, mut changed) = (lock(&self.entries), lock(&self.changed));
+            let taken = std::mem::take(&mut *changed).into_iter();
+            taken.filter_map(|hash| Some((hash, entries.get(&hash)?.clone()))).collect()
+        };
+        for (hash, entry) in changed {
             if let Err(error) = write(folder, &hash, entry) {
                 tracing::warn!(%error, "what a slot's stores acknowledged is not remembered");
             }
@@ -141,20 +146,18 @@ impl SlotMemory {
     /// Remembers a confirmed record, and which stores acknowledged what.
     pub(crate) fn remember(&self, hash: &VerifyHash, record: &SignedRecord, shown: &BTreeMap<NodeId, Shown>) {
         self.with(hash, |_| ());
-        let mut entries = lock(&self.entries);
-        let entry = entries.entry(*hash).or_default();
-        let mut news = record.ballot() > entry.confirmed;
-        entry.confirmed = entry.confirmed.max(record.ballot());
-        for (store, shown) in shown {
-            let Some((ballot, _)) = shown.held else { continue };
-            let old = entry.acknowledged.entry(*store).or_insert((shown.incarnation, Ballot::default()));
-            if old.0 != shown.incarnation || old.1 < ballot {
-                *old = (shown.incarnation, ballot);
-                news = true;
+        let waiting = {
+            let mut entries = lock(&self.entries);
+            self.make_room(&mut entries);
+            let news = entries.entry(*hash).or_default().take_in(record.ballot(), shown);
+            let mut changed = lock(&self.changed);
+            if news {
+                changed.insert(*hash);
             }
-        }
-        if news {
-            lock(&self.changed).insert(*hash);
+            changed.len()
+        };
+        if waiting >= CHANGED_MAX {
+            self.save();
         }
     }
 
@@ -168,19 +171,41 @@ impl SlotMemory {
         }
     }
 
+    /// Drops what is in files, if there is too much: nothing, of a client without a directory.
+    fn make_room(&self, entries: &mut BTreeMap<VerifyHash, Entry>) {
+        if entries.len() >= ENTRIES_MAX && self.folder.is_some() {
+            let changed = lock(&self.changed);
+            entries.retain(|hash, _| changed.contains(hash));
+        }
+    }
+
     fn with<T>(&self, hash: &VerifyHash, look: impl FnOnce(&Entry) -> T) -> Option<T> {
         let mut entries = lock(&self.entries);
         if let Some(entry) = entries.get(hash) {
             return Some(look(entry));
         }
         let entry = read(self.folder.as_deref()?, hash)?;
-        if entries.len() >= ENTRIES_MAX {
-            let changed = lock(&self.changed);
-            entries.retain(|hash, _| changed.contains(hash));
-        }
+        self.make_room(&mut entries);
         let seen = look(&entry);
         entries.insert(*hash, entry);
         Some(seen)
+    }
+}
+
+impl Entry {
+    /// Takes in a confirmed ballot and what stores showed; says whether any of it is new.
+    fn take_in(&mut self, confirmed: Ballot, shown: &BTreeMap<NodeId, Shown>) -> bool {
+        let mut news = confirmed > self.confirmed;
+        self.confirmed = self.confirmed.max(confirmed);
+        for (store, shown) in shown {
+            let Some((ballot, _)) = shown.held else { continue };
+            let old = self.acknowledged.entry(*store).or_insert((shown.incarnation, Ballot::default()));
+            if old.0 != shown.incarnation || old.1 < ballot {
+                *old = (shown.incarnation, ballot);
+                news = true;
+            }
+        }
+        news
     }
 }
 

@@ -17,8 +17,8 @@ pub(super) enum Prepared {
     Base {
         /// The newest record shown: the change starts from it.
         base: Arc<SignedRecord>,
-        /// Whether a quorum holds exactly this.
-        chosen: bool,
+        /// Whether a quorum showed exactly this.
+        settled: bool,
     },
     /// Another writer is ahead.
     Outbid {
@@ -56,11 +56,11 @@ pub(super) async fn prepare(
         };
         if yes(&round, &promised) {
             round.leave();
-            let chosen = base.is_quorum(|member| {
+            let settled = base.is_quorum(|member| {
                 let shown = round.shown.get(&NodeId::new(member.store));
                 shown.is_some_and(|shown| shown.holds(member, &base))
             });
-            return Ok(Prepared::Base { base, chosen });
+            return Ok(Prepared::Base { base, settled });
         }
         for member in base.members() {
             let store = NodeId::new(member.store);

@@ -48,7 +48,7 @@ impl Client {
     /// Remembers what members acknowledged.
     fn acknowledged(&self, record: &Arc<SignedRecord>, round: &Round, cell: &Cell) {
         cell.learn(record);
-        cell.confirm();
+        cell.made_a_change();
         self.slots().memory.remember(&record.id.hash(), record, &round.shown);
     }
 }
@@ -68,8 +68,8 @@ struct Begun {
     ballot: Ballot,
     /// The newest record that it showed.
     base: Arc<SignedRecord>,
-    /// Whether a quorum holds exactly the base.
-    chosen: bool,
+    /// Whether a quorum showed exactly the base.
+    settled: bool,
 }
 
 impl<'c> Editing<'c> {
@@ -85,7 +85,7 @@ impl<'c> Editing<'c> {
         }
         loop {
             attempts += 1;
-            let Begun { ballot, base, chosen } = match self.begin(attempts).await {
+            let Begun { ballot, base, settled } = match self.begin(attempts).await {
                 Ok(Some(begun)) => begun,
                 Ok(None) => {
                     self.wait(attempts, until).await?;
@@ -103,15 +103,17 @@ impl<'c> Editing<'c> {
             let applied = edit.apply(&of).await;
             // What this process sent before may be held by few, unseen now, and still come to pass: until something later is written, nothing
             // is told. A batch of a directory tells its refusals as nothing to do.
-            let settled = self.cell.known().sent <= base.ballot();
+            let nothing_pending = self.cell.known().sent <= base.ballot();
             let record = match &applied {
                 Ok(Some(sections)) => {
                     let next = self.next_record(&base, ballot, sections);
                     next.map_err(|error| self.or_doubt(error))?
                 }
                 // Nothing to do, done already, or refused: true only once a quorum holds the base. Few may have accepted it so far.
-                Ok(None) if chosen && settled => return Ok(base),
-                Err(_) if chosen && settled => return applied.map(|_| base).map_err(EditError::Refused),
+                Ok(None) if settled && nothing_pending => return Ok(base),
+                Err(_) if settled && nothing_pending => {
+                    return applied.map(|_| base).map_err(EditError::Refused);
+                }
                 Ok(None) | Err(_) => successor(&base, ballot, base.payload.clone()),
             };
             match self.accept(&key, record).await {
@@ -129,11 +131,13 @@ impl<'c> Editing<'c> {
         change: &(dyn Fn(&SignedRecord, Ballot, bool) -> Option<Record> + Sync),
     ) -> Result<Arc<SignedRecord>, SlotError> {
         let until = Instant::now() + self.client.writers().timeouts().commit;
-        for attempts in 1.. {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
             match self.begin(attempts).await {
-                Ok(Some(Begun { ballot, base, chosen })) => {
-                    let key = self.key(&base)?;
-                    let wanted = change(&base, ballot, chosen);
+                Ok(Some(Begun { ballot, base, settled })) => {
+                    let key = self.key(&base).map_err(|error| self.or_doubt(error))?;
+                    let wanted = change(&base, ballot, settled);
                     let settling = wanted.is_none();
                     let record = wanted.unwrap_or_else(|| successor(&base, ballot, base.payload.clone()));
                     match self.accept(&key, record).await {
@@ -148,7 +152,6 @@ impl<'c> Editing<'c> {
             }
             self.wait(attempts, until).await?;
         }
-        Err(SlotError::Contention { attempts: u32::MAX })
     }
 
     /// Why it ends: if something was sent before, that is what nobody knows the end of. Once the slot is deleted, that is the end.
@@ -161,7 +164,7 @@ impl<'c> Editing<'c> {
 
     /// Whether too few members answered, and more of them soon may.
     fn may_return(&self, error: &SlotError) -> bool {
-        let quorum_was_there = self.in_doubt.is_some() || self.cell.known().confirmed;
+        let quorum_was_there = self.in_doubt.is_some() || self.cell.known().made_a_change;
         matches!(error, SlotError::TooFew { .. }) && quorum_was_there && self.begun.elapsed() < RETURN
     }
 
@@ -170,7 +173,7 @@ impl<'c> Editing<'c> {
         if attempts == 1
             && let Some((ballot, base)) = self.cell.take_grant()
         {
-            return Ok(Some(Begun { ballot, base, chosen: true }));
+            return Ok(Some(Begun { ballot, base, settled: true }));
         }
         let known = match self.cell.known().newest {
             Some(known) => known,
@@ -186,11 +189,11 @@ impl<'c> Editing<'c> {
             if seen.epoch == known.ballot().epoch { seen.max(known.ballot()) } else { known.ballot() };
         let ballot = highest.next(self.random()).next(self.random());
         match prepare(self.client, &key, known, ballot).await? {
-            Prepared::Base { base, chosen } => {
+            Prepared::Base { base, settled } => {
                 self.check_rollback(&base)?;
                 self.cell.learn(&base);
                 self.cell.saw(ballot);
-                Ok(Some(Begun { ballot, base, chosen }))
+                Ok(Some(Begun { ballot, base, settled }))
             }
             Prepared::Outbid { highest, newest } => {
                 self.cell.learn(&newest);

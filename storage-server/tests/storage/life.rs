@@ -278,6 +278,38 @@ fn lengths_are_known_by_bucket() {
 }
 
 #[test]
+fn an_index_older_than_the_packs_begins_a_new_incarnation() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.path()));
+    init(&disk);
+    let store = open(disk.clone(), StoreOptions::default()).unwrap();
+    store_share(&store, &object(0, 3000).shares[0], 0, 1).unwrap();
+    let before = store.incarnation();
+    drop(store);
+    let index = dir.path().join("index.redb");
+    let image = std::fs::read(&index).unwrap();
+
+    let store = open(disk.clone(), StoreOptions::default()).unwrap();
+    assert_eq!(store.incarnation(), before, "an orderly restart is none");
+    let mut written = 0;
+    // More than one batch leaves beyond the end that the index knows.
+    for seed in 1.. {
+        let object = object(seed, 120_000);
+        for (number, share) in object.shares.iter().enumerate() {
+            store_share(&store, share, number as u16, 1).unwrap();
+            written += share.len();
+        }
+        if written > 17 << 20 {
+            break;
+        }
+    }
+    drop(store);
+    std::fs::write(&index, image).unwrap();
+    let store = open(disk, StoreOptions::default()).unwrap();
+    assert_ne!(store.incarnation(), before, "promises made since may be forgotten");
+}
+
+#[test]
 fn a_directory_that_is_no_store_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.path()));
