@@ -25,6 +25,8 @@ mod sections;
 mod sizes;
 #[path = "encoding/slices.rs"]
 mod slices;
+#[path = "encoding/slot.rs"]
+mod slot;
 #[path = "encoding/support.rs"]
 mod support;
 #[path = "encoding/vectors.rs"]
