@@ -41,6 +41,7 @@ mod file_index;
 mod geometry;
 mod keys;
 mod matrix;
+mod mend;
 mod sections;
 mod share;
 mod tree;
@@ -62,6 +63,7 @@ pub use file_index::{
 };
 pub use geometry::{BLOCK_LEN, Geometry, GeometryError, MAX_PLAINTEXT_LEN, Params};
 pub use keys::ObjectId;
+pub use mend::{MendError, ShareMender};
 pub use sections::{
     MAX_SLOT_SECTIONS_LEN, SLOT_PAYLOAD_LENS, SectionError, Sections, open_slot, open_slot_children,
     open_tree, seal_slot, seal_tree, tree_children, tree_hash,

@@ -19,6 +19,8 @@ mod erasure;
 mod file_index;
 #[path = "encoding/malice.rs"]
 mod malice;
+#[path = "encoding/mend.rs"]
+mod mend;
 #[path = "encoding/sections.rs"]
 mod sections;
 #[path = "encoding/sizes.rs"]
