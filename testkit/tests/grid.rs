@@ -7,6 +7,8 @@
 
 #[path = "grid/basics.rs"]
 mod basics;
+#[path = "grid/by_hand.rs"]
+mod by_hand;
 #[path = "grid/changing.rs"]
 mod changing;
 #[path = "grid/copying.rs"]
@@ -37,6 +39,8 @@ mod ranges;
 mod repeat;
 #[path = "grid/slots.rs"]
 mod slots;
+#[path = "grid/slots_malice.rs"]
+mod slots_malice;
 #[path = "grid/small.rs"]
 mod small;
 #[path = "grid/support.rs"]
