@@ -39,6 +39,8 @@ mod ranges;
 mod repeat;
 #[path = "grid/slots.rs"]
 mod slots;
+#[path = "grid/slots_doubt.rs"]
+mod slots_doubt;
 #[path = "grid/slots_malice.rs"]
 mod slots_malice;
 #[path = "grid/small.rs"]
