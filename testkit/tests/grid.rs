@@ -23,6 +23,8 @@ mod download;
 mod faulty;
 #[path = "grid/filestore.rs"]
 mod filestore;
+#[path = "grid/filestore_malice.rs"]
+mod filestore_malice;
 #[path = "grid/introducers.rs"]
 mod introducers;
 #[path = "grid/liars.rs"]
