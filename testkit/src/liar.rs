@@ -6,11 +6,15 @@ use bytes::{Bytes, BytesMut};
 use minicbor::{Decode, Encode};
 use protocol::message::{Bulk, Found, Reply, Request};
 use protocol::session::{Session, our_hello};
+use protocol::slot_message::{SlotAnswer, SlotState};
 use protocol::transport::{Connector, Incoming, Listener, RecvHalf, SendHalf, Stream};
 use protocol::{NodeId, frame};
 use tokio::io::AsyncReadExt;
 
 use crate::grid::SimGrid;
+
+/// Changes an answer.
+pub type Change<T> = Arc<dyn Fn(&mut T) + Send + Sync>;
 
 /// What a liar does with a request.
 #[derive(Clone)]
@@ -33,6 +37,10 @@ pub enum Lie {
     Found(fn(&mut Found)),
     /// Changes the lengths of what follows.
     Bulk(fn(&mut Bulk)),
+    /// Changes what it says that it holds of a slot.
+    State(Change<SlotState>),
+    /// Changes what it says to a prepare or an accept of a slot.
+    Moved(Change<SlotAnswer>),
     /// Changes the bytes that follow the first message of the answer; the number is the offset of the first of them.
     Body(fn(u64, &mut [u8])),
     /// Says nothing more after so many bytes of what follows the first message.
@@ -141,8 +149,10 @@ impl Liar {
         };
         let answer = async {
             match lie {
-                Lie::Found(change) => edited::<Found>(&mut *truth, &mut *send, *change).await?,
-                Lie::Bulk(change) => edited::<Bulk>(&mut *truth, &mut *send, *change).await?,
+                Lie::Found(change) => edited::<Found>(&mut *truth, &mut *send, change).await?,
+                Lie::Bulk(change) => edited::<Bulk>(&mut *truth, &mut *send, change).await?,
+                Lie::State(change) => edited(&mut *truth, &mut *send, &**change).await?,
+                Lie::Moved(change) => edited(&mut *truth, &mut *send, &**change).await?,
                 _ => {
                     let head = raw_frame(&mut *truth).await?;
                     send.send(head).await.ok()?;
@@ -196,7 +206,7 @@ async fn raw_frame(recv: &mut dyn RecvHalf) -> Option<Bytes> {
 async fn edited<T: Encode<()> + for<'b> Decode<'b, ()>>(
     truth: &mut dyn RecvHalf,
     send: &mut dyn SendHalf,
-    change: fn(&mut T),
+    change: &(dyn Fn(&mut T) + Sync),
 ) -> Option<()> {
     let mut answer: Reply<T> = frame::receive(truth).await.ok()?;
     if let Reply::Ok(message) = &mut answer {

@@ -7,6 +7,8 @@
 
 #[path = "grid/basics.rs"]
 mod basics;
+#[path = "grid/by_hand.rs"]
+mod by_hand;
 #[path = "grid/changing.rs"]
 mod changing;
 #[path = "grid/copying.rs"]
@@ -21,6 +23,8 @@ mod download;
 mod faulty;
 #[path = "grid/filestore.rs"]
 mod filestore;
+#[path = "grid/filestore_malice.rs"]
+mod filestore_malice;
 #[path = "grid/introducers.rs"]
 mod introducers;
 #[path = "grid/liars.rs"]
@@ -37,6 +41,10 @@ mod ranges;
 mod repeat;
 #[path = "grid/slots.rs"]
 mod slots;
+#[path = "grid/slots_doubt.rs"]
+mod slots_doubt;
+#[path = "grid/slots_malice.rs"]
+mod slots_malice;
 #[path = "grid/small.rs"]
 mod small;
 #[path = "grid/support.rs"]

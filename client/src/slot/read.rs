@@ -23,8 +23,11 @@ impl Client {
         let bucket = cap.key.slot_storage_index().placement_bucket();
         let cell = self.slots().cell(&cap.hash);
         let seen = self.look(&cap.hash, bucket, &cell).await?;
-        let sections = open(cap, &seen.record)?;
-        let Seen { record, freshness, forgetful } = seen;
+        let sections = match open(cap, &seen.record) {
+            Err(SlotError::Deleted) => return Err(seen.deleted()),
+            opened => opened?,
+        };
+        let Seen { record, freshness, forgetful, .. } = seen;
         self.slots().doubts.note(freshness, &forgetful);
         Ok(SlotView { sections, record, freshness, forgetful })
     }
@@ -55,6 +58,21 @@ pub(super) struct Seen {
     pub(super) record: Arc<SignedRecord>,
     pub(super) freshness: Freshness,
     pub(super) forgetful: Vec<super::Forgetful>,
+    /// How many of its members hold it and count.
+    holding: usize,
+}
+
+impl Seen {
+    /// What a tombstone says: that the slot was deleted, once a quorum holds it. It may else vanish as any other record.
+    fn deleted(&self) -> SlotError {
+        match self.freshness {
+            Freshness::Confirmed => SlotError::Deleted,
+            Freshness::NewestSeen => {
+                let wanted = self.record.config.quorum.into();
+                SlotError::TooFew { reached: self.holding, wanted, failures: Vec::new() }
+            }
+        }
+    }
 }
 
 struct Looking<'c> {
@@ -180,6 +198,10 @@ impl<'c> Looking<'c> {
         if freshness == Freshness::Confirmed {
             memory.remember(&self.hash, &record, &self.round.shown);
         }
-        Ok(Seen { record, freshness, forgetful })
+        let (holding, _) = self.round.count(&record, |member| {
+            let shown = self.round.shown.get(&NodeId::new(member.store));
+            shown.is_some_and(|shown| shown.holds(member, &record))
+        });
+        Ok(Seen { record, freshness, forgetful, holding })
     }
 }

@@ -9,26 +9,26 @@ use testkit::grid::SimGrid;
 
 use crate::support::{SECOND, noise, put, simulate, within};
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn link(text: &str, child: &Child) -> DirEdit {
+pub(crate) fn link(text: &str, child: &Child) -> DirEdit {
     DirEdit::Link { name: name(text), child: Box::new(child.clone()), replace: Replace::No }
 }
 
-fn writer(child: &Child) -> SlotWrite {
+pub(crate) fn writer(child: &Child) -> SlotWrite {
     match child.cap() {
         Cap::SlotWrite(cap) => cap.clone(),
         other => panic!("no write cap: {}", other.kind()),
     }
 }
 
-async fn file(client: &Client, data: &[u8]) -> Child {
+pub(crate) async fn file(client: &Client, data: &[u8]) -> Child {
     Child::new(put(client, data).await.unwrap().cap, None).unwrap()
 }
 
-async fn names(client: &Client, cap: &Cap) -> Vec<String> {
+pub(crate) async fn names(client: &Client, cap: &Cap) -> Vec<String> {
     let view = client.open_directory(cap).await.unwrap();
     view.list().await.unwrap().into_iter().map(|(name, _)| name.to_string()).collect()
 }

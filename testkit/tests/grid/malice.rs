@@ -6,12 +6,11 @@ use encoding::{
     ContentKey, DecodeError, EncodedObject, EncodedSegment, Kind, ObjectBuilder, ObjectId, Params,
     SegmentEncoder, block_root,
 };
-use protocol::NodeKey;
 use protocol::message::{Bytes16, Bytes32, LeaseTerms, Put, PutDone, PutReply, Request};
-use protocol::session::{Session, read_reply};
+use protocol::session::read_reply;
 use testkit::grid::SimGrid;
 
-use crate::support::{SECOND, get, noise, within};
+use crate::support::{SECOND, get, noise, session, within};
 
 /// Encodes `data` as 2-of-5 shares, spoiled.
 fn encoded(
@@ -45,10 +44,7 @@ fn replace_block(segment: &mut EncodedSegment, number: usize, block: Vec<u8>) {
 /// Stores share i on server i, by hand.
 async fn store(grid: &SimGrid, object: &EncodedObject, segments: &[EncodedSegment]) {
     for (number, server) in (0..).zip(&grid.servers) {
-        let connector = grid.net.connector(NodeKey::from_seed(&[66; 32]).id());
-        let connection =
-            connector.connect(server.key.id(), std::slice::from_ref(&server.address)).await.unwrap();
-        let session = Session::start(connection).await.unwrap();
+        let session = session(grid, server).await;
         let put = Put {
             upload: Bytes16([6; 16]),
             number,

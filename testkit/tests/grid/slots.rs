@@ -28,15 +28,15 @@ impl Edit for Add {
     }
 }
 
-async fn create(client: &Client) -> SlotWrite {
+pub(crate) async fn create(client: &Client) -> SlotWrite {
     client.create_slot(false, |_, _| Sections::default()).await.unwrap().cap
 }
 
-async fn add(client: &Client, cap: &SlotWrite, byte: u8) -> Result<(), EditError<Infallible>> {
+pub(crate) async fn add(client: &Client, cap: &SlotWrite, byte: u8) -> Result<(), EditError<Infallible>> {
     within(SECOND * 90, client.edit_slot(cap, &mut Add(byte))).await.map(drop)
 }
 
-async fn read(client: &Client, cap: &SlotRead) -> (Vec<u8>, Freshness) {
+pub(crate) async fn read(client: &Client, cap: &SlotRead) -> (Vec<u8>, Freshness) {
     let view = within(SECOND * 90, client.read_slot(cap)).await.unwrap();
     let mut bytes = view.sections.a;
     bytes.sort_unstable();

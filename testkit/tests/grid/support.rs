@@ -8,7 +8,9 @@ use client::download::Complaint;
 use client::{
     Client, DownloadError, GetOptions, GetReport, PutOptions, PutReport, Source, Transfer, UploadError,
 };
-use testkit::grid::SimGrid;
+use protocol::NodeKey;
+use protocol::session::Session;
+use testkit::grid::{SimGrid, SimServer};
 use tokio::time::Instant;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -76,6 +78,13 @@ pub(crate) async fn reads_back(client: &Client, cap: &Cap, data: &[u8]) -> GetRe
 /// The server that has share `number`.
 pub(crate) fn holder(grid: &SimGrid, report: &PutReport, number: u16) -> usize {
     grid.index_of(&report.shares[&number].id).unwrap()
+}
+
+/// A session with a server, for what no client asks.
+pub(crate) async fn session(grid: &SimGrid, server: &SimServer) -> Session {
+    let connector = grid.net.connector(NodeKey::from_seed(&[66; 32]).id());
+    let address = std::slice::from_ref(&server.address);
+    Session::start(connector.connect(server.key.id(), address).await.unwrap()).await.unwrap()
 }
 
 /// Bytes of all shares of a 3-of-10 file of `size` bytes, roughly.
