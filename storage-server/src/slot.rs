@@ -118,19 +118,16 @@ fn prepare(
     let Some(row) = row else { return Verdict::Unknown.into() };
     let held = &row.held;
     let newer = shown.filter(|shown| held.ballot < shown.ballot());
-    let (counts, tombstone, newest) = match newer {
-        Some(shown) => (shown.counts(me), shown.tombstone, shown.ballot()),
+    let (counts, newest) = match newer {
+        Some(shown) => (shown.counts(me), shown.ballot()),
         None => match SignedRecord::parse_trusted(hash, &held.bytes) {
-            Ok(record) => (record.counts(me), held.tombstone, held.ballot),
-            Err(_) => (false, false, held.ballot),
+            Ok(record) => (record.counts(me), held.ballot),
+            Err(_) => (false, held.ballot),
         },
     };
     let promised = row.promised;
     if !counts {
         return Verdict::NotMember.into();
-    }
-    if tombstone && ballot.epoch <= newest.epoch {
-        return Verdict::Deleted.into();
     }
     if ballot <= promised || ballot <= newest {
         return Verdict::Outbid.into();
@@ -178,9 +175,6 @@ pub(crate) fn refusal(row: &SlotRow, record: &SignedRecord) -> Option<Verdict> {
     }
     if held.ballot == ballot {
         return Some(Verdict::Conflict);
-    }
-    if held.tombstone && ballot.epoch <= held.ballot.epoch {
-        return Some(Verdict::Deleted);
     }
     if ballot < held.ballot {
         return Some(Verdict::Outbid);

@@ -27,8 +27,6 @@ pub(super) enum Prepared {
         /// The newest record shown.
         newest: Arc<SignedRecord>,
     },
-    /// The slot was deleted, as far as this record shows.
-    Tombstone,
 }
 
 /// Asks the members of the newest record, and of newer ones that show up, to promise `ballot`.
@@ -43,10 +41,6 @@ pub(super) async fn prepare(
     let (mut asked, mut shown, mut promised) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     loop {
         let base = round.newest.clone().expect("it began with one");
-        if base.tombstone && base.ballot().epoch >= ballot.epoch {
-            round.leave();
-            return Ok(Prepared::Tombstone);
-        }
         let yes = |round: &Round, promised: &BTreeSet<NodeId>| {
             base.is_quorum(|member| {
                 let store = NodeId::new(member.store);

@@ -85,7 +85,7 @@ impl<'c> Editing<'c> {
         }
         loop {
             attempts += 1;
-            let Begun { ballot, base, settled } = match self.begin(attempts).await {
+            let begun = match self.begin(attempts).await {
                 Ok(Some(begun)) => begun,
                 Ok(None) => {
                     self.wait(attempts, until).await?;
@@ -97,7 +97,16 @@ impl<'c> Editing<'c> {
                 }
                 Err(error) => return Err(self.or_doubt(error).into()),
             };
-            let key = self.key(&base).map_err(|error| self.or_doubt(error))?;
+            let key = self.key(&begun.base).map_err(|error| self.or_doubt(error))?;
+            if begun.base.tombstone {
+                match self.deleted(&key, &begun).await {
+                    Ok(deleted) => return Err(deleted.into()),
+                    Err(error) => self.in_doubt = Some(error),
+                }
+                self.wait(attempts, until).await?;
+                continue;
+            }
+            let Begun { ballot, base, settled } = begun;
             let sections = open(&self.cap.to_read(), &base).map_err(|error| self.or_doubt(error))?;
             let of = SlotBase { sections, record: base.clone() };
             let applied = edit.apply(&of).await;
@@ -135,6 +144,13 @@ impl<'c> Editing<'c> {
         loop {
             attempts += 1;
             match self.begin(attempts).await {
+                Ok(Some(begun)) if begun.base.tombstone => {
+                    let key = self.key(&begun.base).map_err(|error| self.or_doubt(error))?;
+                    match self.deleted(&key, &begun).await {
+                        Ok(deleted) => return Err(deleted),
+                        Err(error) => self.in_doubt = Some(error),
+                    }
+                }
                 Ok(Some(Begun { ballot, base, settled })) => {
                     let key = self.key(&base).map_err(|error| self.or_doubt(error))?;
                     let wanted = change(&base, ballot, settled);
@@ -201,19 +217,21 @@ impl<'c> Editing<'c> {
                 self.cell.crowd();
                 Ok(None)
             }
-            Prepared::Tombstone => Err(self.deleted().await?),
         }
     }
 
-    /// What a tombstone means: that the slot was deleted, once a quorum holds it. One store's word, or one copy, is not enough.
-    async fn deleted(&self) -> Result<SlotError, SlotError> {
-        let bucket = self.cap.key.read_key().slot_storage_index().placement_bucket();
-        let seen = self.client.look(&self.cap.hash, bucket, self.cell).await?;
-        if seen.record.tombstone && seen.freshness == Freshness::Confirmed {
-            return Ok(SlotError::Deleted);
+    /// What follows from a base that is a tombstone: that the slot was deleted, once a quorum holds it. A deletion that was begun and not
+    /// finished is finished by whoever meets it, as any change is.
+    async fn deleted(
+        &self,
+        key: &SlotKey,
+        Begun { ballot, base, settled }: &Begun,
+    ) -> Result<SlotError, SlotError> {
+        if !settled {
+            let record = Record { tombstone: true, ..successor(base, *ballot, Vec::new()) };
+            self.accept(key, record).await?;
         }
-        let wanted = seen.record.config.quorum.into();
-        Ok(SlotError::TooFew { reached: 0, wanted, failures: Vec::new() })
+        Ok(SlotError::Deleted)
     }
 
     /// A base that is older than what this client once saw confirmed is not built upon.
