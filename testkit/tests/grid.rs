@@ -47,6 +47,8 @@ mod slots_doubt;
 mod slots_malice;
 #[path = "grid/small.rs"]
 mod small;
+#[path = "grid/stragglers.rs"]
+mod stragglers;
 #[path = "grid/support.rs"]
 mod support;
 #[path = "grid/trees.rs"]

@@ -14,7 +14,7 @@ use super::ask::{Kind, Leasing, Round};
 use super::error::{EditError, MemberFailure, SlotError};
 use super::prepare::{Prepared, prepare};
 use super::stragglers::{Quick, Timed};
-use super::{Cell, Edit, Freshness, SlotBase, open};
+use super::{Cell, Edit, SlotBase, open};
 use crate::Client;
 
 /// The first wait after another writer was ahead; it doubles, up to the longest, and a random part of it is waited.
