@@ -5,7 +5,7 @@ use std::path::Path;
 
 use caps::{Cap, VerifyHash};
 use client::Client;
-use client::filestore::DirView;
+use client::filestore::{DirView, FileStoreError, MAX_DEPTH};
 use encoding::directory::{Entry, EntryKind, Name};
 
 use super::target::joined;
@@ -14,11 +14,8 @@ use crate::cli;
 use crate::out::Lines;
 use crate::report::{self, Differs, Partly};
 
-/// Deeper than any tree that people make.
-const MAX_DEPTH: usize = 1024;
-
 pub(crate) async fn run(home: &Path, args: &cli::Diff, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let client = &session.client;
         let (left, right) = (session.at(&args.left)?, session.at(&args.right)?);
         let (left, right) = tokio::join!(left.resolve(client), right.resolve(client));
@@ -123,11 +120,11 @@ impl<'a> Diff<'a> {
         self.path.push(name);
         let done = match views {
             (Ok(left), Ok(right)) if self.path.len() <= MAX_DEPTH => Box::pin(self.both(left, right)).await,
-            (Ok(_), Ok(_)) => Ok(()),
+            (Ok(_), Ok(_)) => Err(FileStoreError::TooDeep.into()),
             (Err(error), _) | (_, Err(error)) => Err(error.into()),
         };
         match done {
-            Err(error) if error.is::<client::filestore::FileStoreError>() => {
+            Err(error) if error.is::<FileStoreError>() => {
                 self.failed = true;
                 report::tell(&error.context(joined(&self.path)));
             }

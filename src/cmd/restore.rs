@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use client::ClientDir;
 use client::copy::{DownloadOptions, Downloaded, TreeProgress};
 use client::local::Trust;
 use encoding::directory::EntryKind;
 
-use super::trees::{self, Place};
+use super::session::{self, Session};
+use super::target::At;
+use super::trees;
 use crate::cli::Restore;
 use crate::out::say;
 use crate::{progress, sizes};
@@ -18,30 +21,30 @@ const HINT: &str = "run the same command again with --merge to complete the fold
 pub(crate) async fn run(dir: &Path, args: &Restore, quiet: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     trees::open_many_files();
-    let place = Place::new(dir, &args.from)?;
+    let at = At::parse(&args.from, || Ok(ClientDir::open(dir)?))?;
     check(&args.local, args.merge)?;
-    let client = super::connected(dir, quiet).await?;
-    let tree = TreeProgress::default();
-    let target = place.find(&client).await?;
-    anyhow::ensure!(
-        target.kind() == EntryKind::Directory,
-        "{} is not a directory; `sarsen get` fetches files",
-        place.shown()
-    );
-    let options = DownloadOptions {
-        trust: Trust::Own,
-        root: target.entry.as_ref().map(|entry| entry.metadata.clone()),
-        caps_only: false,
-        progress: tree.clone(),
-    };
-    let count = trees::count_grid(&client, &target.cap, &tree);
-    let work = async { Ok(client.download_tree(&target.cap, &args.local, options).await?) };
-    let followed = progress::follow_tree("restore", &tree, quiet, count, work);
-    let done = super::interruptible(&client, HINT, followed).await?;
-    client.close().await;
-    trees::warn(&done.problems);
-    print(args, &done, begun, quiet)?;
-    trees::end(&done.problems)
+    session::run(dir, quiet, HINT, async |Session { client, .. }| {
+        let tree = TreeProgress::default();
+        let target = at.resolve(client).await.with_context(|| at.shown())?;
+        anyhow::ensure!(
+            target.kind() == EntryKind::Directory,
+            "{} is not a directory; `sarsen get` fetches files",
+            at.shown()
+        );
+        let options = DownloadOptions {
+            trust: Trust::Own,
+            root: target.entry.as_ref().map(|entry| entry.metadata.clone()),
+            caps_only: false,
+            progress: tree.clone(),
+        };
+        let count = trees::count_grid(client, &target.cap, &tree);
+        let work = client.download_tree(&target.cap, &args.local, options);
+        let done = progress::follow_tree("restore", &tree, quiet, count, work).await?;
+        trees::warn(&done.problems);
+        print(args, &done, begun, quiet)?;
+        trees::end(&done.problems)
+    })
+    .await
 }
 
 /// Refuses what is there and not an empty folder.

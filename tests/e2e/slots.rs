@@ -46,6 +46,8 @@ fn members_are_shown_replaced_and_deleted() {
     client.run(["slot", "show", "URI:LIT:nbswy3dp"]).fails(2, &["names no slot"]);
     client.run(["slot", "delete", "d:"]).ok();
     client.run(["ls", "d:"]).fails(4, &["it was deleted", "hint:"]);
+    let text = client.run(["slot", "show", "d:"]).ok().text();
+    assert!(text.contains("deleted:   yes") && text.contains("read:      it cannot be"), "{text}");
 }
 
 #[test]
@@ -60,8 +62,19 @@ fn below_a_quorum_reads_say_newest_seen_and_writes_end() {
     assert_eq!(ran.text(), "file\n");
     assert!(ran.err.contains("newest that was seen"), "{}", ran.err);
     assert!(client.run(["-q", "ls", "d:"]).ok().err.is_empty());
+    let ran = client.run(["slot", "show", "d:"]).ok();
+    assert!(ran.text().contains("newest seen") && ran.err.contains("newest that was seen"), "{ran:?}");
     let ran = client.run(["get", "d:file"]).ok();
     assert!(ran.out == b"kept" && ran.err.contains("newest that was seen"), "{ran:?}");
+    // So do those that move whole trees, and also when they fail.
+    let (out, folder) = (grid.path("out"), grid.path("folder"));
+    let (out, folder) = (out.to_str().unwrap(), folder.to_str().unwrap());
+    for args in [["cp", "d:file", out], ["restore", "d:", folder]] {
+        let ran = client.run(args).ok();
+        assert!(ran.err.contains("newest that was seen"), "{args:?}: {}", ran.err);
+    }
+    client.run(["cp", "d:none", out]).fails(4, &["newest that was seen"]);
+    client.run(["backup", folder, "d:"]).fails(5, &["newest that was seen"]);
     let ran = client.run_with(&["put", "-", "d:other"], b"x");
     let ran = ran.fails(5, &["stores", "hint: "]);
     assert!(ran.err.contains("server0") && ran.err.contains("server1"), "both are named: {}", ran.err);
