@@ -38,7 +38,7 @@ pub(crate) async fn create(dir: &Path, name: &str, quiet: bool) -> anyhow::Resul
     if aliases.list()?.aliases.contains_key(&name) {
         return Err(AliasError::Exists { name }.into());
     }
-    session::run(dir, quiet, async |session| {
+    session::run(dir, quiet, session::HINT, async |session| {
         let child = session.client.make_directory().await?;
         aliases.add(&name, child.cap())?;
         session.note(format_args!("Alias {name:?} created"));

@@ -12,6 +12,7 @@ use client::local::Excludes;
 use client::{Client, ClientDir};
 use encoding::directory::{EntryKind, Name};
 
+use super::session::{self, Session};
 use super::trees::{self, Place};
 use crate::cli::Backup;
 use crate::out::say;
@@ -30,7 +31,6 @@ pub(crate) async fn run(dir: &Path, args: &Backup, quiet: bool) -> anyhow::Resul
     // claim what is no longer there, even where introducers kept their keys.
     let root = place.root.verify_hash().context("the path begins with nothing that can be changed")?;
     let memory = Arc::new(BackupDb::open(&ClientDir::open(dir)?, root.as_bytes())?);
-    let client = super::connected(dir, quiet).await?;
     let tree = TreeProgress::default();
     let options = UploadOptions {
         form: Form::Immutable,
@@ -46,19 +46,20 @@ pub(crate) async fn run(dir: &Path, args: &Backup, quiet: bool) -> anyhow::Resul
             let _ = tokio::task::spawn_blocking(count).await;
         }
     };
-    let work = async {
-        let view = client.make_path(&place.root, &place.names).await.with_context(|| place.shown())?;
-        anyhow::ensure!(view.writer().is_some(), "{} may not be changed with this cap", place.shown());
-        let UploadedTree { root, done } = client.upload_tree(&args.local, options).await?;
-        let name = link(&client, &view, root).await?;
-        anyhow::Ok((name, done))
-    };
-    let followed = progress::follow_tree("backup", &tree, quiet, count, work);
-    let outcome = super::interruptible(&client, HINT, followed).await;
+    let outcome = session::run(dir, quiet, HINT, async |Session { client, .. }| {
+        let work = async {
+            let view = client.make_path(&place.root, &place.names).await.with_context(|| place.shown())?;
+            anyhow::ensure!(view.writer().is_some(), "{} may not be changed with this cap", place.shown());
+            let UploadedTree { root, done } = client.upload_tree(&args.local, options).await?;
+            let name = link(client, &view, root).await?;
+            anyhow::Ok((name, done))
+        };
+        progress::follow_tree("backup", &tree, quiet, count, work).await
+    })
+    .await;
     let kept = memory.flush();
     let (name, done) = outcome?;
     kept?;
-    client.close().await;
     trees::warn(&done.problems);
     print(args, &name, &done, begun)?;
     trees::end(&done.problems)

@@ -10,10 +10,12 @@ use anyhow::Context;
 use client::Client;
 use client::copy::{Problems, TreeProgress};
 
+use super::session::{self, Session};
 use super::trees::{self, Place, is_on_grid};
 use crate::cli::Cp;
 use crate::out::say;
 use crate::progress;
+use sources::Source;
 
 const HINT: &str = "run the same command again: what is there already is not sent again";
 
@@ -43,22 +45,27 @@ pub(crate) async fn run(dir: &Path, args: &Cp, quiet: bool) -> anyhow::Result<()
         "neither {to} nor what is to be copied there is on the grid; the system's cp copies on this machine"
     );
     let target = if is_on_grid(to) { Some(Place::new(dir, to)?) } else { None };
-    let client = super::connected(dir, quiet).await?;
-    let tree = TreeProgress::default();
-    let work = async {
-        let (sources, problems) = sources::find(dir, &client, from, args.recursive).await?;
-        sources::check_names(&sources)?;
-        let mut copied = match &target {
-            Some(place) => grid::copy(&client, &sources, place, args.deep, &tree).await?,
-            None => local::copy(&client, &sources, to, args.caps_only, &tree).await?,
+    session::run(dir, quiet, HINT, async |Session { client, .. }| {
+        let tree = TreeProgress::default();
+        let work = async {
+            let (sources, problems) = sources::find(dir, client, from, args.recursive).await?;
+            sources::check_names(&sources)?;
+            let mut copied = match &target {
+                Some(place) => grid::copy(client, &sources, place, args.deep, &tree).await?,
+                None => local::copy(client, &sources, to, args.caps_only, &tree).await?,
+            };
+            copied.problems(problems);
+            anyhow::Ok((sources, copied))
         };
-        copied.problems(problems);
-        anyhow::Ok((sources, copied))
-    };
-    let count = count(dir, from, &client, &tree);
-    let followed = progress::follow_tree("cp", &tree, quiet, count, work);
-    let (sources, copied) = super::interruptible(&client, HINT, followed).await?;
-    client.close().await;
+        let count = count(dir, from, client, &tree);
+        let (sources, copied) = progress::follow_tree("cp", &tree, quiet, count, work).await?;
+        print(&sources, &copied, quiet)?;
+        trees::end(&copied.problems)
+    })
+    .await
+}
+
+fn print(sources: &[Source], copied: &Copied, quiet: bool) -> anyhow::Result<()> {
     trees::warn(&copied.problems);
     let one = sources.len() == 1 && !sources[0].is_directory();
     let what = match (one, copied.linked > 0 && copied.files == 0) {
@@ -71,13 +78,13 @@ pub(crate) async fn run(dir: &Path, args: &Cp, quiet: bool) -> anyhow::Result<()
         say!("Success: {what}")?;
     }
     if !quiet {
-        let Copied { files, directories, bytes, linked, .. } = &copied;
+        let Copied { files, directories, bytes, linked, .. } = copied;
         eprintln!(
             "{files} files copied, {}; {directories} directories; {linked} entries linked",
             crate::sizes::human(*bytes)
         );
     }
-    trees::end(&copied.problems)
+    Ok(())
 }
 
 /// How much there is to do, for the bar.

@@ -18,7 +18,7 @@ use crate::report::{self, Differs, Partly};
 const MAX_DEPTH: usize = 1024;
 
 pub(crate) async fn run(home: &Path, args: &cli::Diff, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let client = &session.client;
         let (left, right) = (session.at(&args.left)?, session.at(&args.right)?);
         let (left, right) = tokio::join!(left.resolve(client), right.resolve(client));

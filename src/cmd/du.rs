@@ -15,7 +15,7 @@ use crate::report::{self, Partly};
 use crate::sizes;
 
 pub(crate) async fn run(home: &Path, args: &Du, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let at = session.at(&args.path)?;
         let (mut walking, root) = Walking::begin(session, &at, None).await?;
         let mut sums = Sums { args, at: &at, out: Lines::new(), open: Vec::new(), path: Vec::new() };

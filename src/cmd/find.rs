@@ -11,7 +11,7 @@ use crate::cli::{Find, Kind};
 use crate::out::Lines;
 
 pub(crate) async fn run(home: &Path, args: &Find, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let at = session.at(&args.path)?;
         let (mut walking, root) = Walking::begin(session, &at, None).await?;
         let mut out = Lines::new();

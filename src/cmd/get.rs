@@ -19,6 +19,8 @@ use crate::files::Beside;
 use crate::out::say;
 use crate::{progress, sizes};
 
+const HINT: &str = "get it into the same file again to go on where it stopped";
+
 pub(crate) async fn run(
     home: impl Fn() -> anyhow::Result<PathBuf>,
     args: &Get,
@@ -33,26 +35,30 @@ pub(crate) async fn run(
         // No grid is needed, nor a client's directory.
         literal_to(literal, place, options).await?
     } else {
-        let client = super::connected(&home()?, quiet).await?;
-        let get = async {
-            let cap = content(&client, &at).await?;
-            match (&cap, place) {
-                (Cap::Literal(literal), place) => literal_to(literal, place, options).await,
-                (cap, Some(place)) => to_file(&client, cap, place, options).await,
-                (cap, None) => {
-                    let mut sink = BlockingSink::new(std::io::stdout(), pool());
-                    Ok(client.get(cap, &mut sink, options).await?)
-                }
-            }
-        };
-        let hint = "get it into the same file again to go on where it stopped";
-        let report =
-            super::interruptible(&client, hint, progress::follow("get", &transfer, quiet, get)).await;
-        session::tell_doubts(&client, quiet);
-        client.close().await;
-        report?
+        session::run(&home()?, quiet, HINT, async |session| {
+            let get = fetch(&session.client, &at, place, options);
+            progress::follow("get", &transfer, quiet, get).await
+        })
+        .await?
     };
     print(&report, args.json.json && place.is_some(), quiet)
+}
+
+async fn fetch(
+    client: &Client,
+    at: &At,
+    place: Option<&Path>,
+    options: GetOptions,
+) -> anyhow::Result<GetReport> {
+    let cap = content(client, at).await?;
+    match (&cap, place) {
+        (Cap::Literal(literal), place) => literal_to(literal, place, options).await,
+        (cap, Some(place)) => to_file(client, cap, place, options).await,
+        (cap, None) => {
+            let mut sink = BlockingSink::new(std::io::stdout(), pool());
+            Ok(client.get(cap, &mut sink, options).await?)
+        }
+    }
 }
 
 /// The cap of the bytes that are there now.

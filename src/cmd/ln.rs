@@ -9,7 +9,7 @@ use super::target::{self, At};
 use crate::cli::FromTo;
 
 pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let (from, to) = (session.at(&args.from)?, session.at(&args.to)?);
         link(session, &from, &to).await?;
         session.note(format_args!("OK"));

@@ -13,7 +13,7 @@ use crate::cli::Ls;
 use crate::out::Lines;
 
 pub(crate) async fn run(home: &Path, args: &Ls, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let at = session.at(&args.path)?;
         let target = at.resolve(&session.client).await?;
         let mut out = Lines::new();

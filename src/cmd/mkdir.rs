@@ -15,7 +15,7 @@ use crate::out::say;
 use crate::report::Usage;
 
 pub(crate) async fn run(home: &Path, args: &Mkdir, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let cap = if args.immutable {
             immutable(session, &args.args).await?
         } else {

@@ -20,7 +20,7 @@ pub(crate) struct IntoItself {
 }
 
 pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let (from, to) = (session.at(&args.from)?, session.at(&args.to)?);
         move_it(session, &from, &to).await?;
         session.note(format_args!("OK"));

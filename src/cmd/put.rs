@@ -21,7 +21,7 @@ pub(crate) async fn run(home: &Path, args: &Put, quiet: bool) -> anyhow::Result<
         Some(path) if path != Path::new("-") => open(path)?,
         _ => Source::stream(tokio::io::stdin()),
     };
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
         let put = into::put(session, args, source, transfer.clone());
         let done = progress::follow("put", &transfer, quiet, put).await?;

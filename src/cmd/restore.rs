@@ -8,6 +8,7 @@ use client::copy::{DownloadOptions, Downloaded, TreeProgress};
 use client::local::Trust;
 use encoding::directory::EntryKind;
 
+use super::session::{self, Session};
 use super::trees::{self, Place};
 use crate::cli::Restore;
 use crate::out::say;
@@ -20,28 +21,28 @@ pub(crate) async fn run(dir: &Path, args: &Restore, quiet: bool) -> anyhow::Resu
     trees::open_many_files();
     let place = Place::new(dir, &args.from)?;
     check(&args.local, args.merge)?;
-    let client = super::connected(dir, quiet).await?;
-    let tree = TreeProgress::default();
-    let target = place.find(&client).await?;
-    anyhow::ensure!(
-        target.kind() == EntryKind::Directory,
-        "{} is not a directory; `sarsen get` fetches files",
-        place.shown()
-    );
-    let options = DownloadOptions {
-        trust: Trust::Own,
-        root: target.entry.as_ref().map(|entry| entry.metadata.clone()),
-        caps_only: false,
-        progress: tree.clone(),
-    };
-    let count = trees::count_grid(&client, &target.cap, &tree);
-    let work = async { Ok(client.download_tree(&target.cap, &args.local, options).await?) };
-    let followed = progress::follow_tree("restore", &tree, quiet, count, work);
-    let done = super::interruptible(&client, HINT, followed).await?;
-    client.close().await;
-    trees::warn(&done.problems);
-    print(args, &done, begun, quiet)?;
-    trees::end(&done.problems)
+    session::run(dir, quiet, HINT, async |Session { client, .. }| {
+        let tree = TreeProgress::default();
+        let target = place.find(client).await?;
+        anyhow::ensure!(
+            target.kind() == EntryKind::Directory,
+            "{} is not a directory; `sarsen get` fetches files",
+            place.shown()
+        );
+        let options = DownloadOptions {
+            trust: Trust::Own,
+            root: target.entry.as_ref().map(|entry| entry.metadata.clone()),
+            caps_only: false,
+            progress: tree.clone(),
+        };
+        let count = trees::count_grid(client, &target.cap, &tree);
+        let work = client.download_tree(&target.cap, &args.local, options);
+        let done = progress::follow_tree("restore", &tree, quiet, count, work).await?;
+        trees::warn(&done.problems);
+        print(args, &done, begun, quiet)?;
+        trees::end(&done.problems)
+    })
+    .await
 }
 
 /// Refuses what is there and not an empty folder.

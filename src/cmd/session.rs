@@ -8,7 +8,7 @@ use client::{Client, ClientDir};
 use super::recovery;
 use super::target::At;
 
-/// What to do when a verb was interrupted.
+/// What to do when a verb was interrupted that has nothing better to say.
 pub(crate) const HINT: &str = "what was done until then stays; the same command may be given again";
 
 /// A client and its directory.
@@ -40,23 +40,24 @@ impl Session {
     }
 }
 
-/// Runs `work` with a client that knows which servers exist, until it is done or interrupted. What reads left in doubt is said at the end,
-/// and what slots' members acknowledged is kept, whatever became of the work.
+/// Runs `work` with a client that knows which servers exist, until it is done or interrupted; `hint` says what to do then. What reads left
+/// in doubt is said at the end, and what slots' members acknowledged is kept, whatever became of the work.
 pub(crate) async fn run<T>(
     home: &Path,
     quiet: bool,
+    hint: &'static str,
     work: impl AsyncFnOnce(&Session) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let client = super::connected(home, quiet).await?;
     let session = Session { client, dir: ClientDir::open(home)?, quiet };
-    let done = super::interruptible(&session.client, HINT, work(&session)).await;
+    let done = super::interruptible(&session.client, hint, work(&session)).await;
     tell_doubts(&session.client, quiet);
     session.client.close().await;
     done
 }
 
 /// Says how sure the reads were, where they were not.
-pub(crate) fn tell_doubts(client: &Client, quiet: bool) {
+fn tell_doubts(client: &Client, quiet: bool) {
     let Doubts { newest_seen, forgetful } = client.take_doubts();
     if quiet {
         return;

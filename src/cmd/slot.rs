@@ -22,7 +22,7 @@ pub(crate) struct NoSlot {
 }
 
 pub(crate) async fn run(home: &Path, command: &SlotCommand, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| match command {
+    session::run(home, quiet, session::HINT, async |session| match command {
         SlotCommand::Show { path, json } => show(session, path, json.json).await,
         SlotCommand::Restore { path, json } => restore(session, path, json.json).await,
         SlotCommand::Members { path, force } => members(session, path, *force).await,

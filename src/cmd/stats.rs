@@ -13,7 +13,7 @@ use crate::out::{Lines, say};
 use crate::sizes;
 
 pub(crate) async fn run(home: &Path, args: &cli::Stats, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let at = session.at(&args.path)?;
         let (mut walking, root) = Walking::begin(session, &at, None).await?;
         let mut stats = Stats::default();

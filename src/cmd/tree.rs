@@ -10,7 +10,7 @@ use crate::cli::Tree;
 use crate::out::Lines;
 
 pub(crate) async fn run(home: &Path, args: &Tree, quiet: bool) -> anyhow::Result<()> {
-    session::run(home, quiet, async |session| {
+    session::run(home, quiet, session::HINT, async |session| {
         let at = session.at(&args.path)?;
         let depth = args.depth.map(|depth| depth as usize);
         let (mut walking, _) = Walking::begin(session, &at, depth).await?;
