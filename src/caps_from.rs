@@ -21,6 +21,11 @@ pub(crate) fn read(argument: &str) -> anyhow::Result<Cap> {
     Ok(text.trim_end_matches(['\n', '\r']).parse()?)
 }
 
+/// Whether an argument says where the capability is, and is none itself.
+pub(crate) fn is_elsewhere(argument: &str) -> bool {
+    argument.starts_with('@') || argument == "-" || argument == "env:"
+}
+
 fn bounded(input: impl Read) -> anyhow::Result<String> {
     let mut text = String::new();
     let most = MAX_CAP_LEN as u64 + 2;

@@ -17,7 +17,7 @@ pub(crate) struct Cp {
     /// From one place of the grid to another: make new directories and store the content of files anew, instead of linking what is there
     #[arg(long)]
     pub(crate) deep: bool,
-    /// What to copy, and at the end where to: ALIAS:a/b and CAP/a/b are on the grid, everything else is on this machine
+    /// What to copy, and at the end where to: ALIAS:a/b, CAP/a/b, @FILE, - and env: are on the grid, everything else is on this machine
     #[arg(required = true, num_args = 2.., value_names = ["FROM", "TO"])]
     pub(crate) paths: Vec<String>,
 }

@@ -13,7 +13,8 @@ use client::{Client, ClientDir};
 use encoding::directory::{EntryKind, Name};
 
 use super::session::{self, Session};
-use super::trees::{self, Place};
+use super::target::At;
+use super::trees;
 use crate::cli::Backup;
 use crate::out::say;
 use crate::{progress, sizes};
@@ -26,10 +27,10 @@ pub(crate) async fn run(dir: &Path, args: &Backup, quiet: bool) -> anyhow::Resul
     let begun = Instant::now();
     trees::open_many_files();
     let excludes = excludes(args)?;
-    let place = Place::new(dir, &args.to)?;
+    let at = At::parse(&args.to, || Ok(ClientDir::open(dir)?))?;
     // The directory that the path begins at exists on one grid only, and ends with it: the memory of one that was set up anew would
     // claim what is no longer there, even where introducers kept their keys.
-    let root = place.root.verify_hash().context("the path begins with nothing that can be changed")?;
+    let root = at.root.verify_hash().context("the path begins with nothing that can be changed")?;
     let memory = Arc::new(BackupDb::open(&ClientDir::open(dir)?, root.as_bytes())?);
     let tree = TreeProgress::default();
     let options = UploadOptions {
@@ -48,8 +49,8 @@ pub(crate) async fn run(dir: &Path, args: &Backup, quiet: bool) -> anyhow::Resul
     };
     let outcome = session::run(dir, quiet, HINT, async |Session { client, .. }| {
         let work = async {
-            let view = client.make_path(&place.root, &place.names).await.with_context(|| place.shown())?;
-            anyhow::ensure!(view.writer().is_some(), "{} may not be changed with this cap", place.shown());
+            let view = client.make_path(&at.root, &at.names).await.with_context(|| at.shown())?;
+            anyhow::ensure!(view.writer().is_some(), "{} may not be changed with this cap", at.shown());
             let UploadedTree { root, done } = client.upload_tree(&args.local, options).await?;
             let name = link(client, &view, root).await?;
             anyhow::Ok((name, done))

@@ -11,11 +11,11 @@ use client::Client;
 use client::copy::{Problems, TreeProgress};
 
 use super::session::{self, Session};
-use super::trees::{self, Place, is_on_grid};
+use super::trees;
 use crate::cli::Cp;
 use crate::out::say;
 use crate::progress;
-use sources::Source;
+use sources::{Given, Source};
 
 const HINT: &str = "run the same command again: what is there already is not sent again";
 
@@ -39,25 +39,26 @@ impl Copied {
 
 pub(crate) async fn run(dir: &Path, args: &Cp, quiet: bool) -> anyhow::Result<()> {
     trees::open_many_files();
-    let (to, from) = args.paths.split_last().context("cp needs what to copy, and where to")?;
+    let given = args.paths.iter().map(|text| Given::parse(dir, text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (target, from) = given.split_last().context("cp needs what to copy, and where to")?;
+    let to = args.paths.last().map_or("", String::as_str);
     anyhow::ensure!(
-        is_on_grid(to) || from.iter().all(|from| is_on_grid(from)),
+        target.is_on_grid() || from.iter().all(Given::is_on_grid),
         "neither {to} nor what is to be copied there is on the grid; the system's cp copies on this machine"
     );
-    let target = if is_on_grid(to) { Some(Place::new(dir, to)?) } else { None };
     session::run(dir, quiet, HINT, async |Session { client, .. }| {
         let tree = TreeProgress::default();
         let work = async {
-            let (sources, problems) = sources::find(dir, client, from, args.recursive).await?;
+            let (sources, problems) = sources::find(client, from, args.recursive).await?;
             sources::check_names(&sources)?;
-            let mut copied = match &target {
-                Some(place) => grid::copy(client, &sources, place, args.deep, &tree).await?,
-                None => local::copy(client, &sources, to, args.caps_only, &tree).await?,
+            let mut copied = match target {
+                Given::Grid(at) => grid::copy(client, &sources, at, args.deep, &tree).await?,
+                Given::Local(_) => local::copy(client, &sources, to, args.caps_only, &tree).await?,
             };
             copied.problems(problems);
             anyhow::Ok((sources, copied))
         };
-        let count = count(dir, from, client, &tree);
+        let count = count(from, client, &tree);
         let (sources, copied) = progress::follow_tree("cp", &tree, quiet, count, work).await?;
         print(&sources, &copied, quiet)?;
         trees::end(&copied.problems)
@@ -88,13 +89,15 @@ fn print(sources: &[Source], copied: &Copied, quiet: bool) -> anyhow::Result<()>
 }
 
 /// How much there is to do, for the bar.
-async fn count(dir: &Path, from: &[String], client: &Client, tree: &TreeProgress) {
-    let local = from.iter().filter(|from| !is_on_grid(from));
-    let local: Vec<_> = local.map(|from| (from.into(), client::local::Excludes::default())).collect();
+async fn count(from: &[Given], client: &Client, tree: &TreeProgress) {
+    let local = from.iter().filter_map(|given| match given {
+        Given::Local(path) => Some((path.clone(), client::local::Excludes::default())),
+        Given::Grid(_) => None,
+    });
+    let local: Vec<_> = local.collect();
     if local.is_empty() {
-        if let [one] = from
-            && let Ok(place) = Place::new(dir, one)
-            && let Ok(target) = place.find(client).await
+        if let [Given::Grid(at)] = from
+            && let Ok(target) = at.resolve(client).await
         {
             trees::count_grid(client, &target.cap, tree).await;
         }

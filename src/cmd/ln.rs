@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use client::filestore::{DirEdit, FileStoreError, Replace};
+use client::filestore::{DirEdit, Replace};
 
 use super::session::{self, Session};
 use super::target::{self, At};
@@ -21,14 +21,7 @@ pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Resu
 
 async fn link(session: &Session, from: &At, to: &At) -> anyhow::Result<()> {
     let client = &session.client;
-    let child = match from.names.last() {
-        None => client.child_of(from.root.clone()).await?,
-        Some(_) => {
-            let place = from.place(client, "linking it").await?;
-            let entry = place.entry.ok_or_else(|| FileStoreError::NoEntry { path: from.path() })?;
-            place.parent.child_of(&entry)?
-        }
-    };
+    let child = from.child(client).await?;
     let (to, place) = to.make_place(client, from.names.last(), "linking it").await?;
     let writer = target::writer(&place, || format!("making {}", to.path()))?;
     let link =

@@ -78,6 +78,5 @@ async fn immutable(session: &Session, args: &[String]) -> anyhow::Result<caps::C
 
 /// `NAME=CAP`, if it is that and no path.
 fn child_text(text: &str) -> Option<(&str, &str)> {
-    let is_cap = |text: &str| looks_like_cap(text) || text.starts_with('@') || text == "-" || text == "env:";
-    text.split_once('=').filter(|(_, cap)| is_cap(cap))
+    text.split_once('=').filter(|(_, cap)| looks_like_cap(cap) || caps_from::is_elsewhere(cap))
 }

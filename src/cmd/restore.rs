@@ -4,12 +4,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use client::ClientDir;
 use client::copy::{DownloadOptions, Downloaded, TreeProgress};
 use client::local::Trust;
 use encoding::directory::EntryKind;
 
 use super::session::{self, Session};
-use super::trees::{self, Place};
+use super::target::At;
+use super::trees;
 use crate::cli::Restore;
 use crate::out::say;
 use crate::{progress, sizes};
@@ -19,15 +21,15 @@ const HINT: &str = "run the same command again with --merge to complete the fold
 pub(crate) async fn run(dir: &Path, args: &Restore, quiet: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     trees::open_many_files();
-    let place = Place::new(dir, &args.from)?;
+    let at = At::parse(&args.from, || Ok(ClientDir::open(dir)?))?;
     check(&args.local, args.merge)?;
     session::run(dir, quiet, HINT, async |Session { client, .. }| {
         let tree = TreeProgress::default();
-        let target = place.find(client).await?;
+        let target = at.resolve(client).await.with_context(|| at.shown())?;
         anyhow::ensure!(
             target.kind() == EntryKind::Directory,
             "{} is not a directory; `sarsen get` fetches files",
-            place.shown()
+            at.shown()
         );
         let options = DownloadOptions {
             trust: Trust::Own,

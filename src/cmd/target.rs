@@ -1,7 +1,8 @@
 //! What PATH on the command line means: where it begins, and through which names it leads.
 
 use caps::{Cap, VerifyHash};
-use client::filestore::{FileStoreError, Place, Target};
+use client::filestore::{Child, FileStoreError, Place, Target};
+use client::path::looks_like_cap;
 use client::{Aliases, Client, ClientDir, GridPath, Root};
 use encoding::directory::{EntryKind, Name};
 
@@ -16,8 +17,16 @@ pub(crate) struct At {
     pub(crate) names: Vec<Name>,
     /// Whether it ended in `/`.
     pub(crate) slash: bool,
-    /// What to print before what is below it: nothing where that would be a secret.
-    prefix: String,
+    begin: Begin,
+}
+
+/// What a path begins with, as it may be shown.
+#[derive(Clone)]
+enum Begin {
+    Default,
+    Alias(String),
+    /// A capability: how it was given, where it stood elsewhere.
+    Cap(String),
 }
 
 /// A path that has to name something in a directory, and names the root.
@@ -32,9 +41,9 @@ impl At {
     /// Reads a path. A capability may stand in a file (`@FILE`), on standard input (`-`) or in `$SARSEN_CAP` (`env:`). `dir` is asked for only
     /// where an alias has to be looked up.
     pub(crate) fn parse(text: &str, dir: impl Fn() -> anyhow::Result<ClientDir>) -> anyhow::Result<Self> {
-        if text.starts_with('@') || text == "-" || text == "env:" {
-            let root = caps_from::read(text)?;
-            return Ok(Self { root, names: Vec::new(), slash: false, prefix: String::new() });
+        if caps_from::is_elsewhere(text) {
+            let (root, begin) = (caps_from::read(text)?, Begin::Cap(text.to_owned()));
+            return Ok(Self { root, names: Vec::new(), slash: false, begin });
         }
         let path: GridPath = text.parse()?;
         let root = match &path.root {
@@ -43,12 +52,12 @@ impl At {
         };
         let names = path.names.iter().map(|name| Name::new(name)).collect::<Result<Vec<_>, _>>();
         let names = names.map_err(FileStoreError::from)?;
-        let below = joined(&names);
-        let prefix = match &path.root {
-            Root::Alias(alias) => format!("{alias}:{below}"),
-            Root::Default | Root::Cap(_) => below,
+        let begin = match path.root {
+            Root::Default => Begin::Default,
+            Root::Alias(alias) => Begin::Alias(alias),
+            Root::Cap(_) => Begin::Cap("CAP".into()),
         };
-        Ok(Self { root, names, slash: path.trailing_slash, prefix })
+        Ok(Self { root, names, slash: path.trailing_slash, begin })
     }
 
     /// The names as text.
@@ -58,23 +67,41 @@ impl At {
 
     /// What is below this path, as it may be typed again, where the path began with an alias; else from the root on.
     pub(crate) fn below(&self, names: &[Name]) -> String {
-        let rest = joined(names);
-        match (self.prefix.as_str(), rest.is_empty()) {
-            ("", true) => ".".into(),
-            (prefix, true) => prefix.to_owned(),
-            ("", false) => rest,
-            (prefix, false) if prefix.ends_with(':') => format!("{prefix}{rest}"),
-            (prefix, false) => format!("{prefix}/{rest}"),
+        let names = joined(self.names.iter().chain(names));
+        match &self.begin {
+            Begin::Alias(alias) => format!("{alias}:{names}"),
+            Begin::Default | Begin::Cap(_) if names.is_empty() => ".".into(),
+            Begin::Default | Begin::Cap(_) => names,
         }
     }
 
     /// What it leads to.
     pub(crate) async fn resolve(&self, client: &Client) -> anyhow::Result<Target> {
         let target = client.resolve(&self.root, &self.names).await?;
-        if self.slash && target.kind() != EntryKind::Directory {
-            return Err(FileStoreError::NotADirectory { path: self.shown() }.into());
-        }
+        self.check(target.kind())?;
         Ok(target)
+    }
+
+    /// What it leads to, to be linked elsewhere.
+    pub(crate) async fn child(&self, client: &Client) -> anyhow::Result<Child> {
+        let child = match self.names.is_empty() {
+            true => client.child_of(self.root.clone()).await?,
+            false => {
+                let place = client.place(&self.root, &self.names).await?;
+                let entry = place.entry.ok_or_else(|| FileStoreError::NoEntry { path: self.path() })?;
+                place.parent.child_of(&entry)?
+            }
+        };
+        self.check(child.kind)?;
+        Ok(child)
+    }
+
+    /// Whoever ends a path with `/` means a directory.
+    fn check(&self, kind: EntryKind) -> Result<(), FileStoreError> {
+        match self.slash && kind != EntryKind::Directory {
+            true => Err(FileStoreError::NotADirectory { path: self.shown() }),
+            false => Ok(()),
+        }
     }
 
     /// The place it names, which must be below a root.
@@ -132,13 +159,24 @@ impl At {
 
     /// The path for people, without any capability.
     pub(crate) fn shown(&self) -> String {
-        self.below(&[])
+        match &self.begin {
+            Begin::Cap(given) if self.names.is_empty() => given.clone(),
+            Begin::Cap(given) => format!("{given}/{}", self.path()),
+            Begin::Default | Begin::Alias(_) => self.below(&[]),
+        }
     }
 }
 
+/// Whether an argument of `cp` is on the grid. Tahoe's rule: it begins with an alias and a colon, or with a cap; or the cap stands elsewhere.
+pub(crate) fn is_on_grid(text: &str) -> bool {
+    looks_like_cap(text)
+        || caps_from::is_elsewhere(text)
+        || text.split_once(':').is_some_and(|(alias, _)| !alias.is_empty() && !alias.contains('/'))
+}
+
 /// Names with slashes between them.
-pub(crate) fn joined(names: &[Name]) -> String {
-    names.iter().map(Name::as_str).collect::<Vec<_>>().join("/")
+pub(crate) fn joined<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {
+    names.into_iter().map(Name::as_str).collect::<Vec<_>>().join("/")
 }
 
 /// The name that a file of this machine has, as a name on the grid.

@@ -1,55 +1,15 @@
 //! What the verbs that move whole trees have in common.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use caps::Cap;
+use client::Client;
 use client::copy::{CopyProblem, Problems, TreeProgress};
-use client::filestore::Target;
 use client::local::{Event, Excludes, Kind, Scan};
-use client::path::looks_like_cap;
-use client::{Client, ClientDir};
-use encoding::directory::{EntryKind, Name};
+use encoding::directory::EntryKind;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::target::At;
 use crate::report::LeftOut;
-
-/// A path on the grid, as far as it is known without asking the grid.
-#[derive(Clone)]
-pub(crate) struct Place {
-    /// As it was given.
-    pub(crate) text: String,
-    pub(crate) root: Cap,
-    pub(crate) names: Vec<Name>,
-    pub(crate) trailing_slash: bool,
-}
-
-impl Place {
-    pub(crate) fn new(dir: &Path, text: &str) -> anyhow::Result<Self> {
-        let at = At::parse(text, || Ok(ClientDir::open(dir)?))?;
-        Ok(Self { text: text.to_owned(), root: at.root, names: at.names, trailing_slash: at.slash })
-    }
-
-    pub(crate) async fn find(&self, client: &Client) -> anyhow::Result<Target> {
-        let names = self.names.as_slice();
-        client.resolve(&self.root, names).await.with_context(|| self.shown())
-    }
-
-    /// For messages: without the cap that it may begin with.
-    pub(crate) fn shown(&self) -> String {
-        match looks_like_cap(&self.text) {
-            true => self.names.iter().fold("CAP".to_owned(), |path, name| format!("{path}/{name}")),
-            false => self.text.clone(),
-        }
-    }
-}
-
-/// Whether an argument of `cp` is on the grid, by Tahoe's rule: it begins with an alias and a colon, or with a cap.
-pub(crate) fn is_on_grid(text: &str) -> bool {
-    looks_like_cap(text)
-        || text.split_once(':').is_some_and(|(alias, _)| !alias.is_empty() && !alias.contains('/'))
-}
 
 /// Many files are open at once: as many as the system lets us have.
 pub(crate) fn open_many_files() {

@@ -131,6 +131,22 @@ fn what_cp_refuses_and_what_it_replaces() {
     cp(&["-r", "--caps-only"], &[Path::new("rules:rules-dir")], caps.to_str().unwrap()).ok();
     let cap = fs::read_to_string(caps.join("rules-dir/rules-one")).unwrap();
     assert!(client.get(cap.trim()) == noise(71, 3000));
+
+    // A cap may stand elsewhere than on the command line.
+    fs::write(grid.path("rules-file.cap"), &cap).unwrap();
+    let (file, root) = (grid.path("rules-file.cap"), grid.path("rules.cap"));
+    let (file, root) = (format!("@{}", file.display()), format!("@{}", root.display()));
+    let (from_file, from_stdin) = (grid.path("rules-from-file"), grid.path("rules-from-stdin"));
+    cp(&[], &[Path::new(&file)], from_file.to_str().unwrap()).ok();
+    client.run_with(&["cp", "-", from_stdin.to_str().unwrap()], cap.as_bytes()).ok();
+    assert!(fs::read(&from_file).unwrap() == noise(71, 3000));
+    assert!(fs::read(&from_stdin).unwrap() == noise(71, 3000));
+    cp(&[], &[&from_file], &root).ok();
+    assert!(client.get("rules:rules-from-file") == noise(71, 3000));
+    client.run(["get", &root]).fails(1, &["rules.cap is a directory"]);
+    // What ends in a slash is a directory.
+    cp(&[], &[Path::new("rules:a/b/one/")], got.to_str().unwrap()).fails(1, &["rules:a/b/one is not a dir"]);
+    client.run(["ln", "rules:a/b/one/", "rules:two"]).fails(1, &["rules:a/b/one is not a directory"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::Copied;
 use super::sources::Source;
-use crate::cmd::trees::Place;
+use crate::cmd::target::At;
 
 /// Files named on the command line that are on their way at once.
 const FILES_AT_ONCE: usize = 64;
@@ -32,35 +32,35 @@ struct Into<'a> {
 pub(super) async fn copy(
     client: &Client,
     sources: &[Source],
-    place: &Place,
+    at: &At,
     deep: bool,
     tree: &TreeProgress,
 ) -> anyhow::Result<Copied> {
-    let found = match client.resolve(&place.root, &place.names).await {
+    let found = match client.resolve(&at.root, &at.names).await {
         Ok(target) => Some(target),
         Err(FileStoreError::NoEntry { .. }) => None,
-        Err(error) => return Err(anyhow::Error::new(error).context(place.shown())),
+        Err(error) => return Err(anyhow::Error::new(error).context(at.shown())),
     };
     let single = match sources {
         [source] if !source.is_directory() => Some(source),
         _ => None,
     };
     let is_directory = found.as_ref().is_some_and(|found| found.kind() == EntryKind::Directory);
-    if let (Some(source), false, false) = (single, is_directory, place.trailing_slash)
-        && let Some((name, above)) = place.names.split_last()
+    if let (Some(source), false, false) = (single, is_directory, at.slash)
+        && let Some((name, above)) = at.names.split_last()
     {
-        let view = client.make_path(&place.root, above).await.with_context(|| place.shown())?;
+        let view = client.make_path(&at.root, above).await.with_context(|| at.shown())?;
         let into = Into { client, view, deep, tree };
         return into.all(vec![(Some(name.clone()), source)]).await;
     }
     anyhow::ensure!(
         found.is_none() || is_directory,
         "{} is a file: several things or a directory need a directory",
-        place.shown()
+        at.shown()
     );
     let named = sources.iter().map(|source| Ok((source.name()?, source)));
     let named = named.collect::<anyhow::Result<Vec<_>>>()?;
-    let view = client.make_path(&place.root, &place.names).await.with_context(|| place.shown())?;
+    let view = client.make_path(&at.root, &at.names).await.with_context(|| at.shown())?;
     Into { client, view, deep, tree }.all(named).await
 }
 

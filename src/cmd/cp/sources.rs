@@ -4,13 +4,39 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use client::Client;
 use client::copy::{CopyProblem, Problems};
-use client::filestore::{Child, DirView, FileStoreError};
+use client::filestore::{Child, DirView};
 use client::local::Entry;
+use client::{Client, ClientDir};
 use encoding::directory::{EntryKind, Name};
 
-use crate::cmd::trees::{Place, is_on_grid};
+use crate::cmd::target::{At, is_on_grid};
+
+/// What was named on the command line. It is read once: a cap on standard input is there once.
+pub(super) enum Given {
+    Grid(At),
+    Local(PathBuf),
+}
+
+impl Given {
+    pub(super) fn parse(dir: &Path, text: &str) -> anyhow::Result<Self> {
+        match is_on_grid(text) {
+            true => Ok(Self::Grid(At::parse(text, || Ok(ClientDir::open(dir)?))?)),
+            false => Ok(Self::Local(text.into())),
+        }
+    }
+
+    pub(super) fn is_on_grid(&self) -> bool {
+        matches!(self, Self::Grid(_))
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Grid(at) => at.shown(),
+            Self::Local(path) => path.display().to_string(),
+        }
+    }
+}
 
 /// Something that is to be copied.
 pub(super) enum Source {
@@ -42,42 +68,34 @@ impl Source {
 
 /// Looks all of them up, before anything is copied. With them, what cannot be taken along.
 pub(super) async fn find(
-    dir: &Path,
     client: &Client,
-    from: &[String],
+    from: &[Given],
     recursive: bool,
 ) -> anyhow::Result<(Vec<Source>, Problems)> {
     let mut problems = Problems::default();
     let mut sources = Vec::new();
-    for text in from {
-        let source = match is_on_grid(text) {
-            true => on_grid(client, &Place::new(dir, text)?).await?,
-            false => on_this_machine(Path::new(text), &mut problems)?,
+    for given in from {
+        let source = match given {
+            Given::Grid(at) => on_grid(client, at).await.with_context(|| at.shown())?,
+            Given::Local(path) => on_this_machine(path, &mut problems)?,
         };
         anyhow::ensure!(
             recursive || !source.is_directory(),
             "cannot copy directories without --recursive: {} is one",
-            if is_on_grid(text) { Place::new(dir, text)?.shown() } else { text.clone() }
+            given.shown()
         );
         sources.push(source);
     }
     Ok((sources, problems))
 }
 
-async fn on_grid(client: &Client, place: &Place) -> anyhow::Result<Source> {
-    let name = place.names.last().cloned();
-    let child = match place.names.is_empty() {
-        true => client.child_of(place.root.clone()).await?,
-        false => {
-            let found = client.place(&place.root, &place.names).await.with_context(|| place.shown())?;
-            let entry = found.entry.ok_or_else(|| FileStoreError::NoEntry { path: place.shown() })?;
-            found.parent.child_of(&entry)?
-        }
-    };
+async fn on_grid(client: &Client, at: &At) -> anyhow::Result<Source> {
+    let name = at.names.last().cloned();
+    let child = at.child(client).await?;
     if child.kind != EntryKind::Directory {
         return Ok(Source::GridFile { name, child: Box::new(child) });
     }
-    let view = client.open_directory(child.cap()).await.with_context(|| place.shown())?;
+    let view = client.open_directory(child.cap()).await?;
     Ok(Source::GridDirectory { name, child: Box::new(child), view: Box::new(view) })
 }
 
