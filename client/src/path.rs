@@ -1,18 +1,16 @@
 //! Paths on the grid, as people write them: `ALIAS:a/b`, `CAP/a/b`, `CAP:./a/b`, or `a/b` below the default alias.
 //!
-//! A path is cut into names once, here, and every name is checked and brought to NFC (UAX 15). Nothing is looked up.
+//! A path is cut into [`Name`]s once, here. Nothing is looked up.
 
 use std::str::FromStr;
 
 use caps::{Cap, CapParseError};
-use unicode_normalization::{UnicodeNormalization, is_nfc};
+use encoding::directory::{Name, NameError};
 
 use crate::aliases::{self, AliasNameError};
 
 /// The longest path read, in bytes: more than any local file system takes.
 pub const MAX_PATH_LEN: usize = 64 * 1024;
-/// The longest name of an entry, in bytes of UTF-8 after normalisation: what local file systems take.
-pub const MAX_NAME_LEN: usize = 255;
 
 /// Where a path begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,8 +28,8 @@ pub enum Root {
 pub struct GridPath {
     /// Where it begins.
     pub root: Root,
-    /// The names to follow from there, each as [`name`] gives it.
-    pub names: Vec<String>,
+    /// The names to follow from there.
+    pub names: Vec<Name>,
     /// Whether it ended in `/`: whoever wrote it means a directory.
     pub trailing_slash: bool,
 }
@@ -52,59 +50,15 @@ pub enum PathError {
     /// `a//b` or `ALIAS:/a`.
     #[error("a name in the path is empty: two slashes together, or one where a name should begin")]
     EmptyName,
-    /// `.` or `..`.
-    #[error("{name:?} is no name: paths on the grid have no \".\" and no \"..\"")]
-    Dots {
-        /// Which of the two.
-        name: &'static str,
-    },
-    /// A name with `/` or NUL in it.
-    #[error("a name may not contain {what}")]
-    BadCharacter {
-        /// The character, for people.
-        what: &'static str,
-    },
-    /// A name longer than [`MAX_NAME_LEN`].
-    #[error("a name of {len} bytes is too long (the longest allowed is {MAX_NAME_LEN})")]
-    NameTooLong {
-        /// Its bytes, after normalisation.
-        len: usize,
-    },
+    /// A name that is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// What stands before the first colon cannot be an alias.
     #[error("what stands before the colon is no alias")]
     Alias(#[from] AliasNameError),
     /// The capability at the beginning is none.
     #[error("the path does not begin with a capability, though it looks so")]
     Cap(#[from] CapParseError),
-}
-
-/// Checks the name of an entry of a directory, and brings it to NFC.
-///
-/// # Errors
-///
-/// [`PathError`] if it is empty, `.` or `..`, contains `/` or NUL, or is longer than [`MAX_NAME_LEN`] afterwards.
-pub fn name(text: &str) -> Result<String, PathError> {
-    match text {
-        "" => return Err(PathError::EmptyName),
-        "." => return Err(PathError::Dots { name: "." }),
-        ".." => return Err(PathError::Dots { name: ".." }),
-        _ => {}
-    }
-    if text.contains('/') {
-        return Err(PathError::BadCharacter { what: "a slash" });
-    }
-    if text.contains('\0') {
-        return Err(PathError::BadCharacter { what: "a NUL" });
-    }
-    if text.len() > MAX_PATH_LEN {
-        // Normalising makes text at most a few times longer or shorter: no need to do it to know.
-        return Err(PathError::NameTooLong { len: text.len() });
-    }
-    let name = if is_nfc(text) { text.to_owned() } else { text.nfc().collect() };
-    if name.len() > MAX_NAME_LEN {
-        return Err(PathError::NameTooLong { len: name.len() });
-    }
-    Ok(name)
 }
 
 impl FromStr for GridPath {
@@ -126,6 +80,10 @@ impl FromStr for GridPath {
         if rest.is_empty() {
             return Ok(Self { root, names: Vec::new(), trailing_slash });
         }
+        let name = |text: &str| match text {
+            "" => Err(PathError::EmptyName),
+            text => Ok(Name::new(text)?),
+        };
         let names = rest.split('/').map(name).collect::<Result<_, _>>()?;
         Ok(Self { root, names, trailing_slash })
     }

@@ -50,14 +50,12 @@ impl At {
             Root::Cap(cap) => cap.clone(),
             root => Aliases::of(&dir()?).resolve(root)?,
         };
-        let names = path.names.iter().map(|name| Name::new(name)).collect::<Result<Vec<_>, _>>();
-        let names = names.map_err(FileStoreError::from)?;
         let begin = match path.root {
             Root::Default => Begin::Default,
             Root::Alias(alias) => Begin::Alias(alias),
             Root::Cap(_) => Begin::Cap("CAP".into()),
         };
-        Ok(Self { root, names, slash: path.trailing_slash, begin })
+        Ok(Self { root, names: path.names, slash: path.trailing_slash, begin })
     }
 
     /// The names as text.

@@ -10,13 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use encoding::directory::Name;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use unicode_normalization::is_nfc;
 
 use super::exclude::Excludes;
 use super::meta::LocalMetadata;
 use super::xattr::{self, Found};
-use crate::path;
 
 pub use entry::{Entry, Kind, OpenError};
 pub use error::{ScanError, SkipReason};
@@ -172,7 +172,7 @@ pub fn single(path: &Path) -> Result<(Entry, Vec<SkipReason>), ScanError> {
         Kind::Symlink { .. } => return Err(refused(SkipReason::Special { what: "a symlink" })),
     }
     let given = path.file_name().unwrap_or(local).to_str().ok_or_else(|| refused(SkipReason::NotUtf8))?;
-    let name = path::name(given).map_err(|error| refused(SkipReason::Name(error)))?;
+    let name = Name::new(given).map_err(|error| refused(SkipReason::Name(error)))?.to_string();
     let mut metadata = LocalMetadata::of(&stat);
     let mut waiting = Vec::new();
     add_xattrs(&mut metadata, xattr::Target::Named(folder.as_fd(), local), path, &mut waiting);
@@ -217,7 +217,7 @@ impl Level {
     /// wins.
     fn name(&mut self, local: &OsStr) -> Result<String, SkipReason> {
         let text = local.to_str().ok_or(SkipReason::NotUtf8)?;
-        let name = path::name(text).map_err(SkipReason::Name)?;
+        let name = Name::new(text).map_err(SkipReason::Name)?.to_string();
         if name != text && !self.taken.insert(name.clone()) {
             return Err(SkipReason::SameName { name });
         }

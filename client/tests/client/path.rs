@@ -1,12 +1,13 @@
 //! Paths on the grid.
 
-use client::path::{MAX_NAME_LEN, MAX_PATH_LEN, name};
+use client::path::MAX_PATH_LEN;
 use client::{AliasNameError, GridPath, PathError, Root};
+use encoding::directory::{Name, NameError};
 use proptest::prelude::*;
 
 use crate::things::{directory, file};
 
-fn parsed(text: &str) -> (Root, Vec<String>, bool) {
+fn parsed(text: &str) -> (Root, Vec<Name>, bool) {
     let path: GridPath = text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"));
     (path.root, path.names, path.trailing_slash)
 }
@@ -17,7 +18,7 @@ fn refused(text: &str) -> PathError {
 
 #[test]
 fn all_forms() {
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let names = |names: &[&str]| names.iter().map(|name| Name::new(name).unwrap()).collect::<Vec<_>>();
     let alias = |name: &str| Root::Alias(name.to_owned());
     let (dir, immutable) = (directory(1), file(1));
     let table = [
@@ -55,12 +56,16 @@ fn what_is_no_path() {
     {
         assert_eq!(refused(text), PathError::EmptyName, "{text}");
     }
-    assert_eq!(refused("x:a/../b"), PathError::Dots { name: ".." });
-    assert_eq!(refused("./a"), PathError::Dots { name: "." });
-    assert_eq!(refused("a\0b"), PathError::BadCharacter { what: "a NUL" });
+    assert_eq!(refused("x:a/../b"), PathError::Name(NameError::Dots));
+    assert_eq!(refused("./a"), PathError::Name(NameError::Dots));
+    assert_eq!(refused("a\0b"), PathError::Name(NameError::Nul));
     assert_eq!(refused(":a"), PathError::Alias(AliasNameError::Empty));
     assert!(matches!(refused("my files:a"), PathError::Alias(AliasNameError::BadCharacter { .. })));
     assert!(matches!(refused("URI:DIR2:short/a"), PathError::Cap(_)));
+    assert_eq!(
+        refused(&format!("x:a/{}", "b".repeat(256))),
+        PathError::Name(NameError::TooLong { len: 256 })
+    );
     assert_eq!(refused(&"a/".repeat(MAX_PATH_LEN)), PathError::TooLong { len: 2 * MAX_PATH_LEN });
 }
 
@@ -71,23 +76,12 @@ fn an_error_repeats_no_secret() {
     assert!(!format!("{error:?} {error}").contains("a4dqob"), "{error:?}");
 }
 
-#[test]
-fn names_have_a_longest() {
-    assert!(name(&"x".repeat(MAX_NAME_LEN)).is_ok());
-    assert_eq!(name(&"x".repeat(256)), Err(PathError::NameTooLong { len: 256 }));
-    // Shorter once it is normalised: 85 times three bytes become two.
-    assert_eq!(name(&"e\u{301}".repeat(127)).unwrap().len(), 254);
-    // And longer: U+FB2C decomposes for good.
-    assert_eq!(name(&"\u{fb2c}".repeat(85)), Err(PathError::NameTooLong { len: 510 }));
-    assert_eq!(name("a/b"), Err(PathError::BadCharacter { what: "a slash" }));
-}
-
 proptest! {
     #[test]
     fn nothing_panics_and_names_are_names(text in "\\PC{0,40}|[a-c:/.]{0,20}|URI:DIR2:[a-z:/.]{0,80}") {
         if let Ok(path) = text.parse::<GridPath>() {
             for found in &path.names {
-                prop_assert_eq!(name(found), Ok(found.clone()));
+                prop_assert_eq!(Name::new(found.as_str()), Ok(found.clone()));
             }
             prop_assert_eq!(path.trailing_slash, text.ends_with('/'));
         }
@@ -95,8 +89,8 @@ proptest! {
 
     #[test]
     fn names_that_are_joined_are_found_again(names in proptest::collection::vec("[^/\u{0}]{1,20}", 0..5)) {
-        let names: Vec<String> = names.iter().filter_map(|text| name(text).ok()).collect();
-        let path: GridPath = format!("x:{}", names.join("/")).parse().unwrap();
+        let names: Vec<Name> = names.iter().filter_map(|text| Name::new(text).ok()).collect();
+        let path: GridPath = format!("x:{}", names.iter().map(Name::as_str).collect::<Vec<_>>().join("/")).parse().unwrap();
         prop_assert_eq!(path.names, names);
         prop_assert_eq!(path.root, Root::Alias("x".into()));
     }

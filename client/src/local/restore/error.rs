@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::path::PathError;
+use encoding::directory::NameError;
 
 /// Why a file, folder or link cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ use crate::path::PathError;
 pub enum RestoreError {
     /// The name cannot be one.
     #[error("the name of an entry cannot be used")]
-    Name(#[from] PathError),
+    Name(#[from] NameError),
     /// Something that is not replaced has its name: a folder where a file should be, or the other way round, or a symlink where a
     /// folder should be.
     #[error("{path}: something else is in the way")]

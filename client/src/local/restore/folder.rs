@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use encoding::directory::Name;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use super::error::RestoreError;
 use crate::local::xattr::Target;
-use crate::path;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// The longest target of a symlink that Linux takes, in bytes.
@@ -46,7 +46,7 @@ struct Place {
 
 /// Refuses what is no name of an entry. Names that are not in NFC are taken as they are.
 pub(super) fn check(name: &str) -> Result<(), RestoreError> {
-    path::name(name)?;
+    Name::new(name)?;
     Ok(())
 }
 

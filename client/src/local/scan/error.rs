@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::path::PathError;
+use encoding::directory::NameError;
 
 /// Why a tree cannot be walked at all.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub enum SkipReason {
     NotUtf8,
     /// Its name cannot be one on the grid.
     #[error("its name cannot be used: {0}")]
-    Name(#[source] PathError),
+    Name(#[source] NameError),
     /// Another entry of the folder has the same name after normalisation.
     #[error("another entry is also called {name:?}, once Unicode is normalised")]
     SameName {

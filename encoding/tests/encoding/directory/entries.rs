@@ -38,6 +38,8 @@ fn names_are_normalised_when_made_and_refused_unnormalised_when_read() {
     assert_eq!(Name::from_stored("e\u{301}"), Err(NameError::NotNormalized));
     // 127 letters of two bytes, each given as three.
     assert_eq!(Name::new(&"e\u{301}".repeat(127)).unwrap().as_str().len(), 254);
+    // And 85 that decompose for good.
+    assert_eq!(Name::new(&"\u{fb2c}".repeat(85)), Err(NameError::TooLong { len: 510 }));
 }
 
 #[test]
