@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use caps::Cap;
 use encoding::directory::{EntryKind, Name};
 
 use super::{CopyError, CopyProblem, Problems};
@@ -22,6 +23,13 @@ pub struct Relinked {
     pub problems: Problems,
 }
 
+/// A directory that is to be filled into one of the same name.
+struct Deeper {
+    path: PathBuf,
+    source: Cap,
+    target: Cap,
+}
+
 impl Client {
     /// Links children in a directory, in one round. A directory whose name a directory has is not linked: what is in it is linked in
     /// that one, and so on.
@@ -31,24 +39,22 @@ impl Client {
     /// [`CopyError`].
     pub async fn relink(&self, children: Vec<(Name, Child)>, into: &DirView) -> Result<Relinked, CopyError> {
         let mut done = Relinked::default();
-        let mut work = vec![(PathBuf::new(), children, None)];
-        while let Some((path, children, view)) = work.pop() {
-            let view: &DirView = view.as_ref().unwrap_or(into);
+        // What waits is caps: only what is being filled is open.
+        let mut work = self.relink_here(Path::new(""), children, into, &mut done).await?;
+        while let Some(Deeper { path, source, target }) = work.pop() {
             if path.components().count() > MAX_DEPTH {
                 done.problems.add(path, CopyProblem::Cycle);
                 continue;
             }
-            for (name, source, target) in self.relink_here(&path, children, view, &mut done).await? {
-                let path = path.join(name.as_str());
-                let failed = |error| CopyError::grid(&path, error);
-                let source = self.open_directory(source.cap()).await.map_err(failed)?;
-                let mut below = Vec::new();
-                for (name, entry) in source.list().await.map_err(failed)? {
-                    below.push((name, source.child_of(&entry).map_err(failed)?));
-                }
-                done.filled_up += 1;
-                work.push((path, below, Some(target)));
+            let failed = |error| CopyError::grid(&path, error);
+            let source = self.open_directory(&source).await.map_err(failed)?;
+            let target = self.open_directory(&target).await.map_err(failed)?;
+            let mut children = Vec::new();
+            for (name, entry) in source.list().await.map_err(failed)? {
+                children.push((name, source.child_of(&entry).map_err(failed)?));
             }
+            done.filled_up += 1;
+            work.extend(self.relink_here(&path, children, &target, &mut done).await?);
         }
         Ok(done)
     }
@@ -60,7 +66,7 @@ impl Client {
         children: Vec<(Name, Child)>,
         view: &DirView,
         done: &mut Relinked,
-    ) -> Result<Vec<(Name, Child, DirView)>, CopyError> {
+    ) -> Result<Vec<Deeper>, CopyError> {
         let failed = |error: FileStoreError| CopyError::grid(path, error);
         let (mut edits, mut names, mut deeper) = (Vec::new(), Vec::new(), Vec::new());
         for (name, child) in children {
@@ -68,10 +74,9 @@ impl Client {
             let both = |kind| child.kind == kind && found.as_ref().is_some_and(|found| found.kind == kind);
             match &found {
                 Some(found) if both(EntryKind::Directory) => {
-                    let cap = view.cap_of(found).map_err(failed)?;
-                    if cap != *child.cap() && cap.read() != child.cap().read() {
-                        let target = self.open_directory(&cap).await.map_err(failed)?;
-                        deeper.push((name, child, target));
+                    let (source, target) = (child.cap().clone(), view.cap_of(found).map_err(failed)?);
+                    if source != target && source.read() != target.read() {
+                        deeper.push(Deeper { path: path.join(name.as_str()), source, target });
                     }
                 }
                 Some(_) if child.kind == EntryKind::Directory => {
