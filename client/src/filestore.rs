@@ -25,3 +25,6 @@ pub(crate) use nodes::NodeCache;
 pub use resolve::{Place, Target};
 pub use view::{DirEntries, DirView};
 pub use walk::{Walk, Walked};
+
+/// Directories below each other that are followed: more than any tree has that people make.
+pub const MAX_DEPTH: usize = 1024;

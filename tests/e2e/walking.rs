@@ -98,6 +98,37 @@ fn differences_are_found() {
     diff("d:x", "e:nothing").fails(4, &["there is no nothing"]);
 }
 
+/// Makes a ring of directories, each of which holds the next; the cap of the first.
+async fn ring(client: &client::Client, len: usize) -> String {
+    use client::filestore::{DirEdit, Replace};
+    let x = || encoding::directory::Name::new("x").unwrap();
+    let first = client.make_directory().await.unwrap();
+    let mut next = first.clone();
+    for _ in 1..len {
+        next = client.make_directory_with(vec![(x(), next)]).await.unwrap();
+    }
+    let caps::Cap::SlotWrite(writer) = first.cap() else { panic!("it may be written") };
+    let edit = DirEdit::Link { name: x(), child: Box::new(next), replace: Replace::No };
+    client.edit_entry(writer, edit).await.unwrap();
+    first.cap().to_string()
+}
+
+#[test]
+fn what_lies_too_deep_is_not_taken_for_equal() {
+    let grid = Grid::shared();
+    let client = with_tree(&grid, "rings");
+    let rings = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let client = client::Client::open(&client.dir).unwrap();
+        client.refresh().await;
+        // The same pair of directories comes after 32 * 33 steps only.
+        let rings = [ring(&client, 32).await, ring(&client, 33).await];
+        client.close().await;
+        rings
+    });
+    let ran = client.run(["diff", &rings[0], &rings[1]]);
+    assert!(ran.code == Some(3) && ran.err.contains("deeper than 1024 directories"), "{ran:?}");
+}
+
 #[test]
 fn what_cannot_be_read_is_said_and_the_walk_goes_on() {
     let grid = Grid::shared();

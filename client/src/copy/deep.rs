@@ -6,19 +6,17 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use caps::{Cap, VerifyHash};
-use encoding::directory::{Entry, EntryKind, Name};
+use encoding::directory::{EntryKind, Metadata, Name};
 use protocol::BoxFuture;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::task::JoinSet;
 
 use super::{CopyError, CopyProblem, FILES_AT_ONCE, LARGE, Problems, TreeProgress};
-use crate::filestore::{Child, DirView, FileStoreError};
+use crate::filestore::{Child, DirView, FileStoreError, MAX_DEPTH};
 use crate::{Client, GetOptions, PutOptions, Sink, Source};
 
 /// Files up to this length are fetched into memory before they are stored.
 const IN_MEMORY: u64 = 1 << 20;
-/// Deeper than any tree that people make; it also keeps the recursion within its stack.
-const MAX_DEPTH: usize = 512;
 
 /// What was done.
 #[derive(Debug)]
@@ -119,99 +117,132 @@ impl Client {
         view: &DirView,
         progress: &TreeProgress,
     ) -> Result<DeepCopied, CopyError> {
-        let mut counts = Counts::default();
-        let mut above = Vec::new();
-        let root = self.copy_below(view, PathBuf::new(), &mut above, &mut counts, progress).await?;
-        let Counts { files, directories, bytes, problems } = counts;
+        let mut copy = Copy { client: self, progress, counts: Counts::default() };
+        let root = copy.tree(view).await?;
+        let Counts { files, directories, bytes, problems } = copy.counts;
         Ok(DeepCopied { root, files, directories, bytes, problems })
     }
+}
 
-    fn copy_below<'a>(
-        &'a self,
-        view: &'a DirView,
-        path: PathBuf,
-        above: &'a mut Vec<Option<VerifyHash>>,
-        counts: &'a mut Counts,
-        progress: &'a TreeProgress,
-    ) -> BoxFuture<'a, Result<Child, CopyError>> {
-        Box::pin(async move {
-            above.push(view.cap().verify_hash());
-            let failed = |error| CopyError::grid(&path, error);
-            let (mut children, mut files) = (Vec::new(), JoinSet::new());
-            let mut entries = view.entries();
-            while let Some((name, entry)) = entries.next().await.map_err(failed)? {
-                let child = view.child_of(&entry).map_err(failed)?;
-                if entry.kind == EntryKind::Directory {
-                    let below = path.join(name.as_str());
-                    if let Some(copy) =
-                        self.copy_folder(&entry, &child, below, above, counts, progress).await?
-                    {
-                        children.push((name, copy.with(entry.metadata)));
-                    }
-                    continue;
-                }
-                if files.len() >= FILES_AT_ONCE {
-                    take(&mut files, &path, &mut children, counts, progress).await?;
-                }
-                let client = self.clone();
-                files.spawn(async move { (name, client.copy_file(&child, None).await) });
-            }
-            while !files.is_empty() {
-                take(&mut files, &path, &mut children, counts, progress).await?;
-            }
-            above.pop();
-            counts.directories += 1;
-            self.make_directory_with(children).await.map_err(failed)
-        })
-    }
-
-    async fn copy_folder(
-        &self,
-        entry: &Entry,
-        child: &Child,
-        path: PathBuf,
-        above: &mut Vec<Option<VerifyHash>>,
-        counts: &mut Counts,
-        progress: &TreeProgress,
-    ) -> Result<Option<Child>, CopyError> {
-        let hash = entry.cap.verify_hash();
-        if above.len() >= MAX_DEPTH || (hash.is_some() && above.contains(&hash)) {
-            counts.problems.add(path, CopyProblem::Cycle);
-            return Ok(None);
-        }
-        match self.open_directory(child.cap()).await {
-            Ok(view) => self.copy_below(&view, path, above, counts, progress).await.map(Some),
-            Err(error) if CopyError::is_hopeless(&error) => Err(CopyError::grid(path, error)),
-            Err(error) => {
-                counts.problems.add(path, CopyProblem::Grid(error));
-                Ok(None)
-            }
-        }
-    }
+/// A directory that is being copied.
+struct Level {
+    path: PathBuf,
+    /// Its entry in the one above, and what the copy's is to say; the root has none.
+    entry: Option<(Name, Metadata)>,
+    hash: Option<VerifyHash>,
+    /// Files of it that are on their way.
+    files: Copying,
+    /// Directories in it that are still to come, the next one last.
+    waiting: Vec<(Name, Child)>,
+    /// What is copied.
+    children: Vec<(Name, Child)>,
 }
 
 type Copying = JoinSet<(Name, Result<(Child, u64), FileStoreError>)>;
 
-async fn take(
-    files: &mut Copying,
-    path: &Path,
-    children: &mut Vec<(Name, Child)>,
-    counts: &mut Counts,
-    progress: &TreeProgress,
-) -> Result<(), CopyError> {
-    let Some(done) = files.join_next().await else { return Ok(()) };
-    let (name, copied) = done.map_err(|_| CopyError::Internal)?;
-    match copied {
-        Ok((child, bytes)) => {
-            counts.files += 1;
-            counts.bytes += bytes;
-            progress.advance(bytes);
-            children.push((name, child));
+/// A copy under way.
+struct Copy<'a> {
+    client: &'a Client,
+    progress: &'a TreeProgress,
+    counts: Counts,
+}
+
+impl Copy<'_> {
+    /// A directory is made when all in it is.
+    async fn tree(&mut self, view: &DirView) -> Result<Child, CopyError> {
+        let mut levels = vec![self.begin(view, PathBuf::new(), None).await?];
+        loop {
+            let Some(level) = levels.last_mut() else { return Err(CopyError::Internal) };
+            if let Some((name, child)) = level.waiting.pop() {
+                let path = level.path.join(name.as_str());
+                if let Some(view) = self.open(&path, &child, &levels).await? {
+                    let entry = Some((name, child.metadata));
+                    levels.push(self.begin(&view, path, entry).await?);
+                }
+                continue;
+            }
+            while !level.files.is_empty() {
+                self.take(level).await?;
+            }
+            let Some(Level { path, entry, children, .. }) = levels.pop() else { continue };
+            let made = self.client.make_directory_with(children).await;
+            let made = made.map_err(|error| CopyError::grid(path, error))?;
+            self.counts.directories += 1;
+            match (levels.last_mut(), entry) {
+                (Some(above), Some((name, metadata))) => above.children.push((name, made.with(metadata))),
+                _ => return Ok(made),
+            }
         }
-        Err(error) if CopyError::is_hopeless(&error) => {
-            return Err(CopyError::grid(path.join(name.as_str()), error));
-        }
-        Err(error) => counts.problems.add(path.join(name.as_str()), CopyProblem::Grid(error)),
     }
-    Ok(())
+
+    /// Opens a directory, unless it cannot be followed.
+    async fn open(
+        &mut self,
+        path: &Path,
+        child: &Child,
+        above: &[Level],
+    ) -> Result<Option<DirView>, CopyError> {
+        let hash = child.caps.read.verify_hash();
+        let problem = if hash.is_some() && above.iter().any(|level| level.hash == hash) {
+            CopyProblem::Cycle
+        } else if above.len() > MAX_DEPTH {
+            CopyProblem::Grid(FileStoreError::TooDeep)
+        } else {
+            match self.client.open_directory(child.cap()).await {
+                Ok(view) => return Ok(Some(view)),
+                Err(error) if CopyError::is_hopeless(&error) => return Err(CopyError::grid(path, error)),
+                Err(error) => CopyProblem::Grid(error),
+            }
+        };
+        self.counts.problems.add(path, problem);
+        Ok(None)
+    }
+
+    /// Begins with a directory: its files are on their way, and what is in the directories in it is still to come.
+    async fn begin(
+        &mut self,
+        view: &DirView,
+        path: PathBuf,
+        entry: Option<(Name, Metadata)>,
+    ) -> Result<Level, CopyError> {
+        let hash = view.cap().verify_hash();
+        let (waiting, children) = (Vec::new(), Vec::new());
+        let mut level = Level { path: path.clone(), entry, hash, files: JoinSet::new(), waiting, children };
+        let mut entries = view.entries();
+        let failed = |error| CopyError::grid(&path, error);
+        while let Some((name, entry)) = entries.next().await.map_err(failed)? {
+            let child = view.child_of(&entry).map_err(failed)?;
+            if entry.kind == EntryKind::Directory {
+                level.waiting.push((name, child));
+                continue;
+            }
+            if level.files.len() >= FILES_AT_ONCE {
+                self.take(&mut level).await?;
+            }
+            let client = self.client.clone();
+            level.files.spawn(async move { (name, client.copy_file(&child, None).await) });
+        }
+        level.waiting.reverse();
+        Ok(level)
+    }
+
+    async fn take(&mut self, level: &mut Level) -> Result<(), CopyError> {
+        let Some(done) = level.files.join_next().await else { return Ok(()) };
+        let (name, copied) = done.map_err(|_| CopyError::Internal)?;
+        match copied {
+            Ok((child, bytes)) => {
+                self.counts.files += 1;
+                self.counts.bytes += bytes;
+                self.progress.advance(bytes);
+                level.children.push((name, child));
+            }
+            Err(error) if CopyError::is_hopeless(&error) => {
+                return Err(CopyError::grid(level.path.join(name.as_str()), error));
+            }
+            Err(error) => {
+                self.counts.problems.add(level.path.join(name.as_str()), CopyProblem::Grid(error));
+            }
+        }
+        Ok(())
+    }
 }

@@ -89,8 +89,8 @@ pub enum CopyProblem {
     /// It cannot be read from the grid.
     #[error("it cannot be read: {0}")]
     Grid(#[source] FileStoreError),
-    /// It lies in itself, or too deep.
-    #[error("it is a directory that it lies in, or lies too deep")]
+    /// It lies in itself.
+    #[error("it is a directory that it lies in")]
     Cycle,
     /// What it is is not known to this program.
     #[error("it is of a kind that this program does not know")]

@@ -7,10 +7,7 @@ use encoding::directory::{EntryKind, Name};
 
 use super::{CopyError, CopyProblem, Problems};
 use crate::Client;
-use crate::filestore::{Child, DirEdit, DirView, FileStoreError, Replace};
-
-/// Deeper than any tree that people make.
-const MAX_DEPTH: usize = 1024;
+use crate::filestore::{Child, DirEdit, DirView, FileStoreError, MAX_DEPTH, Replace};
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -43,7 +40,7 @@ impl Client {
         let mut work = self.relink_here(Path::new(""), children, into, &mut done).await?;
         while let Some(Deeper { path, source, target }) = work.pop() {
             if path.components().count() > MAX_DEPTH {
-                done.problems.add(path, CopyProblem::Cycle);
+                done.problems.add(path, CopyProblem::Grid(FileStoreError::TooDeep));
                 continue;
             }
             let failed = |error| CopyError::grid(&path, error);

@@ -64,6 +64,9 @@ pub enum FileStoreError {
         /// The path.
         path: String,
     },
+    /// A directory below more than [`super::MAX_DEPTH`] others.
+    #[error("it lies deeper than {} directories, and is not followed", super::MAX_DEPTH)]
+    TooDeep,
     /// The cap does not grant this.
     #[error("{what} needs a cap that may write, and this one may not")]
     ReadOnly {

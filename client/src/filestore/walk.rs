@@ -11,6 +11,7 @@ use encoding::directory::{Entry, EntryKind, Name};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use super::MAX_DEPTH;
 use super::error::FileStoreError;
 use super::view::DirView;
 use crate::Client;
@@ -19,8 +20,6 @@ use crate::Client;
 const AHEAD: usize = 64;
 /// Entries of one directory that are looked at ahead.
 const PAGE: usize = 256;
-/// Deeper than any tree that people make; what lies below is reported.
-const MAX_DEPTH: usize = 1024;
 
 /// Something that a walk came to.
 #[derive(Debug)]
@@ -166,9 +165,10 @@ impl Walk {
         let mut again = false;
         if opens && opened.is_none() {
             let hash = cap.verify_hash();
-            again = path.len() > MAX_DEPTH || hash.is_some_and(|hash| self.seen.contains(&hash));
-            if again {
+            again = hash.is_some_and(|hash| self.seen.contains(&hash));
+            if again || path.len() > MAX_DEPTH {
                 opening.inspect(Opening::abort);
+                opened = (!again).then_some(Err(FileStoreError::TooDeep));
             } else {
                 opened = Some(match self.opened(&cap, opening).await {
                     Ok(view) => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use caps::{Cap, SlotWrite};
 use client::backup_db::{BackupDb, Known};
 use client::copy::{CopyError, CopyProblem, DownloadOptions, Form, TreeProgress, UploadOptions};
-use client::filestore::{Child, DirEdit, Replace};
+use client::filestore::{Child, DirEdit, FileStoreError, MAX_DEPTH, Replace};
 use client::local::{Excludes, Trust, scan};
 use client::{Client, ClientDir, GetOptions, PutOptions, Shares, Source};
 use encoding::directory::Name;
@@ -104,6 +104,43 @@ fn a_directory_in_itself_ends() {
         let copy = client.copy_directory(&view, &TreeProgress::default()).await.unwrap();
         assert!(matches!(&copy.problems.list[..], [(_, CopyProblem::Cycle)]), "{:?}", copy.problems);
         assert_eq!((copy.files, copy.directories), (1, 2));
+    });
+}
+
+#[test]
+fn what_lies_too_deep_is_told() {
+    simulate(async {
+        let mut grid = SimGrid::start(5, 4).await;
+        let client = grid.client("1/3/4").await;
+        let mut top = client.make_directory().await.unwrap();
+        for _ in 0..MAX_DEPTH + 2 {
+            top = client.make_directory_with(vec![(name("x"), top)]).await.unwrap();
+        }
+        let mut walk = client.walk(top.cap());
+        let (mut opened, mut refused) = (0, Vec::new());
+        while let Some(walked) = walk.next().await.unwrap() {
+            assert!(!walked.again);
+            match walked.opened {
+                Some(Ok(())) => opened += 1,
+                other => refused.push((walked.path.len(), other)),
+            }
+        }
+        assert_eq!(opened, MAX_DEPTH + 1);
+        assert!(matches!(refused[..], [(1025, Some(Err(FileStoreError::TooDeep)))]), "{refused:?}");
+        let view = client.open_directory(top.cap()).await.unwrap();
+        let copy = client.copy_directory(&view, &TreeProgress::default()).await.unwrap();
+        let too_deep = |problem: &CopyProblem| matches!(problem, CopyProblem::Grid(FileStoreError::TooDeep));
+        assert!(matches!(&copy.problems.list[..], [(_, problem)] if too_deep(problem)));
+        assert_eq!(copy.directories, MAX_DEPTH as u64 + 1);
+
+        // Two that lie in themselves are as deep as anybody looks.
+        let (from, into) = (client.make_directory().await.unwrap(), client.make_directory().await.unwrap());
+        link(&client, &from, "x", &from).await;
+        link(&client, &into, "x", &into).await;
+        let view = client.open_directory(into.cap()).await.unwrap();
+        let done = client.relink(vec![(name("x"), from)], &view).await.unwrap();
+        assert!(matches!(&done.problems.list[..], [(_, problem)] if too_deep(problem)));
+        assert_eq!(done.filled_up, MAX_DEPTH as u64);
     });
 }
 
