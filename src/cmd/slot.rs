@@ -6,6 +6,7 @@ use caps::{Cap, SlotRead, SlotVerify, SlotWrite};
 use client::Client;
 use client::filestore::FileStoreError;
 use client::slot::{Freshness, SlotHealth};
+use encoding::open_slot;
 use encoding::slot::{Member, SignedRecord};
 use protocol::NodeId;
 
@@ -40,11 +41,9 @@ pub(crate) async fn run(home: &Path, command: &SlotCommand, quiet: bool) -> anyh
 async fn show(session: &Session, path: &str, json: bool) -> anyhow::Result<()> {
     let client = &session.client;
     let cap = read_cap(&cap_at(session, path).await?)?;
-    let record = client.slot_record(&cap).await?;
-    let sure = match client.read_slot(&cap).await {
-        Ok(view) => Some(view.freshness == Freshness::Confirmed),
-        Err(_) => None,
-    };
+    let (record, freshness) = client.slot_record(&cap).await?;
+    let opens = open_slot(&cap.key, &record.id.salt, &cap.hash, &record.payload).is_ok();
+    let sure = (opens && !record.tombstone).then_some(freshness == Freshness::Confirmed);
     if json {
         let mut out = record_json(client, &record);
         out["confirmed"] = sure.into();

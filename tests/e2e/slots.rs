@@ -46,6 +46,8 @@ fn members_are_shown_replaced_and_deleted() {
     client.run(["slot", "show", "URI:LIT:nbswy3dp"]).fails(2, &["names no slot"]);
     client.run(["slot", "delete", "d:"]).ok();
     client.run(["ls", "d:"]).fails(4, &["it was deleted", "hint:"]);
+    let text = client.run(["slot", "show", "d:"]).ok().text();
+    assert!(text.contains("deleted:   yes") && text.contains("read:      it cannot be"), "{text}");
 }
 
 #[test]
@@ -60,6 +62,8 @@ fn below_a_quorum_reads_say_newest_seen_and_writes_end() {
     assert_eq!(ran.text(), "file\n");
     assert!(ran.err.contains("newest that was seen"), "{}", ran.err);
     assert!(client.run(["-q", "ls", "d:"]).ok().err.is_empty());
+    let ran = client.run(["slot", "show", "d:"]).ok();
+    assert!(ran.text().contains("newest seen") && ran.err.contains("newest that was seen"), "{ran:?}");
     let ran = client.run(["get", "d:file"]).ok();
     assert!(ran.out == b"kept" && ran.err.contains("newest that was seen"), "{ran:?}");
     // So do those that move whole trees, and also when they fail.

@@ -110,7 +110,7 @@ impl Client {
     /// [`FileStoreError::Entry`].
     pub async fn child_of(&self, cap: Cap) -> Result<Child, FileStoreError> {
         let salt = match cap.read() {
-            Some(Cap::SlotRead(read)) => self.slot_record(&read).await.ok().map(|record| record.id.salt),
+            Some(Cap::SlotRead(read)) => self.slot_record(&read).await.ok().map(|(record, _)| record.id.salt),
             Some(Cap::ImmutableRead(read)) => self.tree_salt(&read).await,
             _ => None,
         };

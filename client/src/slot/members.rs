@@ -6,8 +6,10 @@ use caps::{SlotRead, SlotVerify, SlotWrite};
 use encoding::slot::{Ballot, Config, Member, Record, SignedRecord};
 use protocol::NodeId;
 
+use super::Freshness;
 use super::ask::{Leasing, Round};
 use super::error::{MemberFailure, SlotError};
+use super::read::Seen;
 use super::write::{Editing, successor};
 use crate::Client;
 
@@ -175,15 +177,18 @@ impl Client {
         }
     }
 
-    /// The newest record, found as a read finds it: it is sent on to members that lack it where that is needed to confirm it.
+    /// The newest record, found as a read finds it, and how sure that is: it is sent on to members that lack it where that is needed to
+    /// confirm it. Its payload is not opened.
     ///
     /// # Errors
     ///
     /// [`SlotError`].
-    pub async fn slot_record(&self, cap: &SlotRead) -> Result<Arc<SignedRecord>, SlotError> {
+    pub async fn slot_record(&self, cap: &SlotRead) -> Result<(Arc<SignedRecord>, Freshness), SlotError> {
         let cell = self.slots().cell(&cap.hash);
         let bucket = cap.key.slot_storage_index().placement_bucket();
-        Ok(self.look(&cap.hash, bucket, &cell).await?.record)
+        let Seen { record, freshness, forgetful } = self.look(&cap.hash, bucket, &cell).await?;
+        self.slots().doubts.note(freshness, &forgetful);
+        Ok((record, freshness))
     }
 }
 

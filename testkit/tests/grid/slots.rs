@@ -216,7 +216,7 @@ fn a_client_with_an_old_record_is_led_on_to_the_new_members() {
         let (writer, old) = (grid.client("1/3/4").await, grid.client("1/3/4").await);
         let cap = create(&writer).await;
         add(&old, &cap, 1).await.unwrap();
-        let record = writer.slot_record(&cap.to_read()).await.unwrap();
+        let (record, _) = writer.slot_record(&cap.to_read()).await.unwrap();
         let members: Vec<Member> = grid
             .servers
             .iter()
@@ -240,7 +240,7 @@ fn when_too_many_are_lost_for_good_an_epoch_is_forced() {
         let cap = create(&writer).await;
         add(&writer, &cap, 1).await.unwrap();
         tokio::time::sleep(SECOND).await;
-        let record = writer.slot_record(&cap.to_read()).await.unwrap();
+        let (record, _) = writer.slot_record(&cap.to_read()).await.unwrap();
         let is_member: Vec<bool> = grid
             .servers
             .iter()

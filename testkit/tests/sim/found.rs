@@ -52,7 +52,7 @@ fn the_same_means_what_was_known_when_it_was_asked() {
         }
         grid.net.reset_links();
         let view = other.read_slot(&cap.to_read()).await.unwrap();
-        let record = other.slot_record(&cap.to_read()).await.unwrap();
+        let (record, _) = other.slot_record(&cap.to_read()).await.unwrap();
         assert_eq!((view.freshness, servers_of(&grid, &record).len()), (Freshness::Confirmed, 4));
     });
 }

@@ -60,7 +60,7 @@ async fn live(plan: &Plan) -> Told {
     let creator = grid.client_with(&plan.shares(), timeouts()).await;
     let cap = create(&grid, &creator, plan).await;
     tokio::time::sleep(SECOND).await;
-    let record = creator.slot_record(&cap.to_read()).await.unwrap();
+    let (record, _) = creator.slot_record(&cap.to_read()).await.unwrap();
     let members = servers_of(&grid, &record);
     assert_eq!((members.len(), usize::from(record.config.quorum)), (plan.members, plan.quorum));
     for server in plan.liars(&members) {
