@@ -156,8 +156,12 @@ impl Download {
             EntryKind::Unknown => Err(CopyProblem::UnknownKind),
             EntryKind::Symlink | EntryKind::File => self.file(&folder, name, cap, &entry).await,
         };
-        if let Err(problem) = done {
-            self.done.problems.add(place, problem);
+        match done {
+            Err(CopyProblem::Grid(error)) if CopyError::is_hopeless(&error) => {
+                return Err(CopyError::grid(place, error));
+            }
+            Err(problem) => self.done.problems.add(place, problem),
+            Ok(()) => {}
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use crate::backup_db::BackupDbError;
 use crate::filestore::{FileStoreError, Refusal};
 use crate::local::scan::OpenError;
 use crate::local::{RestoreError, ScanError, SkipReason};
+use crate::slot::SlotError;
 use crate::{DownloadError, UploadError};
 
 /// The most problems that are listed; the rest is counted.
@@ -48,11 +49,12 @@ impl CopyError {
         Self::Grid { path: path.into(), source: source.into() }
     }
 
-    /// Of a file of the grid that cannot be had: whether the next one cannot be had either, so that there is no use in going on.
+    /// Of something of the grid that cannot be had: whether the next one cannot be had either, so that there is no use in going on.
     pub(super) fn is_hopeless(error: &FileStoreError) -> bool {
         match error {
             FileStoreError::Upload(UploadError::NoServers | UploadError::NotHappy { .. })
-            | FileStoreError::Download(DownloadError::NoServers) => true,
+            | FileStoreError::Download(DownloadError::NoServers)
+            | FileStoreError::Slot(SlotError::NotHappy { .. } | SlotError::NotFound { asked: 0, .. }) => true,
             FileStoreError::Download(DownloadError::NotEnoughShares { servers, .. }) => {
                 !servers.is_empty() && servers.iter().all(|server| !server.answered)
             }
@@ -135,5 +137,19 @@ impl Problems {
         } else {
             self.more += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_server_answers_for_a_slot_the_next_one_is_not_tried() {
+        let not_happy = SlotError::NotHappy { live: 2, wanted: 7, failures: Vec::new() };
+        let not_found = |asked| SlotError::NotFound { asked, failures: Vec::new() };
+        let is_hopeless = |error: SlotError| CopyError::is_hopeless(&error.into());
+        assert!(is_hopeless(not_happy) && is_hopeless(not_found(0)));
+        assert!(!is_hopeless(not_found(1)) && !is_hopeless(SlotError::Deleted));
     }
 }
