@@ -5,9 +5,7 @@ use encoding::directory::{ChildCaps, Entry, EntryKind, Metadata, Mutability, sea
 
 use super::error::FileStoreError;
 use crate::Client;
-
-/// Files below this size are taken to be plain objects when a bare cap is linked: only larger ones are ever cut into trees.
-const TREES_FROM: u64 = 16 * 1024 * 1024;
+use crate::upload::CHUNKED_FROM;
 
 /// A child for a directory: its caps, the salt that leads a walker on, and what is said of it.
 #[derive(Clone, Debug)]
@@ -118,7 +116,8 @@ impl Client {
     }
 
     async fn tree_salt(&self, cap: &ImmutableRead) -> Option<[u8; 32]> {
-        if cap.directory || cap.size >= TREES_FROM {
+        // A heuristic, that saves asking for each small file: a smaller tree, as changes in place make them, is linked without its salt.
+        if cap.directory || cap.size >= CHUNKED_FROM {
             return self.get_tree(cap).await.ok().map(|(_, salt)| salt);
         }
         None
