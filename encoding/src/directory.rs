@@ -28,7 +28,7 @@ mod node;
 mod seal;
 
 pub use caps::ChildCaps;
-pub use content::{FileContent, MAX_REMEMBERED, OperationId, SlotContent, SlotDirectory, SlotFile, edit_len};
+pub use content::{FileContent, MAX_REMEMBERED, OperationId, SlotContent, SlotDirectory, SlotFile};
 pub use entry::{Entry, EntryKind};
 pub use error::{DirectoryError, EntryError};
 pub use literal::{literal_directory, open_literal};
@@ -37,8 +37,7 @@ pub use metadata::{
 };
 pub use name::{MAX_NAME_LEN, Name, NameError};
 pub use node::{
-    INNER_MAX, LEAF_MAX_LEN, LEAF_TARGET_LEN, MAX_NODE_LEN, MAX_TREE_LEVEL, Node, NodeRef, inner_item_len,
-    leaf_item_len,
+    INNER_MAX, LEAF_MAX_LEN, LEAF_TARGET_LEN, MAX_NODE_LEN, MAX_TREE_LEVEL, Node, NodeRef, leaf_item_len,
 };
 pub use seal::{SealError, SealedWrite, open_write, seal_write};
 

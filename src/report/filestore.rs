@@ -51,9 +51,7 @@ pub(super) fn classify(error: &FileStoreError) -> Class {
         FileStoreError::Directory(DirectoryError::NotADirectory | DirectoryError::NotAFile) => {
             (Exit::Refused, Some("the capability says otherwise: it is forged"))
         }
-        FileStoreError::Directory(_) | FileStoreError::Tree(_) | FileStoreError::Sealed(_) => {
-            (Exit::Unrecoverable, Some(FORGED))
-        }
+        FileStoreError::Directory(_) | FileStoreError::Tree(_) => (Exit::Unrecoverable, Some(FORGED)),
         FileStoreError::Seal(_) => (Exit::Refused, Some(FORGED)),
         FileStoreError::Entry(_) => (Exit::Refused, Some("`sarsen cap show` says what a capability is for")),
         FileStoreError::Name(_) => {

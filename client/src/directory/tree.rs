@@ -148,27 +148,4 @@ impl<S: NodeStore> Tree<S> {
             link = Link::children(&node, link.end.as_ref()).swap_remove(after - 1);
         }
     }
-
-    /// At most `limit` entries in order, those after `after` only.
-    ///
-    /// # Errors
-    ///
-    /// The store's, [`TreeError`] among them.
-    pub async fn range(
-        &self,
-        root: Option<&NodeRef>,
-        after: Option<&Name>,
-        limit: usize,
-    ) -> Result<Vec<(Name, Entry)>, S::Error> {
-        // About 64 entries to a leaf.
-        let mut entries = self.entries(root, after).read_ahead(1 + limit / 64);
-        let mut out = Vec::new();
-        while out.len() < limit {
-            match entries.next().await? {
-                Some(entry) => out.push(entry),
-                None => break,
-            }
-        }
-        Ok(out)
-    }
 }

@@ -1,6 +1,5 @@
 //! What can go wrong in the file store.
 
-use encoding::SectionError;
 use encoding::directory::{DirectoryError, EntryError, NameError, SealError};
 
 use crate::directory::TreeError;
@@ -40,9 +39,6 @@ pub enum FileStoreError {
     /// Not a name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A payload does not open.
-    #[error(transparent)]
-    Sealed(#[from] SectionError),
     /// The change was refused, given what is there.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -131,7 +131,7 @@ impl DirView {
     /// All entries in the order of their names.
     pub fn entries(&self) -> DirEntries<'_> {
         DirEntries {
-            base: self.tree.entries(self.base.as_ref(), None),
+            base: self.tree.entries(self.base.as_ref()),
             held: None,
             edits: self.edits.iter().peekable(),
         }

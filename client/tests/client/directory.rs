@@ -20,7 +20,7 @@ fn all_set(map: &Map) -> BTreeMap<Name, Option<Entry>> {
 
 async fn list(tree: &Tree<Memory>, root: Option<&NodeRef>) -> Map {
     let mut out = Vec::new();
-    let mut stream = tree.entries(root, None);
+    let mut stream = tree.entries(root);
     while let Some(entry) = stream.next().await.unwrap() {
         out.push(entry);
     }
@@ -80,12 +80,6 @@ fn one_change_among_100_000_costs_the_height() {
         let gone = BTreeMap::from([(name(77_778), None)]);
         let changed = tree.apply(Some(&root), gone).await.unwrap().unwrap();
         assert_eq!((changed.count, tree.store().cost()), (99_999, (height, height)));
-        let page = tree.range(Some(&root), Some(&name(99_999)), 10).await.unwrap();
-        assert_eq!(
-            page,
-            map.range(name(99_999)..).take(10).map(|(n, e)| (n.clone(), e.clone())).collect::<Vec<_>>()
-        );
-        assert!(tree.store().cost().0 <= height + 1, "a page loads what it shows");
         assert_eq!(list(&tree, Some(&root)).await, map);
     });
 }
@@ -228,8 +222,6 @@ proptest! {
                 nodes(tree.store(), root.as_ref());
                 assert!(list(&tree, root.as_ref()).await == map);
                 assert_eq!(root.as_ref().map_or(0, |root| root.count), map.len() as u64);
-                let page = tree.range(root.as_ref(), Some(&name(1_500)), 40).await.unwrap();
-                assert!(page.iter().map(|(name, _)| name).eq(map.range(name(1_501)..).take(40).map(|(name, _)| name)));
                 check_diff(&tree, (before.1.as_ref(), &before.0), (root.as_ref(), &map)).await;
                 let built = tree.build(map.clone()).await.unwrap();
                 nodes(tree.store(), built.as_ref());

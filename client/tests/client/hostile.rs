@@ -21,7 +21,7 @@ fn refused(memory: Memory, root: &NodeRef, error: TreeError) {
     let error = Err(MemoryError::Tree(error));
     let tree = Tree::new(memory);
     run(async {
-        let mut stream = tree.entries(Some(root), None);
+        let mut stream = tree.entries(Some(root));
         let mut all = Vec::new();
         let listed = loop {
             match stream.next().await {

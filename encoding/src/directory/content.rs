@@ -7,7 +7,7 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 
 use super::Mutability;
-use super::cbor::{Out, Written, array_len, array_of, counted, finished, fixed, map_len, take_null, written};
+use super::cbor::{Out, Written, array_len, array_of, finished, fixed, map_len, take_null, written};
 use super::entry::{Entry, read_name};
 use super::error::DirectoryError;
 use super::name::Name;
@@ -234,11 +234,6 @@ fn write_edit(e: &mut Out<'_>, name: &Name, edit: Option<&Entry>) -> Written {
         Some(entry) => entry.write(e),
         None => e.null().map(|_| ()),
     }
-}
-
-/// Bytes that an edit takes in section A of a slot. Section B may grow by up to 100 more.
-pub fn edit_len(name: &Name, edit: Option<&Entry>) -> usize {
-    counted(|e| write_edit(e, name, edit))
 }
 
 fn read_edits(d: &mut Decoder<'_>) -> Result<BTreeMap<Name, Option<Entry>>, DirectoryError> {

@@ -242,11 +242,6 @@ pub fn leaf_item_len(name: &Name, entry: &Entry) -> usize {
     counted(|e| write_item(e, name, entry))
 }
 
-/// Bytes that a child takes in an inner node.
-pub fn inner_item_len(name: &Name, child: &NodeRef) -> usize {
-    counted(|e| write_child(e, name, child))
-}
-
 impl NodeRef {
     /// The repair cap of the node and all that is below it.
     pub fn repair_cap(&self) -> Cap {
