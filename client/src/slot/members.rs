@@ -186,7 +186,7 @@ impl Client {
     pub async fn slot_record(&self, cap: &SlotRead) -> Result<(Arc<SignedRecord>, Freshness), SlotError> {
         let cell = self.slots().cell(&cap.hash);
         let bucket = cap.key.slot_storage_index().placement_bucket();
-        let Seen { record, freshness, forgetful } = self.look(&cap.hash, bucket, &cell).await?;
+        let Seen { record, freshness, forgetful, .. } = self.look(&cap.hash, bucket, &cell).await?;
         self.slots().doubts.note(freshness, &forgetful);
         Ok((record, freshness))
     }
