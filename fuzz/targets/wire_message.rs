@@ -12,14 +12,14 @@ use protocol::announcement::{AnnouncedStore, Announcement};
 use protocol::frame;
 use protocol::limits::MAX_FRAME_LEN;
 use protocol::message::{
-    Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Done, ErrorCode, Expected, Flags, Found,
+    Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, CensusReply, Done, ErrorCode, Expected, Flags, Found,
     FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
     ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
 
 fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
-    match kind % 11 {
+    match kind % 12 {
         0 => check::<Request>(bytes),
         1 => check::<Reply<Hello>>(bytes),
         2 => check::<Reply<Status>>(bytes),
@@ -30,6 +30,7 @@ fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {
         7 => check::<Reply<Bulk>>(bytes),
         8 => check::<Reply<Announcements>>(bytes),
         9 => check::<Reply<PutSmallDone>>(bytes),
+        10 => check::<Reply<CensusReply>>(bytes),
         _ => check::<Reply<Done>>(bytes),
     }
 });
@@ -97,6 +98,7 @@ fn requests() -> Vec<Request> {
         Request::ReadTable(ReadTable { hash, number, columns: vec![0, 1], first: 0, count: 9 }),
         Request::ReadSlice(ReadSlice { hash, number, segment: 5, start: 0, end: 100 }),
         Request::Lease(Lease { terms, hashes: vec![hash] }),
+        Request::Census(Census { hashes: vec![hash] }),
         Request::CancelLease(CancelLease { tag, hashes: vec![hash, hash] }),
         Request::Announce(Announce { announcement: announcement() }),
         Request::Subscribe(Subscribe { follow: true }),

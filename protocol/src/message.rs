@@ -2,10 +2,12 @@
 //!
 //! Fields are numbered and never reused. A receiver skips fields it does not know and refuses requests it does not know.
 
+mod census;
 mod small;
 
 use minicbor::{Decode, Encode};
 
+pub use census::{Census, CensusReply, Counted, CountedShare, MAX_CENSUS_SHARES};
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 
 use crate::identity::NodeId;
@@ -78,6 +80,9 @@ pub enum Request {
     /// Store several small shares at once. The share files follow, one after the other. Answered by [`PutSmallDone`].
     #[n(12)]
     PutSmall(#[n(0)] PutSmall),
+    /// Which shares of these objects are here? Answered by [`CensusReply`].
+    #[n(17)]
+    Census(#[n(0)] Census),
 }
 
 /// Every answer: what was asked for, or an error.

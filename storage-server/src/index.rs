@@ -224,6 +224,19 @@ impl Index {
         .collect()
     }
 
+    /// The numbers of the shares of each of these objects.
+    pub(crate) fn numbers_of(&self, hashes: &[VerifyHash]) -> IndexResult<Vec<Vec<u16>>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let shares = txn.open_table(SHARES).map_err(boxed)?;
+        let numbers = hashes.iter().map(|hash| {
+            let (first, last) = bounds(*hash);
+            let rows = shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?;
+            let number = |key: &[u8; 34]| u16::from_be_bytes([key[32], key[33]]);
+            rows.map(|row| row.map(|(key, _)| number(key.value())).map_err(boxed)).collect()
+        });
+        numbers.collect()
+    }
+
     /// For each object or slot: is there anything of it?
     pub(crate) fn have_objects(&self, hashes: &[VerifyHash]) -> IndexResult<Vec<bool>> {
         let txn = self.db.begin_read().map_err(boxed)?;

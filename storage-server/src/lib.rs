@@ -24,6 +24,7 @@ mod real_disk;
 mod rebuild;
 mod resources;
 mod senders;
+mod serve_census;
 mod serve_put;
 mod serve_read;
 mod serve_slot;

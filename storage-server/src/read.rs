@@ -60,6 +60,11 @@ impl Store {
         Ok(rows.into_iter().map(|(number, location)| Listed { number, len: location.len }).collect())
     }
 
+    /// The numbers of the shares that are here of each of these objects.
+    pub(crate) fn numbers_of(&self, hashes: &[VerifyHash]) -> Result<Vec<Vec<u16>>, ReadError> {
+        Ok(self.index().numbers_of(hashes)?)
+    }
+
     /// For each length: are there objects of this bucket and ciphertext length?
     ///
     /// # Errors

@@ -386,6 +386,7 @@ impl Server {
             Request::ReadBlocks(read) => self.read_blocks(caller, read, stream).await,
             Request::ReadTable(read) => self.read_table(caller, read, stream).await,
             Request::ReadSlice(read) => self.read_slice(caller, read, stream).await,
+            Request::Census(census) => self.census(caller, census, stream).await,
             Request::Lease(lease) => self.lease(caller, lease, stream).await,
             Request::CancelLease(cancel) => self.cancel_lease(caller, cancel, stream).await,
             Request::SlotRead(read) => self.slot_read(caller, read, stream).await,

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use protocol::announcement::{Announcement, Signed};
 use protocol::message::{
-    Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Done, ErrorCode, Expected, Flags, Found,
-    FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
-    ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status, StoreState,
-    StoreStatus, Subscribe, WireError,
+    Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, Done, ErrorCode, Expected, Flags,
+    Found, FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall,
+    PutSmallDone, ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status,
+    StoreState, StoreStatus, Subscribe, WireError,
 };
 use protocol::{NodeAddress, NodeId, frame};
 
@@ -77,6 +77,7 @@ fn request() -> impl Strategy<Value = Request> {
             Request::ReadSlice(ReadSlice { hash, number, segment, start, end })
         }),
         (terms(), hashes()).prop_map(|(terms, hashes)| Request::Lease(Lease { terms, hashes })),
+        hashes().prop_map(|hashes| Request::Census(Census { hashes })),
         (bytes16(), hashes()).prop_map(|(tag, hashes)| Request::CancelLease(CancelLease { tag, hashes })),
         signed().prop_map(|announcement| Request::Announce(Announce { announcement })),
         any::<bool>().prop_map(|follow| Request::Subscribe(Subscribe { follow })),
