@@ -6,6 +6,7 @@ mod error;
 mod fetch;
 mod file_tree;
 mod holdings;
+mod object;
 mod range;
 mod reader;
 mod search;
@@ -19,24 +20,24 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use caps::{Cap, ImmutableRead, Literal};
 use encoding::{
-    ContentKey, Descriptor, Geometry, Kind, ObjectId, Params, Root, Sections, SegmentDecoder, SegmentEncoder,
-    open_tree,
+    ContentKey, Kind, ObjectId, Params, Root, Sections, SegmentDecoder, SegmentEncoder, open_tree,
 };
-use protocol::message::Bytes32;
 use tokio::task::JoinHandle;
 
 pub use error::{Complaint, DownloadError, ServerAnswer};
+pub(crate) use fetch::{Blocks, FetchError, data_roots, fetch_share, gather};
 pub(crate) use file_tree::FileTree;
+pub(crate) use holdings::KnownShare;
+pub(crate) use object::{Object, ObjectRef};
 pub(crate) use reader::Body;
 pub use reader::ObjectReader;
+pub(crate) use search::{LookupError, ask};
 pub use sink::{BlockingSink, FileSink, Sink};
+pub(crate) use table::Table;
 
 use crate::Client;
 use crate::progress::Transfer;
 use crate::upload::ReadAt;
-use holdings::Holdings;
-use search::Search;
-use table::Table;
 
 /// Bytes of ciphertext that one batch of segments may hold, unless a single segment is larger.
 const BATCH_BYTES: u64 = 3 << 20;
@@ -136,62 +137,100 @@ fn clip(range: &Option<Range<u64>>, size: u64) -> Result<Range<u64>, DownloadErr
     }
 }
 
+/// An object that was found, with its content key.
+pub(crate) struct Opened {
+    object: Arc<Object>,
+    key: ContentKey,
+    decoders: Mutex<Vec<SegmentDecoder>>,
+}
+
+impl std::ops::Deref for Opened {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        &self.object
+    }
+}
+
+impl Opened {
+    pub(crate) fn new(object: Arc<Object>, key: ContentKey) -> Arc<Self> {
+        Arc::new(Self { object, key, decoders: Mutex::default() })
+    }
+
+    /// All of a tree object's plaintext.
+    pub(crate) async fn tree_payload(self: &Arc<Self>) -> Result<Vec<u8>, DownloadError> {
+        let len = self.geometry().plaintext_len();
+        if len > MAX_TREE_LEN {
+            return Err(DownloadError::TreeTooLong { len });
+        }
+        let mut payload = Vec::new();
+        self.stream(0..len, &mut payload, &Transfer::default()).await?;
+        Ok(payload)
+    }
+
+    pub(crate) async fn stream(
+        self: &Arc<Self>,
+        range: Range<u64>,
+        sink: &mut dyn Sink,
+        transfer: &Transfer,
+    ) -> Result<(), DownloadError> {
+        let geometry = self.geometry();
+        let segments = geometry.segments_of(&range);
+        let step = (BATCH_BYTES / geometry.params().segment_len()).clamp(1, 16);
+        // A segment that is larger than a batch is fetched alone: memory stays bounded whatever k is.
+        let at_once = if geometry.params().segment_len() > BATCH_BYTES { 1 } else { BATCHES };
+        let mut next = segments.start;
+        let mut batches: VecDeque<Batch> = VecDeque::new();
+        loop {
+            while batches.len() < at_once && next < segments.end {
+                let end = segments.end.min(next + step);
+                transfer.throttle((end - next) * geometry.params().segment_len()).await;
+                let object = self.clone();
+                let wanted = next..end;
+                let task = tokio::spawn(async move { fetch::batch(&object, wanted).await });
+                batches.push_back(Batch { first: next, task });
+                next = end;
+            }
+            let Some(mut batch) = batches.pop_front() else { return Ok(()) };
+            let decoded = (&mut batch.task).await.map_err(|_| DownloadError::Internal)??;
+            let mut pieces = Vec::new();
+            for (segment, parts) in (batch.first..).zip(decoded) {
+                trim(geometry.segment_data_range(segment).start, parts, &range, &mut pieces);
+            }
+            let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+            sink.write(pieces).await.map_err(DownloadError::Sink)?;
+            transfer.advance(bytes);
+        }
+    }
+}
+
 /// An object that was found: its descriptor is verified, its key is right, and enough shares are known. Clones share all of it.
 /// Reads the object's own plaintext, which of a tree object is not a file.
 #[derive(Clone)]
-pub(crate) struct DirectReader(Arc<Object>);
-
-pub(crate) struct Object {
-    client: Client,
-    hash: Bytes32,
-    descriptor: Descriptor,
+pub(crate) struct DirectReader {
+    opened: Arc<Opened>,
     id: ObjectId,
-    key: ContentKey,
-    holdings: Mutex<Holdings>,
-    search: tokio::sync::Mutex<Search>,
-    table: Table,
-    decoders: Mutex<Vec<SegmentDecoder>>,
-    complaints: Mutex<Vec<Complaint>>,
 }
 
 impl DirectReader {
     pub(crate) async fn open(client: Client, cap: &ImmutableRead) -> Result<Self, DownloadError> {
-        let mut search = Search::new(&client, cap);
-        let (holdings, complaints) = (Mutex::new(Holdings::default()), Mutex::default());
-        search.until(&client, &holdings, &complaints, cap.needed.into()).await;
-        let Some(descriptor) = search.descriptor() else {
-            return Err(search.not_enough(cap.needed, &lock(&holdings)));
-        };
-        let descriptor = descriptor.clone();
-        let (id, _) = descriptor.open_cap(cap)?;
-        if lock(&holdings).distinct() < usize::from(cap.needed) {
-            return Err(search.not_enough(cap.needed, &lock(&holdings)));
-        }
-        Ok(Self(Arc::new(Object {
-            table: Table::new(descriptor.geometry),
-            client,
-            hash: Bytes32(*cap.hash.as_bytes()),
-            key: ContentKey::of(&id, descriptor.kind),
-            id,
-            descriptor,
-            holdings,
-            search: tokio::sync::Mutex::new(search),
-            decoders: Mutex::default(),
-            complaints,
-        })))
+        let object = Object::find(client, cap.into()).await?;
+        let (id, _) = object.descriptor.open_cap(cap)?;
+        let key = ContentKey::of(&id, object.kind());
+        Ok(Self { opened: Opened::new(object, key), id })
     }
 
     pub(crate) fn kind(&self) -> Kind {
-        self.0.descriptor.kind
+        self.opened.kind()
     }
 
     /// Bytes of the plaintext.
     pub(crate) fn len(&self) -> u64 {
-        self.0.geometry().plaintext_len()
+        self.opened.geometry().plaintext_len()
     }
 
     pub(crate) fn complaints(&self) -> Vec<Complaint> {
-        lock(&self.0.complaints).clone()
+        lock(&self.opened.complaints).clone()
     }
 
     /// Both sections of a tree object, and its salt.
@@ -199,13 +238,8 @@ impl DirectReader {
         if self.kind() != Kind::Tree {
             return Err(DownloadError::NotATree);
         }
-        let len = self.len();
-        if len > MAX_TREE_LEN {
-            return Err(DownloadError::TreeTooLong { len });
-        }
-        let mut payload = Vec::new();
-        self.stream(0..len, &mut payload, &Transfer::default()).await?;
-        Ok((open_tree(&self.0.id, &payload)?, self.0.id.salt))
+        let payload = self.opened.tree_payload().await?;
+        Ok((open_tree(&self.id, &payload)?, self.id.salt))
     }
 
     /// A small range, cheaply. `None` if it must be streamed.
@@ -213,7 +247,7 @@ impl DirectReader {
         if range.end - range.start > SLICE_MAX {
             return Ok(None);
         }
-        range::read_slices(&self.0, range).await
+        range::read_slices(&self.opened, range).await
     }
 
     /// Bytes that are within the plaintext.
@@ -232,45 +266,19 @@ impl DirectReader {
         sink: &mut dyn Sink,
         transfer: &Transfer,
     ) -> Result<(), DownloadError> {
-        let geometry = self.0.geometry();
-        let segments = geometry.segments_of(&range);
-        let step = (BATCH_BYTES / geometry.params().segment_len()).clamp(1, 16);
-        // A segment that is larger than a batch is fetched alone: memory stays bounded whatever k is.
-        let at_once = if geometry.params().segment_len() > BATCH_BYTES { 1 } else { BATCHES };
-        let mut next = segments.start;
-        let mut batches: VecDeque<Batch> = VecDeque::new();
-        loop {
-            while batches.len() < at_once && next < segments.end {
-                let end = segments.end.min(next + step);
-                transfer.throttle((end - next) * geometry.params().segment_len()).await;
-                let object = self.0.clone();
-                let wanted = next..end;
-                let task = tokio::spawn(async move { fetch::batch(&object, wanted).await });
-                batches.push_back(Batch { first: next, task });
-                next = end;
-            }
-            let Some(mut batch) = batches.pop_front() else { return Ok(()) };
-            let decoded = (&mut batch.task).await.map_err(|_| DownloadError::Internal)??;
-            let mut pieces = Vec::new();
-            for (segment, parts) in (batch.first..).zip(decoded) {
-                trim(geometry.segment_data_range(segment).start, parts, &range, &mut pieces);
-            }
-            let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-            sink.write(pieces).await.map_err(DownloadError::Sink)?;
-            transfer.advance(bytes);
-        }
+        self.opened.stream(range, sink, transfer).await
     }
 
     /// How many of the first bytes of `file` are already this object's, in whole segments: they are encrypted again and held against
     /// the block roots.
     pub(crate) async fn matching_prefix(&self, file: Arc<dyn ReadAt>) -> Result<u64, DownloadError> {
-        let geometry = *self.0.geometry();
+        let geometry = *self.opened.geometry();
         for segment in 0..geometry.segments() {
             let range = geometry.segment_data_range(segment);
-            let roots = fetch::data_roots(&self.0, segment).await?;
-            let (object, file) = (self.0.clone(), file.clone());
+            let roots = fetch::data_roots(&self.opened, segment).await?;
+            let (object, file) = (self.opened.clone(), file.clone());
             let matches = move || object.matches(segment, &*file, &roots);
-            if !self.0.client.pool().run(matches).await {
+            if !self.opened.client.pool().run(matches).await {
                 return Ok(range.start);
             }
         }
@@ -302,7 +310,7 @@ fn trim(mut start: u64, parts: Vec<Bytes>, range: &Range<u64>, pieces: &mut Vec<
     }
 }
 
-impl Object {
+impl Opened {
     /// Whether the file holds this segment where it belongs.
     fn matches(&self, segment: u64, file: &dyn ReadAt, roots: &[Root]) -> bool {
         let range = self.geometry().segment_data_range(segment);
@@ -316,14 +324,6 @@ impl Object {
             && encoder
                 .encode(&self.key, segment, &plaintext, last)
                 .is_ok_and(|encoded| encoded.roots == roots)
-    }
-
-    fn geometry(&self) -> &Geometry {
-        &self.descriptor.geometry
-    }
-
-    fn needed(&self) -> u16 {
-        self.geometry().params().needed()
     }
 }
 

@@ -10,6 +10,7 @@ mod chunks;
 mod error;
 mod feed;
 mod offer;
+mod relay;
 mod send;
 mod small;
 mod source;
@@ -25,10 +26,12 @@ use encoding::{
 use protocol::NodeId;
 use protocol::message::{Bytes16, LeaseTerms};
 
-pub(crate) use batcher::SmallShares;
+pub(crate) use batcher::{Parcel, SmallShares, dispatch};
 pub use chunks::CHUNKED_FROM;
 pub(crate) use chunks::ChunkWriter;
+pub(crate) use error::SendError;
 pub use error::{ShareFailure, UploadError};
+pub(crate) use relay::{Consignment, Piece, relay};
 pub(crate) use small::SmallEncoders;
 pub use source::{BytesSource, FileSource, ReadAt, Source};
 pub use trees::TreeKey;

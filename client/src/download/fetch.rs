@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use encoding::{Root, SegmentDecoder, block_root};
 use protocol::frame::FrameError;
-use protocol::message::{Bulk, ReadBlocks, Request};
+use protocol::message::{Bulk, ErrorCode, ReadBlocks, Request};
 use protocol::session::RequestError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -17,7 +17,7 @@ use super::error::{Complaint, DownloadError, complain, is_corrupt};
 use super::holdings::{KnownShare, ShareKey, key};
 use super::search::{SLOW, Search};
 use super::table::Table;
-use super::{Object, lock};
+use super::{Object, Opened, lock};
 use crate::servers::within;
 
 /// Why a share did not give its blocks.
@@ -30,6 +30,16 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
+    /// Whether it is the share that is bad, rather than the way to it.
+    pub(crate) fn is_bad_share(&self) -> bool {
+        let refused =
+            |code| matches!(code, ErrorCode::Corrupt | ErrorCode::NotFound | ErrorCode::StoreFailed);
+        match self {
+            Self::Request(RequestError::Refused(error)) => refused(error.code),
+            _ => self.is_corrupt(),
+        }
+    }
+
     pub(crate) fn is_corrupt(&self) -> bool {
         match self {
             Self::Corrupt { .. } => true,
@@ -41,15 +51,15 @@ impl FetchError {
 /// Bytes that must come in within the stall timeout.
 const PIECE: usize = 32 * 1024;
 
-type Blocks = Vec<BytesMut>;
+pub(crate) type Blocks = Vec<BytesMut>;
 type Fetched = (KnownShare, Duration, Result<Blocks, FetchError>);
 
 /// The decoded segments `wanted`, each in pieces.
 pub(crate) async fn batch(
-    object: &Arc<Object>,
+    object: &Arc<Opened>,
     wanted: Range<u64>,
 ) -> Result<Vec<Vec<Bytes>>, DownloadError> {
-    let blocks = gather(object, &wanted).await?;
+    let blocks = gather(&object.object, &wanted).await?;
     let shares: Vec<u16> = blocks.keys().copied().collect();
     let needs_table = shares.iter().any(|number| *number >= object.needed());
     let mut roots = Vec::new();
@@ -66,7 +76,7 @@ pub(crate) async fn batch(
 }
 
 fn decode(
-    object: &Object,
+    object: &Opened,
     first: u64,
     blocks: BTreeMap<u16, Blocks>,
     roots: &[Vec<Root>],
@@ -109,7 +119,10 @@ pub(crate) async fn data_roots(object: &Object, segment: u64) -> Result<Vec<Root
 }
 
 /// The blocks of k different shares for the segments `wanted`, each held against its own root.
-async fn gather(object: &Arc<Object>, wanted: &Range<u64>) -> Result<BTreeMap<u16, Blocks>, DownloadError> {
+pub(crate) async fn gather(
+    object: &Arc<Object>,
+    wanted: &Range<u64>,
+) -> Result<BTreeMap<u16, Blocks>, DownloadError> {
     let needed = usize::from(object.needed());
     let mut got: BTreeMap<u16, Blocks> = BTreeMap::new();
     let mut tried: BTreeSet<ShareKey> = BTreeSet::new();
@@ -168,7 +181,12 @@ async fn gather(object: &Arc<Object>, wanted: &Range<u64>) -> Result<BTreeMap<u1
     }
 }
 
-async fn fetch_share(object: &Object, share: &KnownShare, wanted: &Range<u64>) -> Result<Blocks, FetchError> {
+/// Blocks of one share, held against the table and that against the descriptor.
+pub(crate) async fn fetch_share(
+    object: &Object,
+    share: &KnownShare,
+    wanted: &Range<u64>,
+) -> Result<Blocks, FetchError> {
     // A data share's own column is all it needs; a parity share also brings those of the data it stands in for.
     let needed = object.needed();
     let columns: Vec<u16> =

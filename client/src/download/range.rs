@@ -14,13 +14,13 @@ use super::error::DownloadError;
 use super::fetch::FetchError;
 use super::holdings::KnownShare;
 use super::table::Table;
-use super::{Object, lock};
+use super::{Object, Opened, lock};
 use crate::servers::within;
 
 /// Reads `range` (within the file, not empty) from the data shares that hold it. `None` if one of them cannot serve: then whole
 /// segments are read, from any shares.
 pub(crate) async fn read_slices(
-    object: &Arc<Object>,
+    object: &Arc<Opened>,
     range: Range<u64>,
 ) -> Result<Option<Vec<u8>>, DownloadError> {
     let (cell_data, cell_len) = (CELL_DATA_LEN as u64, CELL_LEN as u64);

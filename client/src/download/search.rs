@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
-use caps::{ImmutableRead, VerifyHash};
+use caps::{PlacementBucket, VerifyHash};
 use encoding::{Descriptor, MAX_DESCRIPTOR_LEN, ShareCheck, ShareReport};
 use protocol::limits::{MAX_INLINE_SHARE, MAX_LIST};
 use protocol::message::{Bytes32, Found, Lookup, Request};
@@ -35,13 +35,15 @@ pub(crate) struct Search {
     said: Vec<ServerAnswer>,
 }
 
-struct Answer {
-    descriptor: Option<Descriptor>,
-    shares: Vec<KnownShare>,
+/// What a server said that it has.
+pub(crate) struct Answer {
+    pub(crate) descriptor: Option<Descriptor>,
+    pub(crate) shares: Vec<KnownShare>,
 }
 
+/// Why a server's answer is of no use.
 #[derive(Debug, thiserror::Error)]
-enum LookupError {
+pub(crate) enum LookupError {
     #[error(transparent)]
     Request(#[from] RequestError),
     #[error("it sent a descriptor or share that is not this object's")]
@@ -49,16 +51,13 @@ enum LookupError {
 }
 
 impl Search {
-    pub(crate) fn new(client: &Client, cap: &ImmutableRead) -> Self {
+    pub(crate) fn new(client: &Client, hash: VerifyHash, bucket: PlacementBucket) -> Self {
         let grid = client.grid();
-        let mut servers: Vec<Server> = grid
-            .candidates(cap.placement_bucket())
-            .iter()
-            .map(|candidate| grid.server(&candidate.server))
-            .collect();
+        let mut servers: Vec<Server> =
+            grid.candidates(bucket).iter().map(|candidate| grid.server(&candidate.server)).collect();
         servers.sort_by_key(|server| client.readers().is_shunned(&server.id));
         Self {
-            hash: cap.hash,
+            hash,
             remaining: servers.into(),
             asking: JoinSet::new(),
             asked: Vec::new(),
@@ -161,7 +160,8 @@ impl Search {
     }
 }
 
-async fn ask(client: &Client, server: &Server, hash: VerifyHash) -> Result<Answer, LookupError> {
+/// Asks one server which shares it has; small ones come with the answer, checked.
+pub(crate) async fn ask(client: &Client, server: &Server, hash: VerifyHash) -> Result<Answer, LookupError> {
     let after = client.readers().timeouts().answer;
     let session = client.readers().session(server).await?;
     let asked = async {

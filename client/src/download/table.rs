@@ -36,6 +36,21 @@ impl Table {
         windows.get(&(column, segment / WINDOW)).map(|window| window[(segment % WINDOW) as usize])
     }
 
+    /// Holds all that this share has of the table against the descriptor.
+    pub(crate) async fn verify(object: &Object, share: &KnownShare) -> Result<(), FetchError> {
+        let needed = object.needed();
+        let own = (share.number >= needed).then_some(share.number);
+        let columns: Vec<u16> = (0..needed).chain(own).collect();
+        let (segments, len) = (object.table.geometry.segments(), object.table.geometry.column_len());
+        let slices = fetch(object, share, &columns, 0, segments).await?;
+        for (column, slice) in columns.iter().zip(slices) {
+            let root = object.descriptor.share_roots[usize::from(*column)];
+            open_slice(&root, len, 0..len, &slice)
+                .map_err(|_| FetchError::Corrupt { what: "a table of block roots" })?;
+        }
+        Ok(())
+    }
+
     /// Makes sure that the windows around `segment` of these columns are here; fetches them through `share`, which must hold them.
     pub(crate) async fn ensure(
         object: &Object,

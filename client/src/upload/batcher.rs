@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use protocol::limits::{MAX_SHARES, MAX_SMALL_BODY_LEN};
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::error::SendError;
+use super::send::{PIECE, REASON};
 use crate::Client;
 use crate::servers::within;
 
@@ -24,11 +24,6 @@ const CROWD: usize = 16;
 /// Bytes of shares in one request: over a narrow line they still arrive within the patience of those who wait.
 const BATCH_LEN: usize = 256 * 1024;
 const _: () = assert!(BATCH_LEN <= MAX_SMALL_BODY_LEN);
-/// Bytes handed to the transport at a time: what must be taken within the stall timeout.
-const PIECE: usize = 32 * 1024;
-/// How long a server that takes no more bytes may take to say why.
-const REASON: Duration = Duration::from_secs(1);
-
 /// A server and one of its stores.
 pub(crate) type Destination = (NodeId, NodeId);
 

@@ -407,7 +407,7 @@ impl Share {
 
     /// A server that stops reading may have said why.
     async fn reason(&self, stream: &mut Stream, error: SendError) -> SendError {
-        let answer = within(Duration::from_secs(1), read_reply::<PutDone>(stream)).await;
+        let answer = within(REASON, read_reply::<PutDone>(stream)).await;
         match answer {
             Err(RequestError::Refused(refused)) => RequestError::Refused(refused).into(),
             _ => error,
@@ -438,4 +438,6 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How often servers that do not answer offers are replaced by others before the upload goes on without.
 pub(crate) const STRAGGLER_ROUNDS: usize = 3;
 /// Bytes handed to the transport at a time: what must be taken within the stall timeout.
-const PIECE: usize = 32 * 1024;
+pub(crate) const PIECE: usize = 32 * 1024;
+/// How long a server that takes no more bytes may take to say why.
+pub(crate) const REASON: Duration = Duration::from_secs(1);
