@@ -30,6 +30,7 @@ mod progress;
 
 pub mod aliases;
 pub mod backup_db;
+pub mod check;
 pub mod config;
 pub mod copy;
 pub mod directory;
@@ -240,6 +241,11 @@ impl Client {
 
     pub(crate) fn readers(&self) -> &Servers {
         &self.0.readers
+    }
+
+    /// Whether the server failed a moment ago, at whatever it was asked.
+    pub(crate) fn failed_lately(&self, server: &protocol::NodeId) -> bool {
+        self.writers().is_shunned(server) || self.readers().is_shunned(server)
     }
 
     pub(crate) fn queues(&self) -> &Queues {

@@ -11,6 +11,8 @@ mod basics;
 mod by_hand;
 #[path = "grid/changing.rs"]
 mod changing;
+#[path = "grid/check.rs"]
+mod check;
 #[path = "grid/copying.rs"]
 mod copying;
 #[path = "grid/crash.rs"]

@@ -118,6 +118,16 @@ impl Round {
         });
     }
 
+    /// For who waits to hear of every member: whether there is a point in asking this one. One that failed a moment ago did not answer.
+    pub(crate) fn is_there(&mut self, store: &NodeId) -> bool {
+        let there = !self.is_shunned(store);
+        if !there {
+            let failure = MemberFailure::new(*store, self.name(store), "it does not answer");
+            self.failures.insert(*store, failure);
+        }
+        there
+    }
+
     /// Asks a server whether any of its stores has the slot.
     pub(crate) fn search(&mut self, server: Server) {
         let ask = SlotRead { hash: self.wire_hash(), store: None, known: None, brief: false };
@@ -227,7 +237,7 @@ impl Round {
 
     fn is_shunned(&self, store: &NodeId) -> bool {
         let server = self.client.grid().server_of(store);
-        server.is_none_or(|server| self.client.writers().is_shunned(&server.id))
+        server.is_none_or(|server| self.client.failed_lately(&server.id))
     }
 
     /// Lets those that have not answered go on, and waits for them no longer.

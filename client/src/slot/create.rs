@@ -124,7 +124,7 @@ async fn connect(
     let Some(store) = found.copied() else {
         return (index, Err(fail("it announces no store".to_owned())));
     };
-    if client.writers().is_shunned(&server.id) {
+    if client.failed_lately(&server.id) {
         return (index, Err(fail("it failed a moment ago".to_owned())));
     }
     let member = Member { store: *store.id.as_bytes(), incarnation: store.incarnation };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use caps::{SlotRead, SlotVerify, SlotWrite};
+use caps::{PlacementBucket, SlotRead, SlotVerify, SlotWrite, VerifyHash};
 use encoding::slot::{Ballot, Config, Member, Record, SignedRecord};
 use protocol::NodeId;
 
@@ -43,12 +43,26 @@ impl Client {
     ///
     /// [`SlotError`].
     pub async fn restore_slot(&self, cap: &SlotVerify) -> Result<SlotHealth, SlotError> {
-        let cell = self.slots().cell(&cap.hash);
-        let seen = self.look(&cap.hash, cap.storage_index.placement_bucket(), &cell).await?;
-        let record = seen.record;
-        let mut round = Round::new(self, cap.hash, Some(record.clone()));
+        self.slot_health(&cap.hash, cap.storage_index.placement_bucket(), true).await
+    }
+
+    /// How a slot's members are, after the newest record was sent to those that lack it where that is wanted.
+    pub(crate) async fn slot_health(
+        &self,
+        hash: &VerifyHash,
+        bucket: PlacementBucket,
+        restore: bool,
+    ) -> Result<SlotHealth, SlotError> {
+        let cell = self.slots().cell(hash);
+        let record = self.look(hash, bucket, &cell).await?.record;
+        let mut round = Round::new(self, *hash, Some(record.clone()));
         for member in record.members() {
-            round.accept(NodeId::new(member.store), &record, Leasing::IfNew);
+            let store = NodeId::new(member.store);
+            match restore {
+                _ if !round.is_there(&store) => {}
+                true => round.accept(store, &record, Leasing::IfNew),
+                false => round.read(store, true),
+            }
         }
         while round.next().await.is_some() {}
         let (mut holding, mut kept) = (Vec::new(), Vec::new());
@@ -119,7 +133,10 @@ impl Client {
     async fn forward(&self, left: &[Member], record: &Arc<SignedRecord>) {
         let mut round = Round::new(self, record.id.hash(), Some(record.clone()));
         for member in left.iter().filter(|member| !record.names(&member.store)) {
-            round.accept(NodeId::new(member.store), record, Leasing::Never);
+            let store = NodeId::new(member.store);
+            if round.is_there(&store) {
+                round.accept(store, record, Leasing::Never);
+            }
         }
         while round.next().await.is_some() {}
     }

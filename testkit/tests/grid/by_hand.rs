@@ -35,7 +35,7 @@ impl Slot {
     pub(crate) async fn of(client: &Client, cap: &SlotWrite) -> Self {
         // A quorum has what was written last; to the others it may be on its way.
         tokio::time::sleep(SECOND).await;
-        let base = client.slot_record(&cap.to_read()).await.unwrap();
+        let (base, _) = client.slot_record(&cap.to_read()).await.unwrap();
         let key = SlotKey::of(&cap.key, base.id.salt, base.id.genesis);
         Self { cap: cap.clone(), key, base }
     }

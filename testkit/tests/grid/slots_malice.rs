@@ -61,7 +61,7 @@ fn one_states(liar: usize, ballot: Ballot, outbid: bool) {
                 assert_eq!(read(client, &cap.to_read()).await, (all.clone(), Freshness::Confirmed));
             }
         }
-        let record = one.slot_record(&cap.to_read()).await.unwrap();
+        let (record, _) = one.slot_record(&cap.to_read()).await.unwrap();
         let reached = record.ballot();
         assert!(
             reached.epoch == 0 && reached.counter < MANY,

@@ -1,0 +1,135 @@
+//! Checking, verifying and repairing: is everything there, is it what it should be, and if not, bringing it back.
+//!
+//! None of it needs a key. A verify cap does for one object or slot, a repair cap for a whole tree (`docs/spec/trees.md`); whoever holds
+//! more holds these as well. What a report rests on is its [`Grade`].
+
+mod census;
+mod deep;
+mod mending;
+mod object;
+mod slot;
+mod verify;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use caps::{Cap, RepairKind, VerifyHash};
+use protocol::NodeId;
+
+use crate::grid::Server;
+
+pub use deep::{DeepTotals, TreeCheck};
+
+/// What a report rests on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Grade {
+    /// Servers say that they hold it. They may have lost it without knowing, or lie.
+    Claimed,
+    /// All of it was fetched and held against H. Of slots, the signed records were.
+    Full,
+}
+
+/// How an object or slot is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum State {
+    /// All shares are there, on servers enough. Of a slot: all members hold its newest record.
+    Healthy,
+    /// Something is missing, and it can be read.
+    Unhealthy,
+    /// Too few shares are left. Of a slot: nobody holds anything.
+    Unrecoverable,
+}
+
+/// What to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CheckOptions {
+    /// How thoroughly to look.
+    pub grade: Grade,
+    /// Whether to bring back what is missing.
+    pub repair: bool,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self { grade: Grade::Claimed, repair: false }
+    }
+}
+
+/// A share that a server has and should not be trusted with: it does not match H, or cannot be read.
+#[derive(Clone, Debug)]
+pub struct BadShare {
+    /// Share number.
+    pub number: u16,
+    /// Who holds it.
+    pub server: Server,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// How one object or slot was found, and what was done about it.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// What was checked: a verify or repair cap.
+    pub cap: Cap,
+    /// H.
+    pub hash: VerifyHash,
+    /// How it was found.
+    pub state: State,
+    /// How it is after the repair, if there was one.
+    pub after: Option<State>,
+    /// What this rests on.
+    pub grade: Grade,
+    /// Different good shares; of a slot, members that hold its newest record and count.
+    pub good: usize,
+    /// k; of a slot, its quorum.
+    pub needed: usize,
+    /// N; of a slot, its members.
+    pub total: usize,
+    /// Servers that can each be matched with a share of its own. Of a slot, as `good`.
+    pub happiness: usize,
+    /// How many of those are wanted.
+    pub happy: usize,
+    /// Who holds each good share; empty for slots.
+    pub holders: BTreeMap<u16, BTreeSet<NodeId>>,
+    /// Of a slot: the stores that hold its newest record and count.
+    pub stores: BTreeSet<NodeId>,
+    /// Shares that are not what they should be.
+    pub bad: Vec<BadShare>,
+    /// Shares made anew, and where they were put. Of a slot: members it was brought back to, numbered in their order.
+    pub made: Vec<(u16, NodeId)>,
+    /// What stood in the way: servers that did not answer, or took nothing.
+    pub problems: Vec<String>,
+    /// Whether the shares do not belong together as the uploader made them: no server is to blame, and nothing mends it.
+    pub wrong_encoding: Option<String>,
+}
+
+impl Health {
+    /// How it is now.
+    pub fn now(&self) -> State {
+        self.after.unwrap_or(self.state)
+    }
+
+    /// Whether it is a slot.
+    pub fn is_slot(&self) -> bool {
+        match &self.cap {
+            Cap::Repair(repair) => matches!(repair.kind, RepairKind::Slot { .. }),
+            cap => cap.is_mutable(),
+        }
+    }
+
+    /// Whether a repair was wanted and made it healthy.
+    pub fn is_repaired(&self) -> bool {
+        self.state != State::Healthy && self.after == Some(State::Healthy)
+    }
+}
+
+/// Why something could not be checked at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// A cap of a kind that this program does not know.
+    #[error("a cap of an unknown kind cannot be checked")]
+    Unknown,
+    /// A literal: the cap itself holds it, and no server anything.
+    #[error("the capability itself holds it: there is nothing to check")]
+    Literal,
+}

@@ -1,0 +1,101 @@
+//! Who says that it holds what, of many objects at once: a few messages to each server.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use caps::VerifyHash;
+use protocol::NodeId;
+use protocol::limits::MAX_BATCH;
+use protocol::message::{Bytes32, Census, CensusReply, Request};
+use protocol::session::RequestError;
+use tokio::task::JoinSet;
+
+use super::object::Found;
+use crate::Client;
+use crate::download::ObjectRef;
+use crate::grid::Server;
+use crate::servers::within;
+
+/// What is said of a server that failed a moment ago, and is not waited for again.
+pub(super) const SILENT: &str = "it does not answer";
+
+/// Who holds which shares of one object.
+pub(super) type Holders = BTreeMap<u16, BTreeSet<NodeId>>;
+
+/// What all servers say together.
+#[derive(Default)]
+pub(super) struct Counted {
+    holders: HashMap<VerifyHash, Holders>,
+    /// Servers that did not answer, and why.
+    pub(super) silent: BTreeMap<NodeId, String>,
+}
+
+impl Counted {
+    /// What they say of one object.
+    pub(super) fn found(&mut self, object: &ObjectRef) -> Found {
+        let holders = self.take(&object.hash, object.total);
+        Found { holders, away: self.silent.clone(), ..Found::default() }
+    }
+
+    /// Who holds which of the first `total` shares.
+    fn take(&mut self, hash: &VerifyHash, total: u16) -> Holders {
+        let mut holders = self.holders.remove(hash).unwrap_or_default();
+        // A share of a number that the object has not is no share of it.
+        holders.retain(|number, _| *number < total);
+        holders
+    }
+}
+
+/// Asks all servers for all of these objects.
+pub(super) async fn census(client: &Client, hashes: &[VerifyHash]) -> Counted {
+    let (mut asking, mut counted) = (JoinSet::new(), Counted::default());
+    for server in client.grid().servers() {
+        if client.failed_lately(&server.id) {
+            counted.silent.insert(server.id, format!("{}: {SILENT}", server.name()));
+            continue;
+        }
+        let (client, hashes) = (client.clone(), hashes.to_vec());
+        asking.spawn(async move {
+            let found = ask(&client, &server, &hashes).await;
+            (server, found)
+        });
+    }
+    while let Some(answered) = asking.join_next().await {
+        let Ok((server, found)) = answered else { continue };
+        match found {
+            Ok(found) => {
+                for (hash, numbers) in hashes.iter().zip(found) {
+                    for number in numbers {
+                        let holders = counted.holders.entry(*hash).or_default();
+                        holders.entry(number).or_default().insert(server.id);
+                    }
+                }
+            }
+            Err(error) => drop(counted.silent.insert(server.id, format!("{}: {error}", server.name()))),
+        }
+    }
+    counted
+}
+
+/// The numbers of the shares that one server says it has of each object.
+async fn ask(client: &Client, server: &Server, hashes: &[VerifyHash]) -> Result<Vec<Vec<u16>>, RequestError> {
+    let mut found = Vec::new();
+    let session = client.readers().session(server).await?;
+    while found.len() < hashes.len() {
+        let rest = hashes[found.len()..].iter().take(MAX_BATCH);
+        let asked: Vec<Bytes32> = rest.map(|hash| Bytes32(*hash.as_bytes())).collect();
+        let count = asked.len();
+        let request = Request::Census(Census { hashes: asked });
+        let answered = within(client.readers().timeouts().answer, session.request(&request)).await;
+        let (reply, _): (CensusReply, _) = answered.inspect_err(|error| {
+            if !matches!(error, RequestError::Refused(_)) {
+                client.readers().blame(&server.id);
+            }
+        })?;
+        if reply.objects.is_empty() || reply.objects.len() > count {
+            return Err(RequestError::Nonsense { what: "it counts what it was not asked about" });
+        }
+        let numbers = reply.objects.into_iter().map(|counted| counted.0.iter().map(|s| s.number).collect());
+        found.extend(numbers);
+    }
+    Ok(found)
+}

@@ -1,0 +1,396 @@
+//! Checking a whole tree by repair caps: every directory, every node and chunk, each once, and no name and no byte of it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use caps::{Cap, PlacementBucket, RepairKind, SlotWrite, TraversalKey, VerifyHash};
+use encoding::{
+    Children, ContentKey, Kind, open_slot_children, repair_immutable, repair_slot, tree_children,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::census::census;
+use super::object::{find, judge};
+use super::{CheckError, CheckOptions, Grade, Health, State, slot};
+use crate::Client;
+use crate::download::{Object, ObjectRef, Opened};
+
+/// Trees opened at a time.
+const OPENING: usize = 64;
+/// Objects whose shares are counted together.
+const BATCH: usize = 4000;
+/// Batches under way at a time.
+const BATCHES: usize = 2;
+/// Objects fetched whole, or repaired, at a time.
+const AT_ONCE: usize = 8;
+/// Reports that wait to be taken.
+const REPORTS: usize = 256;
+
+/// What a check of a tree came to.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct DeepTotals {
+    /// Immutable objects: files, chunks, nodes.
+    pub objects: u64,
+    /// Slots: directories and mutable files.
+    pub slots: u64,
+    /// All is there.
+    pub healthy: u64,
+    /// Something is missing, and was not brought back.
+    pub unhealthy: u64,
+    /// Too little is left.
+    pub unrecoverable: u64,
+    /// Was not healthy, and is now.
+    pub repaired: u64,
+    /// Shares that are not what they should be.
+    pub bad_shares: u64,
+    /// Things of kinds that this program or the writer did not know: not checked.
+    pub unknown: u64,
+    /// Trees of which only the root could be checked, for want of a repair cap or because they could not be opened.
+    pub root_only: u64,
+}
+
+impl DeepTotals {
+    /// Takes in one report.
+    pub fn count(&mut self, health: &Health) {
+        *if health.is_slot() { &mut self.slots } else { &mut self.objects } += 1;
+        self.bad_shares += health.bad.len() as u64;
+        if health.is_repaired() {
+            self.repaired += 1;
+            return;
+        }
+        match health.now() {
+            State::Healthy => self.healthy += 1,
+            State::Unhealthy => self.unhealthy += 1,
+            State::Unrecoverable => self.unrecoverable += 1,
+        }
+    }
+}
+
+impl std::ops::AddAssign for DeepTotals {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.slots += other.slots;
+        self.healthy += other.healthy;
+        self.unhealthy += other.unhealthy;
+        self.unrecoverable += other.unrecoverable;
+        self.repaired += other.repaired;
+        self.bad_shares += other.bad_shares;
+        self.unknown += other.unknown;
+        self.root_only += other.root_only;
+    }
+}
+
+/// A check under way. Dropped, it is given up.
+pub struct TreeCheck {
+    reports: mpsc::Receiver<Health>,
+    task: JoinHandle<DeepTotals>,
+}
+
+impl TreeCheck {
+    /// The next report; `None` when all is checked.
+    pub async fn next(&mut self) -> Option<Health> {
+        self.reports.recv().await
+    }
+
+    /// The totals, once all reports were taken.
+    pub async fn finish(mut self) -> DeepTotals {
+        while self.reports.recv().await.is_some() {}
+        (&mut self.task).await.unwrap_or_default()
+    }
+}
+
+impl Drop for TreeCheck {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Something to be checked.
+enum Node {
+    Object { cap: Cap, object: ObjectRef, key: Option<TraversalKey> },
+    Slot { cap: Cap, at: (VerifyHash, PlacementBucket), key: Option<TraversalKey>, write: Option<SlotWrite> },
+}
+
+impl Node {
+    /// `None` for literals, which are nowhere, and for caps of unknown kinds.
+    fn of(cap: Cap) -> Option<Self> {
+        match &cap {
+            Cap::ImmutableVerify(verify) => {
+                let object = verify.into();
+                Some(Self::Object { cap, object, key: None })
+            }
+            Cap::SlotVerify(verify) => {
+                let at = (verify.hash, verify.storage_index.placement_bucket());
+                Some(Self::Slot { cap, at, key: None, write: None })
+            }
+            Cap::Repair(repair) => {
+                let key = Some(repair.traversal_key.clone());
+                match ObjectRef::of_repair(repair) {
+                    Some(object) => Some(Self::Object { cap, object, key }),
+                    None => {
+                        let at = (repair.hash, repair.bucket);
+                        Some(Self::Slot { cap, at, key, write: None })
+                    }
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn hash(&self) -> VerifyHash {
+        match self {
+            Self::Object { object, .. } => object.hash,
+            Self::Slot { at, .. } => at.0,
+        }
+    }
+}
+
+impl Client {
+    /// The weakest cap that checks and repairs all that `cap` reaches: a repair cap for trees and slots, a verify cap for what has nothing
+    /// below it. `None` for literals. What cannot be found has a verify cap only.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError::Unknown`].
+    pub async fn repair_cap(&self, cap: &Cap) -> Result<Option<Cap>, CheckError> {
+        match cap {
+            Cap::Literal(_) => return Ok(None),
+            Cap::Unknown(_) => return Err(CheckError::Unknown),
+            Cap::Repair(_) | Cap::ImmutableVerify(_) | Cap::SlotVerify(_) => return Ok(Some(cap.clone())),
+            _ => {}
+        }
+        let known = match cap.read() {
+            Some(Cap::SlotRead(read)) => {
+                let record = self.slot_record(&read).await.ok();
+                record.map(|(record, _)| Cap::Repair(repair_slot(&read, &record.id.salt)))
+            }
+            Some(Cap::ImmutableRead(read)) => {
+                let object = Object::find(self.clone(), (&read).into()).await.ok();
+                let tree = object.filter(|object| object.kind() == Kind::Tree);
+                tree.map(|object| Cap::Repair(repair_immutable(&read, &object.descriptor.salt)))
+            }
+            _ => None,
+        };
+        Ok(known.or_else(|| cap.verify()))
+    }
+
+    /// Checks one object or slot, and nothing below it.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError::Unknown`]. `None` for literals, which are always healthy.
+    pub async fn check(&self, cap: &Cap, options: CheckOptions) -> Result<Option<Health>, CheckError> {
+        let write = match cap {
+            Cap::SlotWrite(write) => Some(write),
+            _ => None,
+        };
+        let Some(cap) = self.repair_cap(cap).await? else { return Ok(None) };
+        match Node::of(cap).ok_or(CheckError::Unknown)? {
+            Node::Object { cap, object, .. } => {
+                let found = find(self, object, options.grade).await;
+                Ok(Some(judge(self, cap, object, found, options).await))
+            }
+            Node::Slot { cap, at, .. } => Ok(Some(slot::check(self, cap, at, write, options).await.0)),
+        }
+    }
+
+    /// Checks everything below these caps (verify caps or better), each thing once.
+    pub fn check_tree(&self, roots: Vec<Cap>, options: CheckOptions) -> TreeCheck {
+        let (sender, reports) = mpsc::channel(REPORTS);
+        let deep = Deep {
+            client: self.clone(),
+            options,
+            reports: sender,
+            totals: DeepTotals::default(),
+            seen: HashSet::new(),
+            queue: Vec::new(),
+            opening: JoinSet::new(),
+            batch: Vec::new(),
+            judging: JoinSet::new(),
+        };
+        TreeCheck { reports, task: tokio::spawn(deep.run(roots)) }
+    }
+}
+
+/// What opening a node gave: of a slot its report, of a tree its children.
+struct Below {
+    health: Option<Health>,
+    children: Option<Children>,
+    is_tree: bool,
+}
+
+struct Deep {
+    client: Client,
+    options: CheckOptions,
+    reports: mpsc::Sender<Health>,
+    totals: DeepTotals,
+    seen: HashSet<VerifyHash>,
+    queue: Vec<Node>,
+    opening: JoinSet<Below>,
+    batch: Vec<(Cap, ObjectRef)>,
+    judging: JoinSet<Vec<Health>>,
+}
+
+impl Deep {
+    async fn run(mut self, roots: Vec<Cap>) -> DeepTotals {
+        for root in roots {
+            let write = match &root {
+                Cap::SlotWrite(write) => Some(write.clone()),
+                _ => None,
+            };
+            match self.client.repair_cap(&root).await {
+                Ok(Some(cap)) => self.push(cap, write),
+                Ok(None) => {}
+                Err(_) => self.totals.unknown += 1,
+            }
+        }
+        loop {
+            while self.opening.len() < OPENING
+                && let Some(node) = self.queue.pop()
+            {
+                self.open(node);
+            }
+            if self.batch.len() >= BATCH {
+                self.judge_batch().await;
+            }
+            match self.opening.join_next().await {
+                Some(Ok(below)) => self.take(below).await,
+                Some(Err(_)) => self.totals.root_only += 1,
+                None if self.queue.is_empty() => break,
+                None => {}
+            }
+        }
+        self.judge_batch().await;
+        while let Some(judged) = self.judging.join_next().await {
+            self.report(judged.unwrap_or_default()).await;
+        }
+        self.totals
+    }
+
+    fn push(&mut self, cap: Cap, root: Option<SlotWrite>) {
+        match Node::of(cap) {
+            Some(mut node) => {
+                if self.seen.insert(node.hash()) {
+                    if let Node::Slot { write, .. } = &mut node {
+                        *write = root;
+                    }
+                    self.queue.push(node);
+                }
+            }
+            None => self.totals.unknown += 1,
+        }
+    }
+
+    fn open(&mut self, node: Node) {
+        let (client, options) = (self.client.clone(), self.options);
+        match node {
+            Node::Object { cap, object, key } => {
+                self.batch.push((cap.clone(), object));
+                if let Some(key) = key {
+                    self.opening.spawn(async move {
+                        let children = object_children(&client, object, &key).await;
+                        Below { health: None, children, is_tree: true }
+                    });
+                } else if is_directory(&cap) {
+                    self.totals.root_only += 1;
+                }
+            }
+            Node::Slot { cap, at, key, write } => {
+                self.opening.spawn(async move {
+                    let (health, record) = slot::check(&client, cap, at, write.as_ref(), options).await;
+                    let opened = key.zip(record).and_then(|(key, record)| {
+                        let section = open_slot_children(&key, &at.0, &record.payload).ok()?;
+                        Children::parse(&section).ok()
+                    });
+                    Below { health: Some(health), children: opened, is_tree: true }
+                });
+            }
+        }
+    }
+
+    async fn take(&mut self, below: Below) {
+        if let Some(health) = below.health {
+            self.totals.count(&health);
+            self.send(health).await;
+        }
+        match below.children {
+            Some(children) => {
+                self.totals.unknown += children.unknown;
+                children.list.into_iter().for_each(|child| self.push(child, None));
+            }
+            None => self.totals.root_only += u64::from(below.is_tree),
+        }
+    }
+
+    /// Has what waits judged, with no more than a few batches under way.
+    async fn judge_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        while self.judging.len() >= BATCHES
+            && let Some(judged) = self.judging.join_next().await
+        {
+            self.report(judged.unwrap_or_default()).await;
+        }
+        let (client, options, batch) = (self.client.clone(), self.options, std::mem::take(&mut self.batch));
+        self.judging.spawn(async move { judge_all(&client, batch, options).await });
+    }
+
+    async fn report(&mut self, judged: Vec<Health>) {
+        for health in judged {
+            self.totals.count(&health);
+            self.send(health).await;
+        }
+    }
+
+    async fn send(&self, health: Health) {
+        // Whoever wants the totals only takes no reports.
+        let _ = self.reports.send(health).await;
+    }
+}
+
+fn is_directory(cap: &Cap) -> bool {
+    matches!(cap, Cap::ImmutableVerify(verify) if verify.directory)
+        || matches!(cap, Cap::Repair(repair) if matches!(repair.kind, RepairKind::Immutable { directory: true, .. }))
+}
+
+async fn object_children(client: &Client, object: ObjectRef, key: &TraversalKey) -> Option<Children> {
+    let object = Object::find(client.clone(), object).await.ok()?;
+    let opened = Opened::new(object, ContentKey::for_tree(key));
+    let payload = opened.tree_payload().await.ok()?;
+    Children::parse(tree_children(&payload).ok()?).ok()
+}
+
+async fn judge_all(client: &Client, batch: Vec<(Cap, ObjectRef)>, options: CheckOptions) -> Vec<Health> {
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let mut counted = match options.grade {
+        Grade::Claimed => {
+            let hashes: Vec<VerifyHash> = batch.iter().map(|(_, object)| object.hash).collect();
+            Some(census(client, &hashes).await)
+        }
+        Grade::Full => None,
+    };
+    let (mut judged, mut tasks) = (Vec::new(), JoinSet::new());
+    for (cap, object) in batch {
+        let found = counted.as_mut().map(|counted| counted.found(&object));
+        let whole = found.as_ref().is_some_and(|found| found.holders.len() == usize::from(object.total));
+        if let Some(found) = found
+            && (whole || !options.repair)
+        {
+            judged.push(judge(client, cap, object, found, CheckOptions { repair: false, ..options }).await);
+            continue;
+        }
+        let (client, permit) = (client.clone(), permits.clone().acquire_owned().await);
+        tasks.spawn(async move {
+            let _permit = permit;
+            let found = find(&client, object, options.grade).await;
+            judge(&client, cap, object, found, options).await
+        });
+        while let Some(done) = tasks.try_join_next() {
+            judged.extend(done);
+        }
+    }
+    judged.extend(tasks.join_all().await);
+    judged
+}

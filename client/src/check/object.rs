@@ -1,0 +1,85 @@
+//! One immutable object: its shares, counted or fetched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use caps::Cap;
+use protocol::NodeId;
+
+use super::census::Holders;
+use super::mending::mend;
+use super::{BadShare, CheckOptions, Grade, Health, State};
+use crate::Client;
+use crate::download::ObjectRef;
+use crate::placement::happiness;
+
+/// What was found of an object.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) holders: Holders,
+    pub(super) bad: Vec<BadShare>,
+    /// Servers that did not answer, and why.
+    pub(super) away: BTreeMap<NodeId, String>,
+    pub(super) problems: Vec<String>,
+}
+
+/// Judges what was found, and repairs what is to be repaired.
+pub(super) async fn judge(
+    client: &Client,
+    cap: Cap,
+    object: ObjectRef,
+    found: Found,
+    options: CheckOptions,
+) -> Health {
+    let state = state_of(client, &object, &found.holders);
+    let away: BTreeSet<NodeId> = found.away.keys().copied().collect();
+    let mut health = Health {
+        cap,
+        hash: object.hash,
+        state,
+        after: None,
+        grade: options.grade,
+        good: found.holders.len(),
+        needed: object.needed.into(),
+        total: object.total.into(),
+        happiness: happiness(&found.holders),
+        happy: happy(client, &object),
+        holders: found.holders,
+        stores: BTreeSet::new(),
+        bad: found.bad,
+        made: Vec::new(),
+        problems: found.away.into_values().chain(found.problems).collect(),
+        wrong_encoding: None,
+    };
+    if options.repair && state == State::Unhealthy {
+        mend(client, object, &mut health, away).await;
+        health.good = health.holders.len();
+        health.happiness = happiness(&health.holders);
+        let after = state_of(client, &object, &health.holders);
+        // What nobody can mend is not healthy, however much of it there is.
+        health.after = Some(if health.wrong_encoding.is_some() { state } else { after });
+    }
+    health
+}
+
+/// Servers that an object wants: those its uploader's client would, as far as there are shares.
+pub(super) fn happy(client: &Client, object: &ObjectRef) -> usize {
+    client.shares_happy().clamp(object.needed.into(), object.total.into())
+}
+
+fn state_of(client: &Client, object: &ObjectRef, holders: &Holders) -> State {
+    if holders.len() < usize::from(object.needed) {
+        State::Unrecoverable
+    } else if holders.len() == usize::from(object.total) && happiness(holders) >= happy(client, object) {
+        State::Healthy
+    } else {
+        State::Unhealthy
+    }
+}
+
+/// What a check of one object by itself rests on.
+pub(super) async fn find(client: &Client, object: ObjectRef, grade: Grade) -> Found {
+    match grade {
+        Grade::Claimed => super::census::census(client, &[object.hash]).await.found(&object),
+        Grade::Full => super::verify::verify(client, object).await,
+    }
+}

@@ -1,0 +1,117 @@
+//! Fetching every share of an object that any server has, and holding all of it against H.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::BadShare;
+use super::census::SILENT;
+use super::object::Found;
+use crate::Client;
+use crate::download::{FetchError, KnownShare, LookupError, Object, ObjectRef, Table, ask, fetch_share};
+use crate::grid::Server;
+
+/// Segments of a share that are fetched at a time.
+const STEP: u64 = 4;
+/// Of one share, how many such fetches at a time.
+const AHEAD: usize = 2;
+
+/// Asks every server for its shares and verifies them, all servers at once.
+pub(super) async fn verify(client: &Client, object: ObjectRef) -> Found {
+    let (mut asking, mut found) = (JoinSet::new(), Found::default());
+    for server in client.grid().servers() {
+        if client.failed_lately(&server.id) {
+            found.away.insert(server.id, format!("{}: {SILENT}", server.name()));
+            continue;
+        }
+        let client = client.clone();
+        asking.spawn(async move {
+            let answer = ask(&client, &server, object.hash).await;
+            (server, answer)
+        });
+    }
+    let (mut known, mut descriptor) = (Vec::new(), None);
+    while let Some(answered) = asking.join_next().await {
+        match answered {
+            Ok((_, Ok(answer))) => {
+                descriptor = descriptor.or(answer.descriptor);
+                known.extend(answer.shares);
+            }
+            Ok((server, Err(LookupError::Corrupt))) => found.corrupt(&server),
+            Ok((server, Err(error))) => {
+                found.away.insert(server.id, format!("{}: {error}", server.name()));
+            }
+            Err(_) => {}
+        }
+    }
+    let Some(descriptor) = descriptor else { return found };
+    let params = descriptor.geometry.params();
+    if (params.needed(), params.total()) != (object.needed, object.total) {
+        found.problems.push("the cap's parameters are not those of its object: it was altered".to_owned());
+        return found;
+    }
+    let object = Object::of(client, object, descriptor);
+    let mut verifying = JoinSet::new();
+    for share in known {
+        let object = object.clone();
+        verifying.spawn(async move {
+            let verified = verify_share(&object, &share).await;
+            (share, verified)
+        });
+    }
+    while let Some(verified) = verifying.join_next().await {
+        let Ok((share, verified)) = verified else { continue };
+        found.take(share, verified);
+    }
+    found
+}
+
+impl Found {
+    fn corrupt(&mut self, server: &Server) {
+        // Of shares that travel with the answer one bad one spoils all: which it is, the server's own scrub tells.
+        let reason = LookupError::Corrupt.to_string();
+        self.problems.push(format!("{}: {reason}", server.name()));
+    }
+
+    fn take(&mut self, share: KnownShare, verified: Result<(), FetchError>) {
+        let KnownShare { number, server, .. } = share;
+        match verified {
+            Ok(()) => drop(self.holders.entry(number).or_default().insert(server.id)),
+            Err(error) if error.is_bad_share() => {
+                self.bad.push(BadShare { number, server, reason: error.to_string() });
+            }
+            Err(error) => self.problems.push(format!("{}, share {number}: {error}", server.name())),
+        }
+    }
+}
+
+/// Fetches all of a share. What came with the answer was checked when it came.
+async fn verify_share(object: &Arc<Object>, share: &KnownShare) -> Result<(), FetchError> {
+    if share.inline.is_some() {
+        return Ok(());
+    }
+    // Its own copy of the table, all of it.
+    Table::verify(object, share).await?;
+    let segments = object.geometry().segments();
+    let permits = Arc::new(Semaphore::new(AHEAD));
+    let mut fetching: JoinSet<Result<(), FetchError>> = JoinSet::new();
+    let mut next = 0;
+    while next < segments {
+        let permit = permits.clone().acquire_owned().await.expect("it is never closed");
+        let wanted = next..segments.min(next + STEP);
+        next = wanted.end;
+        let (object, share) = (object.clone(), share.clone());
+        fetching.spawn(async move {
+            let _permit = permit;
+            fetch_share(&object, &share, &wanted).await.map(drop)
+        });
+        while let Some(done) = fetching.try_join_next() {
+            done.unwrap_or(Ok(()))?;
+        }
+    }
+    while let Some(done) = fetching.join_next().await {
+        done.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
