@@ -1,6 +1,7 @@
 //! The command line's grammar.
 
 mod trees;
+mod upkeep;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use protocol::NodeAddress;
 
 use crate::sizes::{ByteRange, Size};
 pub(crate) use trees::{Backup, Cp, Restore};
+pub(crate) use upkeep::Check;
 
 mod filestore;
 
@@ -45,6 +47,7 @@ Exit codes:
   6  refused: authority, quota or admission
   7  unhealthy
   8  unrecoverable
+  9  repaired: it was unhealthy, and is healthy now
   130  interrupted
 
 PATH is ALIAS:a/b, CAP/a/b, or a/b below the alias `sarsen` (or `tahoe`).
@@ -78,6 +81,9 @@ pub(crate) enum Command {
     Rm(Rm),
     /// List all there is below a directory, with caps
     Manifest(Manifest),
+    /// Check whether all shares are there, verify and repair them
+    #[command(visible_alias = "deep-check")]
+    Check(Check),
     /// Count and measure all there is below a directory
     Stats(Stats),
     /// Find files by name, kind and size
@@ -289,6 +295,12 @@ pub(crate) enum CapCommand {
         cap: String,
         #[command(flatten)]
         json: Json,
+    },
+    /// Print the cap that checks and repairs all there is below, and reads none of it
+    Repair {
+        /// A path or a capability; nothing for the default alias
+        #[arg(default_value = "", hide_default_value = true)]
+        path: String,
     },
 }
 

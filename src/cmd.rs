@@ -4,6 +4,7 @@ mod alias;
 mod backup;
 mod bench;
 mod cap;
+mod check;
 mod completions;
 mod cp;
 mod demo;
@@ -41,7 +42,7 @@ use std::time::Duration;
 use anyhow::Context;
 use client::Client;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{CapCommand, Cli, Command};
 use crate::report::Interrupted;
 
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
@@ -61,6 +62,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Ln(args) => ln::run(&home()?, &args, cli.quiet).await,
         Command::Rm(args) => rm::run(&home()?, &args, cli.quiet).await,
         Command::Manifest(args) => manifest::run(&home()?, &args, cli.quiet).await,
+        Command::Check(args) => check::run(&home()?, &args, cli.quiet).await,
         Command::Stats(args) => stats::run(&home()?, &args, cli.quiet).await,
         Command::Find(args) => find::run(&home()?, &args, cli.quiet).await,
         Command::Tree(args) => tree::run(&home()?, &args, cli.quiet).await,
@@ -71,7 +73,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::AddAlias { name, cap } => alias::add(&home()?, &name, &cap, cli.quiet),
         Command::ListAliases(args) => alias::list(&home()?, &args, cli.quiet),
         Command::Recovery(command) => recovery::run(&home()?, &command, cli.quiet),
-        Command::Cap(command) => cap::run(&command),
+        Command::Cap(CapCommand::Repair { path }) => check::repair_cap(&home()?, &path, cli.quiet).await,
+        Command::Cap(CapCommand::Show { cap, json }) => cap::run(&cap, json.json),
         Command::Share(command) => share::run(&command),
         Command::Server(command) => server::run(&command).await,
         Command::Introducer(command) => introducer::run(&command).await,

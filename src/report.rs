@@ -29,6 +29,7 @@ pub(crate) enum Exit {
     Refused = 6,
     Unhealthy = 7,
     Unrecoverable = 8,
+    Repaired = 9,
     Interrupted = 130,
 }
 
@@ -67,6 +68,38 @@ pub(crate) struct Partly(pub(crate) &'static str);
 #[derive(Debug, thiserror::Error)]
 #[error("they differ")]
 pub(crate) struct Differs;
+
+/// What a check came to, where all is not healthy and was not before. What it found, was said.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum Verdict {
+    #[error("too little is left of something: it cannot be read")]
+    Unrecoverable,
+    #[error("something is missing, and can still be read")]
+    Unhealthy,
+    #[error("not all of it could be checked")]
+    NotAll,
+    #[error("what was missing was brought back")]
+    Repaired,
+}
+
+impl Verdict {
+    fn classify(self) -> (Exit, Option<&'static str>) {
+        match self {
+            Self::Unrecoverable => (
+                Exit::Unrecoverable,
+                Some("servers that are away may still hold it: check again when they are back"),
+            ),
+            Self::Unhealthy => (Exit::Unhealthy, Some("`--repair` makes missing shares anew")),
+            Self::NotAll => (
+                Exit::Partly,
+                Some(
+                    "a verify cap shows a directory's root only; a repair cap (`sarsen cap repair`) all of it",
+                ),
+            ),
+            Self::Repaired => (Exit::Repaired, None),
+        }
+    }
+}
 
 /// Says what went wrong with one thing of many.
 pub(crate) fn tell(error: &anyhow::Error) {
@@ -148,6 +181,9 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     }
     if error.is::<LeftOut>() {
         return (Exit::Partly, None);
+    }
+    if let Some(verdict) = error.downcast_ref::<Verdict>() {
+        return verdict.classify();
     }
     if let Some(class) = trees::classify(error) {
         return class;

@@ -6,6 +6,8 @@
 mod aliases;
 #[path = "e2e/backup.rs"]
 mod backup;
+#[path = "e2e/check.rs"]
+mod check;
 #[path = "e2e/chunked.rs"]
 mod chunked;
 #[path = "e2e/codes.rs"]

@@ -3,13 +3,11 @@
 use caps::{Authority, Cap};
 
 use crate::caps_from;
-use crate::cli::CapCommand;
 use crate::out::say;
 
-pub(crate) fn run(command: &CapCommand) -> anyhow::Result<()> {
-    let CapCommand::Show { cap, json } = command;
+pub(crate) fn run(cap: &str, json: bool) -> anyhow::Result<()> {
     let cap = caps_from::read(cap)?;
-    if json.json { print_json(&cap) } else { print(&cap) }
+    if json { print_json(&cap) } else { print(&cap) }
 }
 
 /// Kind, what it names, and what its holder may do.
