@@ -296,6 +296,9 @@ impl ServerNode {
                 reserve: storage.reserve.0,
                 read_only: storage.read_only,
                 expected: storage.id,
+                grace: config.grace.0,
+                idle_limit: config.idle_limit.0,
+                ..StoreOptions::default()
             };
             match Store::open(disk, clock.clone(), &OsRandom, options) {
                 Ok(store) => stores.push(store),
