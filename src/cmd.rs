@@ -10,6 +10,7 @@ mod demo;
 mod diff;
 mod du;
 mod find;
+mod gc;
 mod get;
 mod init;
 mod introducer;

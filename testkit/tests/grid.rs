@@ -23,6 +23,8 @@ mod faulty;
 mod filestore;
 #[path = "grid/introducers.rs"]
 mod introducers;
+#[path = "grid/leases.rs"]
+mod leases;
 #[path = "grid/liars.rs"]
 mod liars;
 #[path = "grid/library.rs"]
