@@ -353,9 +353,25 @@ pub(crate) enum ServerCommand {
         /// The directory
         server_dir: PathBuf,
     },
+    /// Remove at once what nobody leases any more; the server must not run
+    Gc(Gc),
     /// Change its disks
     #[command(subcommand)]
     Disk(DiskCommand),
+}
+
+#[derive(Args)]
+pub(crate) struct Gc {
+    /// The server's directory
+    pub(crate) server_dir: PathBuf,
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not wait for the grace; what was found without a lease keeps its time all the same
+    #[arg(long)]
+    pub(crate) now: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Subcommand)]

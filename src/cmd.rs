@@ -11,6 +11,7 @@ mod demo;
 mod diff;
 mod du;
 mod find;
+mod gc;
 mod get;
 mod init;
 mod introducer;

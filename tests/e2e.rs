@@ -18,6 +18,8 @@ mod disks;
 mod files;
 #[path = "e2e/filestore.rs"]
 mod filestore;
+#[path = "e2e/gc.rs"]
+mod gc;
 #[path = "e2e/grid.rs"]
 mod grid;
 #[path = "e2e/interrupted.rs"]

@@ -11,7 +11,7 @@ use introducer::{Introducer, Parts};
 use protocol::quic::{QuicListener, bind, server_config};
 use protocol::{NodeAddress, NodeId, OsRandom};
 use storage_server::ServerNode;
-use storage_server::config::{AdmissionConfig, Config, StorageConfig};
+use storage_server::config::{Config, StorageConfig};
 
 use super::server::RunningServer;
 
@@ -77,12 +77,10 @@ impl LocalGrid {
         let home = self.folder.join(format!("server{number}"));
         let config = Config {
             listen: "127.0.0.1:0".into(),
-            advertise: Vec::new(),
             nickname: format!("server{number}"),
-            zone: None,
             introducers: vec![self.introducer.clone()],
-            admission: AdmissionConfig::default(),
             storage: vec![StorageConfig { path: "storage".into(), ..StorageConfig::default() }],
+            ..Config::default()
         };
         storage_server::node::init(&home, config)?;
         self.servers.push(RunningServer::start(ServerNode::open(&home)?).await?);

@@ -10,7 +10,7 @@ use protocol::announcement::Signed;
 use protocol::announcer::keep_announced;
 use protocol::quic::{QuicConnector, QuicListener, SocketBuffers, bind, reachable, server_config};
 use protocol::{Clock, NodeId, SystemClock};
-use storage_server::config::{AdmissionConfig, Config, StorageConfig};
+use storage_server::config::{Config, StorageConfig};
 use storage_server::{ServerNode, node};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -33,18 +33,18 @@ pub(crate) async fn run(command: &ServerCommand) -> anyhow::Result<()> {
             }
             let config = Config {
                 listen: fixed_port(listen)?.to_string(),
-                advertise: Vec::new(),
                 nickname: nickname.clone().unwrap_or_default(),
                 zone: zone.clone(),
                 introducers: introducers.clone(),
-                admission: AdmissionConfig::default(),
                 storage: stores,
+                ..Config::default()
             };
             node::init(server_dir, config)?;
             eprintln!("Start it with: sarsen server run {}", server_dir.display());
             Ok(())
         }
         ServerCommand::Run { server_dir } => serve(server_dir).await,
+        ServerCommand::Gc(args) => super::gc::run(args),
         ServerCommand::Disk(DiskCommand::Add(args)) => {
             let id = node::add_storage(&args.server_dir, storage_spec(&args.storage)?)?;
             eprintln!("store {id}; restart the server to use it");

@@ -1,13 +1,15 @@
-//! Fills a store with small shares, kills itself with `SIGKILL` while more are being written, and opens the store again.
+//! Fills a store with small shares, kills itself with `SIGKILL` while more are being written, and opens the store again. With `expire`,
+//! fills it with shares whose leases are over at once, and measures how long it takes until all of them are gone.
 //!
 //! ```text
 //! cargo run --release -p storage-server --example million -- /dev/shm/million 1000000
+//! cargo run --release -p storage-server --example million -- expire /dev/shm/million 100000
 //! ```
 
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use encoding::{ContentKey, Kind, ObjectBuilder, ObjectId, Params, SegmentEncoder};
 use protocol::message::{Bytes16, LeaseTerms, Put};
@@ -24,8 +26,9 @@ fn main() -> Result<(), Failure> {
     match words[..] {
         ["fill", dir, count] => fill(dir, count.parse()?),
         ["reopen", dir] => reopen(dir),
+        ["expire", dir, count] => expire(dir, count.parse()?),
         [dir, count] => run(dir, count),
-        _ => Err("usage: million DIR COUNT".into()),
+        _ => Err("usage: million [expire] DIR COUNT".into()),
     }
 }
 
@@ -53,7 +56,8 @@ fn open(dir: &str) -> Result<Arc<Store>, Failure> {
     if Store::identify(&*disk).is_err() {
         Store::init(&disk, &OsRandom)?;
     }
-    Ok(Store::open(disk, Arc::new(SystemClock::default()), &OsRandom, StoreOptions::default())?)
+    let options = StoreOptions { grace: Duration::ZERO, ..StoreOptions::default() };
+    Ok(Store::open(disk, Arc::new(SystemClock::default()), &OsRandom, options)?)
 }
 
 /// Share 0 of a 3-of-10 object of 4 KiB that differs by `seed`.
@@ -71,7 +75,13 @@ fn share(encoder: &mut SegmentEncoder, seed: u64) -> Result<(ShareKey, Vec<u8>),
     Ok((ShareKey { hash: encoded.hash, number: 0 }, bytes))
 }
 
-async fn store_some(store: Arc<Store>, first: u64, end: u64, stored: Arc<AtomicU64>) -> Result<(), Failure> {
+async fn store_some(
+    store: Arc<Store>,
+    first: u64,
+    end: u64,
+    stored: Arc<AtomicU64>,
+    duration_s: Option<u64>,
+) -> Result<(), Failure> {
     let pool: Arc<dyn Pool> = Arc::new(TokioPool);
     let mut encoder = SegmentEncoder::new(Params::new(3, 10)?);
     for seed in (first..end).step_by(AT_ONCE as usize) {
@@ -83,7 +93,7 @@ async fn store_some(store: Arc<Store>, first: u64, end: u64, stored: Arc<AtomicU
             block_len: 256 * 1024,
             len: Some(bytes.len() as u64),
             expected: None,
-            lease: LeaseTerms { tag: Bytes16([0; 16]), duration_s: None },
+            lease: LeaseTerms { tag: Bytes16([0; 16]), duration_s },
         };
         let mut upload = store.begin(NodeId::new([1; 32]), &put)?;
         upload.push(&bytes)?;
@@ -100,7 +110,7 @@ fn fill(dir: &str, count: u64) -> Result<(), Failure> {
     let started = Instant::now();
     let all = |from, to| {
         let tasks: Vec<_> = (0..AT_ONCE)
-            .map(|i| runtime.spawn(store_some(store.clone(), from + i, to, stored.clone())))
+            .map(|i| runtime.spawn(store_some(store.clone(), from + i, to, stored.clone(), None)))
             .collect();
         for task in tasks {
             runtime.block_on(task)??;
@@ -123,6 +133,28 @@ fn fill(dir: &str, count: u64) -> Result<(), Failure> {
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
     });
     all(count, u64::MAX)
+}
+
+fn expire(dir: &str, count: u64) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (store, stored) = (open(dir)?, Arc::new(AtomicU64::new(0)));
+    let tasks: Vec<_> = (0..AT_ONCE)
+        .map(|i| runtime.spawn(store_some(store.clone(), i, count, stored.clone(), Some(0))))
+        .collect();
+    for task in tasks {
+        runtime.block_on(task)??;
+    }
+    println!("{} shares of {} bytes stored", store.status().shares, store.status().used);
+    let pool: Arc<dyn Pool> = Arc::new(TokioPool);
+    let (started, mut steps) = (Instant::now(), 0);
+    while runtime.block_on(store.tidy(&pool)) {
+        steps += 1;
+    }
+    let left = store.status().shares;
+    println!("gone in {:.2} s, in {steps} steps; {left} are left", started.elapsed().as_secs_f64());
+    println!("{} dead bytes in packs", store.dead_bytes());
+    println!("{}", memory()?);
+    Ok(())
 }
 
 fn reopen(dir: &str) -> Result<(), Failure> {

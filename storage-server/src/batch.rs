@@ -1,22 +1,23 @@
 //! One batch of changes: bytes first, then the one transaction that makes them count.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use encoding::slot::MAX_RECORD_LEN;
-use protocol::message::{LeaseTerms, StoreState};
-use protocol::slot_message::Verdict;
+use protocol::message::StoreState;
 
+use crate::apply::Apply;
 use crate::backend::is_full;
-use crate::commit::{Answer, Change, Committed, NewShare, Outcome, ShareBytes, SlotChange, Writer};
+use crate::collect::Tidy;
+use crate::commit::{Answer, Change, NewShare, Outcome, ShareBytes, Writer};
+use crate::compact::MovedRecord;
 use crate::disk::OpenMode;
 use crate::error::{PutError, ReadError};
-use crate::index::{CONTACT_GRAIN_S, IndexResult, Location, Place, Rows, ShareKey, WHILE_ALIVE};
+use crate::index::{CONTACT_GRAIN_S, IndexResult, Location, Place, ShareKey};
+use crate::open::remove_if_there;
 use crate::pack::{Record, pack_path, record_len};
 use crate::read::share_path;
-use crate::slot::{Moved, SlotRow, decide};
 use crate::store::Store;
 use crate::upload::Claim;
 
@@ -27,16 +28,38 @@ struct Fresh {
     location: Location,
 }
 
+/// What goes to the end of the pack.
+struct Appendix<'c> {
+    small: Vec<(usize, &'c NewShare, &'c Bytes)>,
+    moves: Vec<(usize, &'c MovedRecord)>,
+}
+
 pub(crate) struct Batch<'s> {
     store: &'s Store,
     /// Decided already, and not by the transaction.
     answers: Vec<Option<Answer>>,
     shares: Vec<Fresh>,
+    /// Records that were copied: share, old place, new place.
+    moved: Vec<(ShareKey, Place, Place)>,
+    /// Where the pack ends with what was appended.
+    end: Option<u64>,
+    /// Packs whose files were removed.
+    forgotten: Vec<u32>,
+    /// Share files that nothing refers to once the transaction is durable.
+    unlinked: Vec<ShareKey>,
 }
 
 impl<'s> Batch<'s> {
     pub(crate) fn new(store: &'s Store, changes: &[Change]) -> Self {
-        let mut batch = Self { store, answers: vec![None; changes.len()], shares: Vec::new() };
+        let mut batch = Self {
+            store,
+            answers: vec![None; changes.len()],
+            shares: Vec::new(),
+            moved: Vec::new(),
+            end: None,
+            forgotten: Vec::new(),
+            unlinked: Vec::new(),
+        };
         batch.admit(changes);
         batch
     }
@@ -51,7 +74,9 @@ impl<'s> Batch<'s> {
         for (answer, change) in self.answers.iter_mut().zip(changes) {
             let refused = match change {
                 _ if state == StoreState::Failed => Some(PutError::Failed),
-                Change::Share(_) if state == StoreState::ReadOnly => Some(PutError::ReadOnly),
+                Change::Share(_) | Change::Tidy(_) if state == StoreState::ReadOnly => {
+                    Some(PutError::ReadOnly)
+                }
                 _ if !self.store.medium_writable => Some(PutError::ReadOnly),
                 _ => None,
             };
@@ -62,12 +87,26 @@ impl<'s> Batch<'s> {
     /// Puts the bytes of shares that are new where they belong, durably.
     pub(crate) fn write_shares(&mut self, writer: &mut Writer, changes: &[Change]) {
         let mut first = HashMap::new();
-        let (mut small, mut large, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut large, mut copies) = (Vec::new(), Vec::new());
+        let mut appendix = Appendix { small: Vec::new(), moves: Vec::new() };
         for (at, change) in changes.iter().enumerate() {
-            let Change::Share(share) = change else { continue };
             if self.answers[at].is_some() {
                 continue;
             }
+            let share = match change {
+                Change::Share(share) => share,
+                Change::Tidy(Tidy::Move(records)) => {
+                    appendix.moves.extend(records.iter().map(|record| (at, record)));
+                    continue;
+                }
+                Change::Tidy(Tidy::Forget(packs)) => {
+                    if let Err(error) = self.remove_packs(writer, packs) {
+                        self.answers[at] = Some(Err(error));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
             if let Some(original) = first.get(&share.key) {
                 copies.push((at, *original));
                 continue;
@@ -82,13 +121,15 @@ impl<'s> Batch<'s> {
             }
             first.insert(share.key, at);
             match &share.bytes {
-                ShareBytes::Small(bytes) => small.push((at, share, bytes)),
+                ShareBytes::Small(bytes) => appendix.small.push((at, share, bytes)),
                 ShareBytes::File(claim) => large.push((at, share, claim)),
             }
         }
-        if let Err(error) = self.write_small(writer, &small) {
+        if let Err(error) = self.write_small(writer, &appendix) {
             self.shares.clear();
-            for (at, ..) in small {
+            self.moved.clear();
+            let small = appendix.small.iter().map(|(at, ..)| *at);
+            for at in small.chain(appendix.moves.iter().map(|(at, _)| *at)) {
                 self.answers[at].get_or_insert(Err(error.clone()));
             }
         }
@@ -130,32 +171,57 @@ impl<'s> Batch<'s> {
         }
     }
 
-    /// Appends small shares to the pack: one write, one sync.
-    fn write_small(
-        &mut self,
-        writer: &mut Writer,
-        small: &[(usize, &NewShare, &Bytes)],
-    ) -> Result<(), PutError> {
-        if small.is_empty() {
+    /// Appends small shares, and those of packs that are given up, to the pack: one write, one sync.
+    fn write_small(&mut self, writer: &mut Writer, appendix: &Appendix<'_>) -> Result<(), PutError> {
+        if appendix.small.is_empty() && appendix.moves.is_empty() {
             return Ok(());
         }
         let mut room = self.store.room().map_err(|e| self.store.failed("ask for free space", e))?;
         self.start_pack(writer)?;
+        let (pack, start) = (writer.pack, writer.end.unwrap_or(0));
         let mut records = Vec::new();
-        for (at, share, bytes) in small {
+        let mut add = |key, bytes: &[u8]| {
+            let place = Place::Pack { pack, offset: (start + records.len() as u64) as u32 };
+            records.extend_from_slice(&Record::new(key, bytes).to_bytes());
+            records.extend_from_slice(bytes);
+            place
+        };
+        for (at, share, bytes) in &appendix.small {
             let needed = record_len(bytes.len());
             if needed > room {
                 self.answers[*at] = Some(Err(PutError::NoSpace { needed, available: room }));
                 continue;
             }
             room -= needed;
-            let offset = writer.end.unwrap_or(0) + records.len() as u64;
-            let place = Place::Pack { pack: writer.pack, offset: offset as u32 };
-            records.extend_from_slice(&Record::new(share.key, bytes).to_bytes());
-            records.extend_from_slice(bytes);
+            let place = add(share.key, bytes);
             self.shares.push(Fresh { at: *at, location: Location { place, ..share.location } });
         }
-        self.append(writer, &records)
+        // These make room, so they may take some of the reserve.
+        for (_, record) in &appendix.moves {
+            self.moved.push((record.key, record.from, add(record.key, &record.bytes)));
+        }
+        self.append(writer, &records)?;
+        self.end = Some(start + records.len() as u64);
+        Ok(())
+    }
+
+    /// Removes the files of packs in which nothing is live. Their rows go with the transaction; should that not come to pass, this is done
+    /// again.
+    fn remove_packs(&mut self, writer: &Writer, packs: &[u32]) -> Result<(), PutError> {
+        let known = self.store.index().live();
+        for pack in known.map_err(|e| self.store.index_error("read the index", *e))? {
+            if !packs.contains(&pack.pack) || pack.live > 0 || pack.pack >= writer.pack {
+                continue;
+            }
+            // Of one that was never begun, a file of that name is not ours.
+            if pack.end > 0 {
+                self.store.forget_pack_file(pack.pack);
+                remove_if_there(&*self.store.disk, &pack_path(pack.pack))
+                    .map_err(|e| self.disk_error("remove a pack", e))?;
+            }
+            self.forgotten.push(pack.pack);
+        }
+        Ok(())
     }
 
     /// Gives large shares, which are synced already, their final names: one sync for each directory.
@@ -249,38 +315,62 @@ impl<'s> Batch<'s> {
 
     /// Where the pack ends with this batch.
     pub(crate) fn pack_end(&self, writer: &Writer) -> Option<(u32, u64)> {
-        let ends = self.shares.iter().filter_map(|fresh| match fresh.location.place {
-            Place::Pack { offset, .. } => Some(u64::from(offset) + record_len(fresh.location.len as usize)),
-            Place::File => None,
-        });
-        ends.max().map(|end| (writer.pack, end))
+        self.end.map(|end| (writer.pack, end))
     }
 
-    pub(crate) fn write_index(&mut self, changes: &[Change], end: Option<(u32, u64)>) -> IndexResult<()> {
+    pub(crate) fn write_index(&mut self, changes: &[Change], writer: &Writer) -> IndexResult<()> {
         let index = self.store.index();
         if !self.has_work(changes)? {
             return Ok(());
         }
         let uptime_s = self.store.uptime_s();
-        let placed = self.placed();
-        let (answers, totals) = index.write(|rows| {
+        let end = self.pack_end(writer);
+        let (answers, unlinked, totals) = index.write(|rows| {
             rows.totals.uptime_s = rows.totals.uptime_s.max(uptime_s);
-            for fresh in &self.shares {
-                if let Change::Share(share) = &changes[fresh.at] {
-                    rows.add_share(share.key, &fresh.location)?;
-                }
-            }
             if let Some((pack, end)) = end {
                 rows.set_pack(pack, end)?;
             }
-            let open = changes.iter().zip(&self.answers).zip(placed);
-            let answers: IndexResult<Vec<Option<Answer>>> =
-                open.map(|((change, decided), new)| apply(rows, self.store, change, decided, new)).collect();
-            Ok((answers?, rows.totals))
+            let mut apply = Apply {
+                rows,
+                store: self.store,
+                fresh: self.fresh(changes),
+                moved: self.moved.clone(),
+                forgotten: self.forgotten.clone(),
+                pack: writer.pack,
+            };
+            let mut answers = self.answers.clone();
+            apply.all(changes, &mut answers)?;
+            Ok((answers, apply.refused_files()?, rows.totals))
         })?;
+        self.unlinked = unlinked;
+        for answer in answers.iter().flatten() {
+            if let Ok(Outcome::Tidied(done)) = answer {
+                let shares = done.removed.iter().flat_map(|removed| &removed.shares);
+                let files = shares.filter(|(_, location)| location.place == Place::File);
+                self.unlinked.extend(files.map(|(key, _)| *key));
+            }
+        }
         self.answers = answers;
         self.store.set_totals(totals);
+        self.store.collector.changed();
         Ok(())
+    }
+
+    fn fresh(&self, changes: &[Change]) -> BTreeMap<ShareKey, Location> {
+        let share = |fresh: &Fresh| match &changes[fresh.at] {
+            Change::Share(share) => Some((share.key, fresh.location)),
+            _ => None,
+        };
+        self.shares.iter().filter_map(share).collect()
+    }
+
+    /// Removes files that nothing refers to any more. Whoever calls this still has the writer, so that none of them is one that came anew.
+    pub(crate) fn unlink(&self) {
+        for key in &self.unlinked {
+            if let Err(error) = remove_if_there(&*self.store.disk, &share_path(*key)) {
+                tracing::warn!(store = %self.store.id(), share = %key, %error, "a share's file could not be removed: it will be taken in again");
+            }
+        }
     }
 
     /// Of each change, whether it is a share whose bytes were put where they belong.
@@ -360,91 +450,4 @@ impl<'s> Batch<'s> {
             }
         }
     }
-}
-
-fn ends(rows: &Rows<'_>, terms: &LeaseTerms) -> u64 {
-    match terms.duration_s {
-        Some(seconds) => rows.totals.uptime_s.saturating_add(seconds).min(WHILE_ALIVE - 1),
-        None => WHILE_ALIVE,
-    }
-}
-
-/// Whether a slot may come in, leased, or grow: where there is room for the largest it may become.
-fn admit_slot(store: &Store, change: &SlotChange, new: bool) -> Result<(), PutError> {
-    if store.state() != StoreState::Writable {
-        return Err(PutError::ReadOnly);
-    }
-    if new && change.lease.is_none() {
-        return Err(PutError::NoLease);
-    }
-    let available = store.room().map_err(|e| store.failed("ask for free space", e))?;
-    let needed = MAX_RECORD_LEN as u64;
-    if available < needed { Err(PutError::NoSpace { needed, available }) } else { Ok(()) }
-}
-
-/// Decides a move by what the slot is now, within the transaction that makes it so.
-fn apply_slot(rows: &mut Rows<'_>, store: &Store, change: &SlotChange) -> IndexResult<Answer> {
-    let row = rows.slot(&change.hash)?;
-    let Moved { verdict, row: moved } = decide(&store.member(), &change.hash, row.clone(), &change.step);
-    if let Some(moved) = &moved {
-        let grows = row.as_ref().map_or(0, SlotRow::len) < moved.len();
-        if grows && let Err(error) = admit_slot(store, change, row.is_none()) {
-            return Ok(Err(error));
-        }
-        rows.set_slot(&change.hash, moved)?;
-    }
-    if let Some((account, terms)) = &change.lease
-        && matches!(verdict, Verdict::Yes | Verdict::Kept)
-    {
-        let (short, ends) = (rows.contact(account)?, ends(rows, terms));
-        rows.lease(short, terms.tag.0, change.hash, ends)?;
-    }
-    Ok(Ok(Outcome::Slot(verdict, moved.or(row))))
-}
-
-fn apply(
-    rows: &mut Rows<'_>,
-    store: &Store,
-    change: &Change,
-    decided: &Option<Answer>,
-    new: bool,
-) -> IndexResult<Option<Answer>> {
-    if decided.is_some() {
-        return Ok(decided.clone());
-    }
-    let outcome = match change {
-        Change::Share(share) => {
-            let short = rows.contact(&share.account)?;
-            let ends = ends(rows, &share.lease);
-            rows.lease(short, share.lease.tag.0, share.key.hash, ends)?;
-            Outcome::Stored(Committed { hash: share.key.hash, new })
-        }
-        Change::Lease { account, terms, hashes } => {
-            let here: IndexResult<Vec<bool>> = hashes.iter().map(|hash| rows.has_object(*hash)).collect();
-            let here = here?;
-            if here.contains(&true) {
-                let (short, ends) = (rows.contact(account)?, ends(rows, terms));
-                for (hash, _) in hashes.iter().zip(&here).filter(|(_, here)| **here) {
-                    rows.lease(short, terms.tag.0, *hash, ends)?;
-                }
-            }
-            Outcome::Flags(here)
-        }
-        Change::Cancel { account, tag, hashes } => match rows.known(account)? {
-            None => Outcome::Flags(vec![false; hashes.len()]),
-            Some(short) => {
-                let gone: IndexResult<Vec<bool>> =
-                    hashes.iter().map(|hash| rows.cancel(short, *tag, *hash)).collect();
-                Outcome::Flags(gone?)
-            }
-        },
-        Change::Slot(change) => return apply_slot(rows, store, change).map(Some),
-        Change::Contact { account } => {
-            if rows.known(account)?.is_some() {
-                rows.contact(account)?;
-            }
-            Outcome::Flags(Vec::new())
-        }
-    };
-    Ok(Some(Ok(outcome)))
 }

@@ -15,9 +15,10 @@ use protocol::{NodeId, Pool};
 use tokio::sync::oneshot;
 
 use crate::batch::Batch;
+use crate::collect::{Tidied, Tidy};
 use crate::error::PutError;
 use crate::index::{IndexResult, Location, Place, ShareKey};
-use crate::pack::{PACK_LEN, record_len};
+use crate::pack::record_len;
 use crate::slot::{Move, SlotRow};
 use crate::store::{Store, lock};
 use crate::upload::{Claim, ReadyShare};
@@ -36,6 +37,20 @@ pub(crate) enum Change {
     Cancel { account: NodeId, tag: [u8; 16], hashes: Vec<VerifyHash> },
     Contact { account: NodeId },
     Slot(SlotChange),
+    Tidy(Tidy),
+}
+
+impl Change {
+    /// Bytes that it appends to a pack.
+    pub(crate) fn appended(&self) -> u64 {
+        match self {
+            Self::Share(NewShare { bytes: ShareBytes::Small(bytes), .. }) => record_len(bytes.len()),
+            Self::Tidy(Tidy::Move(records)) => {
+                records.iter().map(|record| record_len(record.bytes.len())).sum()
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// A move of a slot, its signature checked.
@@ -88,6 +103,7 @@ pub(crate) enum Outcome {
     Stored(Committed),
     Flags(Vec<bool>),
     Slot(Verdict, Option<SlotRow>),
+    Tidied(Tidied),
 }
 
 /// A share that is durable and leased.
@@ -235,7 +251,7 @@ impl Store {
     async fn flags(self: &Arc<Self>, pool: &Arc<dyn Pool>, change: Change) -> Result<Vec<bool>, PutError> {
         match self.submit(pool, change).await? {
             Outcome::Flags(flags) => Ok(flags),
-            Outcome::Stored(_) | Outcome::Slot(..) => unreachable!("leases are answered by flags"),
+            _ => unreachable!("leases are answered by flags"),
         }
     }
 
@@ -259,7 +275,7 @@ impl Store {
         receiver
     }
 
-    async fn submit(self: &Arc<Self>, pool: &Arc<dyn Pool>, change: Change) -> Answer {
+    pub(crate) async fn submit(self: &Arc<Self>, pool: &Arc<dyn Pool>, change: Change) -> Answer {
         answered(self.enqueue(pool, [change]).pop()).await
     }
 
@@ -287,12 +303,12 @@ impl Store {
         receivers
     }
 
-    fn work_off(&self) {
+    fn work_off(self: &Arc<Self>) {
         while self.work_off_one_batch() {}
     }
 
     /// Makes the next batch durable and answers it. Whether more is waiting: then whoever asked goes on, else nobody works any more.
-    fn work_off_one_batch(&self) -> bool {
+    fn work_off_one_batch(self: &Arc<Self>) -> bool {
         let (batch, senders): (Vec<_>, Vec<_>) = {
             let mut queue = lock(&self.queue);
             let count = batch_size(&queue.waiting).min(queue.waiting.len());
@@ -315,23 +331,31 @@ impl Store {
     }
 
     /// Makes all changes durable, in one transaction.
-    pub(crate) fn commit_batch(&self, changes: Vec<Change>) -> Vec<Answer> {
+    fn commit_batch(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Answer> {
         let mut writer = lock(&self.writer);
-        let mut batch = Batch::new(self, &changes);
-        if let Err(error) = self.heal_index(&mut writer) {
+        self.find_room(&mut writer, &changes);
+        self.commit_locked(&mut writer, &changes)
+    }
+
+    /// The same, for whoever is the one that writes.
+    pub(crate) fn commit_locked(&self, writer: &mut Writer, changes: &[Change]) -> Vec<Answer> {
+        let mut batch = Batch::new(self, changes);
+        if let Err(error) = self.heal_index(writer) {
             return vec![Err(error); changes.len()];
         }
-        batch.write_shares(&mut writer, &changes);
+        batch.write_shares(writer, changes);
         if self.state() == StoreState::Failed {
             batch.refuse_all();
             return batch.into_answers();
         }
-        let end = batch.pack_end(&writer);
-        match batch.write_index(&changes, end) {
-            Ok(()) => writer.advance(end),
-            Err(source) => batch.index_failed(&mut writer, &changes, &source),
+        match batch.write_index(changes, writer) {
+            Ok(()) => {
+                writer.advance(batch.pack_end(writer), self.pack_len());
+                batch.unlink();
+            }
+            Err(source) => batch.index_failed(writer, changes, &source),
         }
-        batch.settle(&changes);
+        batch.settle(changes);
         batch.into_answers()
     }
 }
@@ -360,14 +384,14 @@ pub(crate) async fn slot_moved(
 ) -> Result<(Verdict, Option<SlotRow>), PutError> {
     match answered(Some(answer)).await? {
         Outcome::Slot(verdict, row) => Ok((verdict, row)),
-        Outcome::Stored(_) | Outcome::Flags(_) => unreachable!("a slot is answered by a verdict"),
+        _ => unreachable!("a slot is answered by a verdict"),
     }
 }
 
 fn stored(answer: Answer) -> Result<Committed, PutError> {
     match answer? {
         Outcome::Stored(share) => Ok(share),
-        Outcome::Flags(_) | Outcome::Slot(..) => unreachable!("a share is answered by its hash"),
+        _ => unreachable!("a share is answered by its hash"),
     }
 }
 
@@ -382,11 +406,10 @@ async fn answered(receiver: Option<oneshot::Receiver<Answer>>) -> Answer {
 fn batch_size(waiting: &VecDeque<(Change, oneshot::Sender<Answer>)>) -> usize {
     let (mut len, mut rows) = (0, 0);
     let fits = waiting.iter().take(BATCH_MAX).take_while(|(change, _)| {
-        if let Change::Share(NewShare { bytes: ShareBytes::Small(bytes), .. }) = change {
-            len += record_len(bytes.len());
-        }
+        len += change.appended();
         rows += match change {
             Change::Lease { hashes, .. } | Change::Cancel { hashes, .. } => hashes.len(),
+            Change::Tidy(_) => BATCH_ROWS_MAX / 4,
             Change::Share(_) | Change::Contact { .. } | Change::Slot(_) => 1,
         };
         len <= BATCH_LEN_MAX && rows <= BATCH_ROWS_MAX
@@ -395,9 +418,16 @@ fn batch_size(waiting: &VecDeque<(Change, oneshot::Sender<Answer>)>) -> usize {
 }
 
 impl Writer {
-    fn advance(&mut self, end: Option<(u32, u64)>) {
+    fn advance(&mut self, end: Option<(u32, u64)>, pack_len: u64) {
         if let Some((pack, end)) = end {
-            (self.pack, self.end) = if end >= PACK_LEN { (pack + 1, None) } else { (pack, Some(end)) };
+            (self.pack, self.end) = if end >= pack_len { (pack + 1, None) } else { (pack, Some(end)) };
+        }
+    }
+
+    /// The next record begins a new pack.
+    pub(crate) fn finish_pack(&mut self) {
+        if self.end.take().is_some() {
+            self.pack += 1;
         }
     }
 }

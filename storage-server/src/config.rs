@@ -8,8 +8,10 @@ use protocol::limits::{MAX_LIST, MAX_TEXT_LEN};
 use protocol::{NodeAddress, NodeId};
 use serde::{Deserialize, Deserializer};
 
+use crate::period::Period;
 use crate::server::Admission;
 use crate::size::Size;
+use crate::store::{GRACE, IDLE_LIMIT};
 
 /// The content of `server.toml`.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -32,9 +34,32 @@ pub struct Config {
     /// Who may store.
     #[serde(default, deserialize_with = "admission")]
     pub admission: AdmissionConfig,
+    /// How long an object stays after its last lease ended.
+    #[serde(default = "grace")]
+    pub grace: Period,
+    /// How long an account may not be heard of before its leases end.
+    #[serde(default = "idle_limit")]
+    pub idle_limit: Period,
     /// Its stores.
     #[serde(default)]
     pub storage: Vec<StorageConfig>,
+}
+
+impl Default for Config {
+    /// That of a server with no stores, which listens nowhere in particular.
+    fn default() -> Self {
+        Self {
+            listen: String::new(),
+            advertise: Vec::new(),
+            nickname: String::new(),
+            zone: None,
+            introducers: Vec::new(),
+            admission: AdmissionConfig::default(),
+            grace: grace(),
+            idle_limit: idle_limit(),
+            storage: Vec::new(),
+        }
+    }
 }
 
 /// Who may store, as the file says it.
@@ -158,6 +183,11 @@ introducers = [{introducers}]
 # Who may store: "open" (everybody), or {{ accounts = ["<key>", ...] }}. Reading needs no account.
 admission = {admission}
 
+# How long an object stays after its last lease ended, and how long an account may not be heard of before its leases end ("7d", "12h").
+# Both count the time the server runs.
+grace = "{grace}"
+idle_limit = "{idle_limit}"
+
 # Stores, one for each disk. `sarsen server disk add|remove|set` edits them.
 #   path       its directory
 #   reserve    bytes of the disk that are left free
@@ -167,6 +197,8 @@ admission = {admission}
             listen = quoted(&self.listen),
             advertise = list(self.advertise.clone()),
             nickname = quoted(&self.nickname),
+            grace = self.grace,
+            idle_limit = self.idle_limit,
         );
         for store in &self.storage {
             text.push_str(&store.to_text());
@@ -183,6 +215,14 @@ impl StorageConfig {
         let read_only = self.read_only;
         format!("\n[[storage]]\npath = {path}\nreserve = \"{reserve}\"\nread_only = {read_only}\n{id}")
     }
+}
+
+fn grace() -> Period {
+    Period(GRACE)
+}
+
+fn idle_limit() -> Period {
+    Period(IDLE_LIMIT)
 }
 
 fn quoted(text: &str) -> String {
@@ -229,6 +269,8 @@ mod tests {
             zone: Some("cellar".into()),
             introducers: vec![format!("sarsen://{}@h:1", NodeId::new([1; 32])).parse().unwrap()],
             admission: AdmissionConfig::Accounts(vec![NodeId::new([2; 32])]),
+            grace: "36h".parse().unwrap(),
+            idle_limit: "90d".parse().unwrap(),
             storage: vec![StorageConfig {
                 path: "/disk/a".into(),
                 reserve: Size(50_000_000_000),

@@ -1,6 +1,11 @@
 //! The index of a store: where each share lies, which lengths there are, who leases what, and the counters
 //! (`docs/spec/store.md`, "Index").
 
+mod leases;
+mod rows;
+mod tally;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,15 +13,18 @@ use caps::VerifyHash;
 use protocol::NodeId;
 use redb::{
     Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, Table,
-    TableDefinition,
+    TableDefinition, WriteTransaction,
 };
 
 use crate::backend::BackendHealth;
 use crate::slot::SlotRow;
 
+pub use leases::Reason;
+pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, Scope};
+
 pub(crate) const INDEX_FILE: &str = "index.redb";
-/// The index format this program writes, and the newest it reads.
-pub(crate) const INDEX_FORMAT: u64 = 1;
+/// The index format this program writes, and the newest it reads. 1 had no counters of packs and accounts, and nothing to end a lease by.
+pub(crate) const INDEX_FORMAT: u64 = 2;
 const CACHE_LEN: usize = 12 * 1024 * 1024;
 /// A lease that lasts while its account is alive.
 pub(crate) const WHILE_ALIVE: u64 = u64::MAX;
@@ -28,6 +36,11 @@ const LEASES: TableDefinition<'static, &[u8; 52], u64> = TableDefinition::new("l
 const ACCOUNTS: TableDefinition<'static, &[u8; 32], (u32, u64)> = TableDefinition::new("accounts");
 const PACKS: TableDefinition<'static, u32, u64> = TableDefinition::new("packs");
 const SLOTS: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("slots");
+const EXPIRY: TableDefinition<'static, &[u8; 40], ()> = TableDefinition::new("expiry");
+const DYING: TableDefinition<'static, &[u8; 40], u8> = TableDefinition::new("dying");
+const DUE: TableDefinition<'static, &[u8; 32], u64> = TableDefinition::new("due");
+const LIVE: TableDefinition<'static, u32, u64> = TableDefinition::new("live");
+const USAGE: TableDefinition<'static, u32, &[u8; 40]> = TableDefinition::new("usage");
 
 pub(crate) type IndexResult<T> = Result<T, Box<redb::Error>>;
 
@@ -45,6 +58,12 @@ pub struct ShareKey {
 }
 
 impl ShareKey {
+    fn parse(bytes: &[u8; 34]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&bytes[..32]);
+        Self { hash: VerifyHash::new(hash), number: u16::from_be_bytes([bytes[32], bytes[33]]) }
+    }
+
     fn to_bytes(self) -> [u8; 34] {
         let mut out = [0; 34];
         out[..32].copy_from_slice(self.hash.as_bytes());
@@ -121,6 +140,8 @@ pub(crate) struct Totals {
     pub(crate) uptime_s: u64,
     next_account: u64,
     pub(crate) slots: u64,
+    /// Bytes of shares whose leases have ended.
+    pub(crate) dying: u64,
 }
 
 impl Totals {
@@ -136,6 +157,7 @@ impl Totals {
             uptime_s: get("uptime_s")?,
             next_account: get("next_account")?,
             slots: get("slots")?,
+            dying: get("dying")?,
         })
     }
 
@@ -148,12 +170,23 @@ impl Totals {
             ("uptime_s", old.uptime_s, self.uptime_s),
             ("next_account", old.next_account, self.next_account),
             ("slots", old.slots, self.slots),
+            ("dying", old.dying, self.dying),
         ];
         for (name, _, new) in rows.into_iter().filter(|(_, old, new)| old != new) {
             meta.insert(name, new).map_err(boxed)?;
         }
         Ok(())
     }
+}
+
+/// A pack and its live bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PackUse {
+    pub(crate) pack: u32,
+    /// How far it is written.
+    pub(crate) end: u64,
+    /// Bytes of records that the index refers to.
+    pub(crate) live: u64,
 }
 
 /// The index.
@@ -188,6 +221,21 @@ impl Index {
         })
     }
 
+    /// Of each pack, how far it is written and how much of that is live: the rest are records of shares that are gone or lie elsewhere.
+    pub(crate) fn live(&self) -> IndexResult<Vec<PackUse>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let packs = txn.open_table(PACKS).map_err(boxed)?;
+        let live = table_of(&txn, LIVE)?;
+        let rows = packs.iter().map_err(boxed)?;
+        rows.map(|row| {
+            let (pack, end) = row.map_err(boxed)?;
+            let (pack, end) = (pack.value(), end.value());
+            let live = live.as_ref().map(|live| live.get(pack)).transpose().map_err(boxed)?.flatten();
+            Ok(PackUse { pack, end, live: live.map_or(0, |live| live.value()) })
+        })
+        .collect()
+    }
+
     /// Nothing that this handle still does may reach the file.
     pub(crate) fn give_up(&self) {
         self.health.closed.store(true, Ordering::Release);
@@ -210,6 +258,17 @@ impl Index {
         Ok(row.map(|row| Location::parse(row.value())))
     }
 
+    /// Where each of these shares lies, if it is here.
+    pub(crate) fn places(&self, keys: &[ShareKey]) -> IndexResult<Vec<Option<Place>>> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let shares = txn.open_table(SHARES).map_err(boxed)?;
+        let place = |key: &ShareKey| {
+            let row = shares.get(&key.to_bytes()).map_err(boxed)?;
+            Ok(row.map(|row| Location::parse(row.value()).place))
+        };
+        keys.iter().map(place).collect()
+    }
+
     /// All shares of one object, by number.
     pub(crate) fn of_object(&self, hash: VerifyHash) -> IndexResult<Vec<(u16, Location)>> {
         let txn = self.db.begin_read().map_err(boxed)?;
@@ -218,8 +277,7 @@ impl Index {
         let rows = shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?;
         rows.map(|row| {
             let (key, value) = row.map_err(boxed)?;
-            let number = u16::from_be_bytes([key.value()[32], key.value()[33]]);
-            Ok((number, Location::parse(value.value())))
+            Ok((ShareKey::parse(key.value()).number, Location::parse(value.value())))
         })
         .collect()
     }
@@ -241,7 +299,7 @@ impl Index {
     pub(crate) fn have_objects(&self, hashes: &[VerifyHash]) -> IndexResult<Vec<bool>> {
         let txn = self.db.begin_read().map_err(boxed)?;
         let shares = txn.open_table(SHARES).map_err(boxed)?;
-        let slots = slots_of(&txn)?;
+        let slots = table_of(&txn, SLOTS)?;
         let here = hashes.iter().map(|hash| {
             let (first, last) = bounds(*hash);
             let share = shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some();
@@ -254,7 +312,7 @@ impl Index {
     /// What is kept of a slot.
     pub(crate) fn slot(&self, hash: &VerifyHash) -> IndexResult<Option<SlotRow>> {
         let txn = self.db.begin_read().map_err(boxed)?;
-        let Some(slots) = slots_of(&txn)? else { return Ok(None) };
+        let Some(slots) = table_of(&txn, SLOTS)? else { return Ok(None) };
         let row = slots.get(hash.as_bytes()).map_err(boxed)?;
         row.map(|row| SlotRow::parse(row.value()).ok_or_else(damaged_slot)).transpose()
     }
@@ -291,16 +349,24 @@ impl Index {
         rows.map(|row| row.map(|(pack, end)| (pack.value(), end.value())).map_err(boxed)).collect()
     }
 
-    /// Whether an account is known, and when it was last in contact, in seconds of uptime.
-    pub(crate) fn last_contact(&self, account: &NodeId) -> IndexResult<Option<u64>> {
-        let txn = self.db.begin_read().map_err(boxed)?;
-        let accounts = txn.open_table(ACCOUNTS).map_err(boxed)?;
-        let row = accounts.get(account.as_bytes()).map_err(boxed)?;
-        Ok(row.map(|row| row.value().1))
-    }
-
     /// One durable transaction; if `work` fails, nothing of it happened.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&mut Rows<'_>) -> IndexResult<T>) -> IndexResult<T> {
+        let (txn, result) = self.begin_write(work)?;
+        txn.commit().map_err(boxed)?;
+        Ok(result)
+    }
+
+    /// The same, undone: what would come of it.
+    pub(crate) fn rehearse<T>(&self, work: impl FnOnce(&mut Rows<'_>) -> IndexResult<T>) -> IndexResult<T> {
+        let (txn, result) = self.begin_write(work)?;
+        txn.abort().map_err(boxed)?;
+        Ok(result)
+    }
+
+    fn begin_write<T>(
+        &self,
+        work: impl FnOnce(&mut Rows<'_>) -> IndexResult<T>,
+    ) -> IndexResult<(WriteTransaction, T)> {
         let mut txn = self.db.begin_write().map_err(boxed)?;
         // The index holds what strangers send: a forged checksum must not make a torn commit look whole.
         txn.set_two_phase_commit(true);
@@ -317,13 +383,20 @@ impl Index {
                 accounts: txn.open_table(ACCOUNTS).map_err(boxed)?,
                 packs: txn.open_table(PACKS).map_err(boxed)?,
                 slots: txn.open_table(SLOTS).map_err(boxed)?,
+                expiry: txn.open_table(EXPIRY).map_err(boxed)?,
+                dying: txn.open_table(DYING).map_err(boxed)?,
+                due: txn.open_table(DUE).map_err(boxed)?,
+                live: txn.open_table(LIVE).map_err(boxed)?,
+                usage: txn.open_table(USAGE).map_err(boxed)?,
+                live_by: BTreeMap::new(),
+                charged_by: BTreeMap::new(),
             };
             let result = work(&mut rows)?;
+            rows.settle()?;
             rows.totals.write(&old, &mut meta)?;
             result
         };
-        txn.commit().map_err(boxed)?;
-        Ok(result)
+        Ok((txn, result))
     }
 }
 
@@ -336,101 +409,24 @@ pub(crate) struct Rows<'t> {
     accounts: Table<'t, &'static [u8; 32], (u32, u64)>,
     packs: Table<'t, u32, u64>,
     slots: Table<'t, &'static [u8; 32], &'static [u8]>,
+    expiry: Table<'t, &'static [u8; 40], ()>,
+    dying: Table<'t, &'static [u8; 40], u8>,
+    due: Table<'t, &'static [u8; 32], u64>,
+    live: Table<'t, u32, u64>,
+    usage: Table<'t, u32, &'static [u8; 40]>,
+    /// By how much the live bytes of packs change: many rows of a transaction change one counter.
+    live_by: BTreeMap<u32, i64>,
+    /// Likewise of what accounts are charged.
+    charged_by: BTreeMap<u32, i64>,
 }
 
-impl Rows<'_> {
-    /// Adds a share, or gives one that is there another place; says whether it is new.
-    pub(crate) fn add_share(&mut self, key: ShareKey, location: &Location) -> IndexResult<bool> {
-        let old = self.shares.insert(&key.to_bytes(), &location.to_bytes()).map_err(boxed)?;
-        self.totals.used += location.len;
-        if let Some(old) = old {
-            self.totals.used -= Location::parse(old.value()).len;
-            return Ok(false);
-        }
-        drop(old);
-        // Small objects are sent without asking who has them: nobody looks for their lengths.
-        if location.place == Place::File {
-            let length = (location.bucket, location.ciphertext_len);
-            let count = self.lengths.get(length).map_err(boxed)?.map_or(0, |count| count.value());
-            self.lengths.insert(length, count + 1).map_err(boxed)?;
-        }
-        self.totals.shares += 1;
-        Ok(true)
-    }
-
-    /// Whether there is any share of this object, or anything of this slot.
-    pub(crate) fn has_object(&self, hash: VerifyHash) -> IndexResult<bool> {
-        let (first, last) = bounds(hash);
-        let share = self.shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)?.next().is_some();
-        Ok(share || self.slots.get(hash.as_bytes()).map_err(boxed)?.is_some())
-    }
-
-    /// What is kept of a slot.
-    pub(crate) fn slot(&self, hash: &VerifyHash) -> IndexResult<Option<SlotRow>> {
-        let row = self.slots.get(hash.as_bytes()).map_err(boxed)?;
-        row.map(|row| SlotRow::parse(row.value()).ok_or_else(damaged_slot)).transpose()
-    }
-
-    /// Keeps this of a slot.
-    pub(crate) fn set_slot(&mut self, hash: &VerifyHash, row: &SlotRow) -> IndexResult<()> {
-        let bytes = row.to_bytes();
-        let old = self.slots.insert(hash.as_bytes(), &bytes[..]).map_err(boxed)?;
-        let old_len = old.as_ref().map(|old| old.value().len() as u64);
-        self.totals.slots += u64::from(old_len.is_none());
-        self.totals.used = (self.totals.used + bytes.len() as u64).saturating_sub(old_len.unwrap_or(0));
-        Ok(())
-    }
-
-    /// How far a pack is written.
-    pub(crate) fn set_pack(&mut self, pack: u32, end: u64) -> IndexResult<()> {
-        self.packs.insert(pack, end).map_err(boxed)?;
-        Ok(())
-    }
-
-    /// The account's short number, and a note that it was in contact now.
-    pub(crate) fn contact(&mut self, account: &NodeId) -> IndexResult<u32> {
-        let known = self.accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value());
-        let (short, last) = known.unwrap_or_else(|| {
-            self.totals.next_account += 1;
-            (self.totals.next_account as u32, 0)
-        });
-        let now = self.totals.uptime_s;
-        if known.is_none() || now.saturating_sub(last) >= CONTACT_GRAIN_S {
-            self.accounts.insert(account.as_bytes(), (short, now)).map_err(boxed)?;
-        }
-        Ok(short)
-    }
-
-    /// The short number of an account that is known.
-    pub(crate) fn known(&self, account: &NodeId) -> IndexResult<Option<u32>> {
-        Ok(self.accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value().0))
-    }
-
-    /// Adds or renews a lease.
-    pub(crate) fn lease(
-        &mut self,
-        short: u32,
-        tag: [u8; 16],
-        hash: VerifyHash,
-        ends: u64,
-    ) -> IndexResult<()> {
-        self.leases.insert(&lease_key(short, tag, hash), ends).map_err(boxed)?;
-        Ok(())
-    }
-
-    /// Lets a lease go; says whether there was one.
-    pub(crate) fn cancel(&mut self, short: u32, tag: [u8; 16], hash: VerifyHash) -> IndexResult<bool> {
-        Ok(self.leases.remove(&lease_key(short, tag, hash)).map_err(boxed)?.is_some())
-    }
-}
-
-/// An account's last contact is written down when the note is older than this.
-pub(crate) const CONTACT_GRAIN_S: u64 = 3600;
-
-/// The table of slots. A store from before there were any gets it with its next transaction.
-fn slots_of(txn: &ReadTransaction) -> IndexResult<Option<ReadOnlyTable<&'static [u8; 32], &'static [u8]>>> {
-    match txn.open_table(SLOTS) {
-        Ok(slots) => Ok(Some(slots)),
+/// A table. A store from before it was invented gets it with its next transaction.
+fn table_of<K: redb::Key + 'static, V: redb::Value + 'static>(
+    txn: &ReadTransaction,
+    table: TableDefinition<'static, K, V>,
+) -> IndexResult<Option<ReadOnlyTable<K, V>>> {
+    match txn.open_table(table) {
+        Ok(table) => Ok(Some(table)),
         Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
         Err(error) => Err(boxed(error)),
     }

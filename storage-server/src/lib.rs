@@ -7,22 +7,28 @@
 //! that could read what is stored, and any decision about where a share belongs: clients place them.
 
 mod answer;
+mod apply;
 mod backend;
 mod batch;
+mod collect;
 mod commit;
+mod compact;
 pub mod config;
 mod connections;
 mod disk;
 mod error;
+mod gc;
 mod identity;
 mod index;
 pub mod node;
 mod open;
 mod pack;
+pub mod period;
 mod read;
 mod real_disk;
 mod rebuild;
 mod resources;
+mod room;
 mod senders;
 mod serve_census;
 mod serve_put;
@@ -36,15 +42,17 @@ mod store;
 mod sweep;
 mod upload;
 
+pub use collect::{Gone, GoneBy};
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
 pub use error::{PutError, ReadError, StoreError};
+pub use gc::{GcOptions, GcReport};
 pub use identity::STORE_FORMAT;
-pub use index::ShareKey;
+pub use index::{Reason, ShareKey};
 pub use node::ServerNode;
 pub use pack::MAX_PACKED_LEN;
 pub use read::{Listed, MAX_SLICES_LEN, Proof, StoredShare};
 pub use real_disk::RealDisk;
 pub use rebuild::RebuildReport;
 pub use server::{Admission, Server, ServerLimits, ServerParts};
-pub use store::{Store, StoreOptions};
+pub use store::{GRACE, IDLE_LIMIT, Store, StoreOptions};
 pub use upload::{ReadyShare, Upload};

@@ -263,6 +263,41 @@ fn read_key(dir: &Path) -> Result<NodeKey, NodeError> {
     Ok(NodeKey::from_seed(&seed))
 }
 
+/// The stores of a server that does not run.
+pub struct OpenedStores {
+    /// The server's configuration.
+    pub config: Config,
+    /// Its stores, as the configuration lists them.
+    pub stores: Vec<Result<Arc<Store>, StoreError>>,
+    clock: Arc<dyn Clock>,
+    lock: Box<dyn DiskLock>,
+}
+
+/// Opens the stores of the server in `dir`, which nobody else runs meanwhile.
+///
+/// # Errors
+///
+/// [`NodeError`]; not for a store that cannot be opened.
+pub fn open_stores(dir: &Path) -> Result<OpenedStores, NodeError> {
+    let (_, config) = read_config(dir)?;
+    let lock = take_lock(dir)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let open = |storage: &StorageConfig| {
+        let disk = Arc::new(RealDisk::new(dir.join(&storage.path)));
+        let options = StoreOptions {
+            reserve: storage.reserve.0,
+            read_only: storage.read_only,
+            expected: storage.id,
+            grace: config.grace.0,
+            idle_limit: config.idle_limit.0,
+            ..StoreOptions::default()
+        };
+        Store::open(disk, clock.clone(), &OsRandom, options)
+    };
+    let stores = config.storage.iter().map(open).collect();
+    Ok(OpenedStores { config, stores, clock, lock })
+}
+
 /// A server that is ready to run: give [`Server::serve`] a listener, and introducers an announcement.
 pub struct ServerNode {
     /// The server's key.
@@ -283,21 +318,13 @@ impl ServerNode {
     ///
     /// [`NodeError`].
     pub fn open(dir: &Path) -> Result<Self, NodeError> {
-        let (_, config) = read_config(dir)?;
-        let lock = take_lock(dir)?;
+        let OpenedStores { config, stores: opened, clock, lock } = open_stores(dir)?;
         let key = read_key(dir)?;
         let descriptors = raise_descriptors();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let pool: Arc<dyn Pool> = Arc::new(TokioPool);
         let (mut stores, mut failed) = (Vec::new(), Vec::new());
-        for storage in &config.storage {
-            let disk = Arc::new(RealDisk::new(dir.join(&storage.path)));
-            let options = StoreOptions {
-                reserve: storage.reserve.0,
-                read_only: storage.read_only,
-                expected: storage.id,
-            };
-            match Store::open(disk, clock.clone(), &OsRandom, options) {
+        for (storage, opened) in config.storage.iter().zip(opened) {
+            match opened {
                 Ok(store) => stores.push(store),
                 Err(error) => {
                     let error = chain(&error);

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::{NodeId, NodeKey, Random};
 
@@ -14,7 +15,7 @@ use crate::identity;
 use crate::index::{INDEX_FILE, INDEX_FORMAT, Index, IndexResult, Totals, boxed};
 use crate::pack::pack_path;
 use crate::rebuild::{RebuildReport, rebuild_index};
-use crate::store::{Opened, StoreOptions, chain};
+use crate::store::{IDLE_LIMIT, Opened, StoreOptions, chain};
 
 const LOCK_FILE: &str = "lock";
 const DIRS: [&str; 4] = ["packs", "shares", "partial", "quarantine"];
@@ -86,16 +87,20 @@ pub(crate) fn open(
 pub(crate) fn rebuild(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<RebuildReport, StoreError> {
     identity::read(&**disk)?;
     let _lock = take_lock(&**disk)?;
-    rebuild_now(disk, random)
+    rebuild_now(disk, random, IDLE_LIMIT)
 }
 
-fn rebuild_now(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<RebuildReport, StoreError> {
+fn rebuild_now(
+    disk: &Arc<dyn Disk>,
+    random: &dyn Random,
+    idle_limit: Duration,
+) -> Result<RebuildReport, StoreError> {
     make_dirs(&**disk).map_err(|source| StoreError::Io {
         disk: disk.name(),
         action: "create a directory",
         source,
     })?;
-    let report = rebuild_index(&**disk, random)?;
+    let report = rebuild_index(&**disk, random, idle_limit)?;
     tracing::warn!(
         disk = %disk.name(),
         shares = report.shares,
@@ -132,7 +137,10 @@ fn open_or_rebuild(
                 let (found, known) = (totals.format, INDEX_FORMAT);
                 return Err(StoreError::NewerVersion { disk: disk.name(), found, known });
             }
-            Ok(totals) if totals.format > 0 => return Ok((index, totals, writable)),
+            Ok(totals) if totals.format > 0 => {
+                let totals = upgraded(&**disk, &index, totals, writable, options).map_err(index_error)?;
+                return Ok((index, totals, writable));
+            }
             Ok(_) => "it was never begun".to_owned(),
             Err(error) if is_damage(&error) => chain(&*error),
             Err(error) => return Err(index_error(error)),
@@ -148,10 +156,25 @@ fn open_or_rebuild(
         return Err(StoreError::IndexLost { disk: disk.name() });
     }
     tracing::error!(disk = %disk.name(), reason = %lost, "THE INDEX IS LOST: rebuilding it from the shares; all leases are lost with it");
-    rebuild_now(disk, random)?;
+    rebuild_now(disk, random, options.idle_limit)?;
     let index = open_index(&**disk).map_err(index_error)?;
     let totals = index.totals().map_err(index_error)?;
     Ok((index, totals, true))
+}
+
+/// An index of an older format gets what it lacks.
+fn upgraded(
+    disk: &dyn Disk,
+    index: &Index,
+    totals: Totals,
+    writable: bool,
+    options: &StoreOptions,
+) -> IndexResult<Totals> {
+    if totals.format == INDEX_FORMAT || !writable {
+        return Ok(totals);
+    }
+    tracing::info!(disk = %disk.name(), from = totals.format, to = INDEX_FORMAT, "bringing the index up to date");
+    index.upgrade(options.idle_limit.as_secs())
 }
 
 enum OpenIndexError {
@@ -234,6 +257,10 @@ fn find_pack_end(disk: &dyn Disk, last: Option<(u32, u64)>) -> io::Result<(Write
     let Some((pack, end)) = last else { return Ok((Writer::at_new_pack(0), Age::Present)) };
     let file = match disk.open(&pack_path(pack), OpenMode::ReadWrite) {
         Ok(file) => file,
+        // Known, and never begun.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && end == 0 => {
+            return Ok((Writer::at_new_pack(pack), Age::Present));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             tracing::error!(disk = %disk.name(), pack, "a pack file is missing: its shares are lost");
             return Ok((Writer::at_new_pack(pack + 1), Age::Present));

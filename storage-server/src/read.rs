@@ -80,18 +80,29 @@ impl Store {
     ///
     /// [`ReadError`].
     pub fn open_share(&self, key: ShareKey) -> Result<StoredShare, ReadError> {
-        let location = self.index().get(key)?.ok_or(ReadError::NotFound)?;
-        let opened = match location.place {
-            Place::Pack { pack, offset } => {
-                self.read_record(key, &location, pack, offset).map(Source::Memory)
+        let mut location = self.index().get(key)?.ok_or(ReadError::NotFound)?;
+        let mut opened = self.open_at(key, &location);
+        while let Err(ReadError::Corrupt) = opened {
+            // It may have gone meanwhile, or lie in another pack by now.
+            let now = self.index().get(key)?.ok_or(ReadError::NotFound)?;
+            if now == location {
+                break;
             }
-            Place::File => self.open_file(key, &location).map(Source::File),
-        };
+            location = now;
+            opened = self.open_at(key, &location);
+        }
         let source = opened.inspect_err(|error| {
             let error = crate::store::chain(error);
             tracing::error!(store = %self.id(), share = %key, %error, "a stored share cannot be read");
         })?;
         Ok(StoredShare { key, len: location.len, source })
+    }
+
+    fn open_at(&self, key: ShareKey, location: &Location) -> Result<Source, ReadError> {
+        match location.place {
+            Place::Pack { pack, offset } => self.read_record(key, location, pack, offset).map(Source::Memory),
+            Place::File => self.open_file(key, location).map(Source::File),
+        }
     }
 
     fn read_record(

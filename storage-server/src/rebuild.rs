@@ -1,13 +1,14 @@
 //! The index made anew from packs and share files (`docs/spec/store.md`, "Rebuild").
 
 use std::io;
+use std::time::Duration;
 
 use encoding::{ShareCheck, ShareReport};
 use protocol::Random;
 
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::StoreError;
-use crate::index::{INDEX_FILE, Index, IndexResult, Location, Place, ShareKey};
+use crate::index::{INDEX_FILE, Index, IndexResult, Location, Place, Reason, ShareKey};
 use crate::open::{new_index, remove_if_there};
 use crate::pack::{HEADER_LEN, Record, pack_number, pack_path, record_len};
 use crate::read::share_path;
@@ -42,14 +43,18 @@ impl From<Box<redb::Error>> for RebuildError {
     }
 }
 
-pub(crate) fn rebuild_index(disk: &dyn Disk, random: &dyn Random) -> Result<RebuildReport, StoreError> {
-    rebuild(disk, random).map_err(|error| match error {
+pub(crate) fn rebuild_index(
+    disk: &dyn Disk,
+    random: &dyn Random,
+    idle_limit: Duration,
+) -> Result<RebuildReport, StoreError> {
+    rebuild(disk, random, idle_limit.as_secs()).map_err(|error| match error {
         RebuildError::Io(action, source) => StoreError::Io { disk: disk.name(), action, source },
         RebuildError::Index(source) => StoreError::Index { disk: disk.name(), source },
     })
 }
 
-fn rebuild(disk: &dyn Disk, random: &dyn Random) -> Result<RebuildReport, RebuildError> {
+fn rebuild(disk: &dyn Disk, random: &dyn Random, idle_s: u64) -> Result<RebuildReport, RebuildError> {
     let io = |action| move |source| RebuildError::Io(action, source);
     remove_if_there(disk, NEW_INDEX).map_err(io("remove a half-built index"))?;
     let (index, incarnation) = new_index(disk, NEW_INDEX, random)?;
@@ -57,6 +62,7 @@ fn rebuild(disk: &dyn Disk, random: &dyn Random) -> Result<RebuildReport, Rebuil
         disk,
         index,
         rows: Vec::new(),
+        idle_s,
         report: RebuildReport { incarnation, ..RebuildReport::default() },
     };
     rebuild.packs()?;
@@ -80,6 +86,7 @@ struct Rebuild<'d> {
     disk: &'d dyn Disk,
     index: Index,
     rows: Vec<(ShareKey, Location)>,
+    idle_s: u64,
     report: RebuildReport,
 }
 
@@ -95,6 +102,8 @@ impl Rebuild<'_> {
             let mut new = 0;
             for (key, location) in &rows {
                 new += u64::from(table.add_share(*key, location)?);
+                // Who leased it is lost: it stays as long as an account may be silent.
+                table.doom(key.hash, Reason::NeverLeased, self.idle_s)?;
             }
             Ok(new)
         })?;

@@ -140,6 +140,8 @@ const CONTACTS_MAX: usize = 4096;
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
 /// How often partial shares are looked through.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+/// How often it is looked for what is over.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 const CONTACT_EVERY: Duration = Duration::from_secs(3600);
 /// Time for a refused caller to read why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -176,6 +178,7 @@ impl Server {
             _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
             () = self.take_connections(&*listener) => {}
             () = self.expire() => {}
+            () = self.tidy() => {}
         }
         listener.close();
     }
@@ -427,6 +430,16 @@ impl Server {
             for store in self.stores.clone() {
                 self.pool.run(move || store.expire_partials()).await;
             }
+        }
+    }
+
+    /// Removes what nobody leases any more, at once and from then on every minute. Never returns.
+    async fn tidy(&self) {
+        loop {
+            for store in &self.stores {
+                while store.tidy(&self.pool).await {}
+            }
+            tokio::time::sleep(TIDY_EVERY).await;
         }
     }
 

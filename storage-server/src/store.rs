@@ -11,15 +11,16 @@ use protocol::announcement::AnnouncedStore;
 use protocol::message::{StoreState, StoreStatus};
 use protocol::{Clock, NodeId, NodeKey, Random};
 
+use crate::collect::Collector;
 use crate::commit::{Queue, Writer};
 use crate::disk::{Disk, DiskFile, DiskLock, OpenMode};
-use crate::error::{PutError, StoreError, is_out_of_files, is_passing};
+use crate::error::{PutError, ReadError, StoreError, is_out_of_files, is_passing};
 use crate::index::{Index, IndexResult, Totals};
-use crate::pack::pack_path;
+use crate::pack::{PACK_LEN, pack_path};
 use crate::upload::Uploads;
 
 /// How a store is opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// Bytes of the disk that are left free.
     pub reserve: u64,
@@ -27,6 +28,30 @@ pub struct StoreOptions {
     pub read_only: bool,
     /// The store that should be there, where somebody wrote that down.
     pub expected: Option<NodeId>,
+    /// How long an object stays after its last lease ended; of the time the store is served.
+    pub grace: Duration,
+    /// How long an account may not be heard of before its leases end; likewise. Shares that are found without a lease stay so long.
+    pub idle_limit: Duration,
+    /// Bytes from which on a pack takes no more records.
+    pub pack_len: u64,
+}
+
+/// See [`StoreOptions::grace`].
+pub const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// See [`StoreOptions::idle_limit`].
+pub const IDLE_LIMIT: Duration = Duration::from_secs(400 * 24 * 3600);
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            reserve: 0,
+            read_only: false,
+            expected: None,
+            grace: GRACE,
+            idle_limit: IDLE_LIMIT,
+            pack_len: PACK_LEN,
+        }
+    }
 }
 
 /// An open store. Everything it does blocks, except where it is async; servers call it in their pool.
@@ -47,6 +72,7 @@ pub struct Store {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) uploads: Mutex<Uploads>,
+    pub(crate) collector: Collector,
     pack_files: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
     /// Last, so that the lock goes when everything else has.
     _lock: Box<dyn DiskLock>,
@@ -138,6 +164,7 @@ impl Store {
             writer: Mutex::new(opened.writer),
             queue: Mutex::default(),
             uploads: Mutex::new(Uploads::new(opened.partials, now)),
+            collector: Collector::default(),
             pack_files: Mutex::default(),
             disk: opened.disk,
             _lock: opened.lock,
@@ -196,6 +223,47 @@ impl Store {
     /// Seconds this store was served, over all its runs: what leases are counted in.
     pub fn uptime_s(&self) -> u64 {
         self.uptime_before + self.clock.uptime().saturating_sub(self.opened_at).as_secs()
+    }
+
+    /// The same, as far as it is durable.
+    pub(crate) fn written_uptime_s(&self) -> u64 {
+        lock(&self.totals).uptime_s
+    }
+
+    pub(crate) fn grace_s(&self) -> u64 {
+        self.options.grace.as_secs()
+    }
+
+    pub(crate) fn idle_s(&self) -> u64 {
+        self.options.idle_limit.as_secs()
+    }
+
+    pub(crate) fn pack_len(&self) -> u64 {
+        self.options.pack_len
+    }
+
+    /// Bytes of shares whose leases have ended.
+    pub(crate) fn dying_bytes(&self) -> u64 {
+        lock(&self.totals).dying
+    }
+
+    /// What an account is charged in this store: one read.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Index`].
+    pub fn charged(&self, account: &NodeId) -> Result<u64, ReadError> {
+        Ok(self.index().charged(account)?)
+    }
+
+    /// What the index's counters say wrongly, by counting everything anew. For tests.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Index`].
+    #[doc(hidden)]
+    pub fn audit(&self) -> Result<Vec<String>, ReadError> {
+        Ok(self.index().audit()?)
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -281,6 +349,11 @@ impl Store {
         let file = self.disk.open(&pack_path(pack), mode)?;
         self.keep_pack_file(pack, file.clone());
         Ok(file)
+    }
+
+    /// Before a pack's file is removed.
+    pub(crate) fn forget_pack_file(&self, pack: u32) {
+        lock(&self.pack_files).remove(&pack);
     }
 
     pub(crate) fn keep_pack_file(&self, pack: u32, file: Arc<dyn DiskFile>) {

@@ -8,7 +8,7 @@ use protocol::NodeId;
 use protocol::message::StoreState;
 
 use crate::disk::OpenMode;
-use crate::index::{IndexResult, Location, Place, ShareKey};
+use crate::index::{IndexResult, Location, Place, Reason, ShareKey};
 use crate::store::{Store, lock};
 
 impl Store {
@@ -79,11 +79,17 @@ impl Store {
         if index.get(key)?.is_some() {
             return Ok(false);
         }
+        let uptime_s = self.uptime_s();
         let totals = index.write(|rows| {
+            rows.totals.uptime_s = rows.totals.uptime_s.max(uptime_s);
+            let found = (rows.totals.uptime_s.saturating_add(self.idle_s()), Reason::NeverLeased);
+            let (due, reason) = rows.spare(key.hash)?.unwrap_or(found);
             rows.add_share(key, location)?;
+            rows.doom(key.hash, reason, due)?;
             Ok(rows.totals)
         })?;
         self.set_totals(totals);
+        self.collector.changed();
         Ok(true)
     }
 }

@@ -33,13 +33,25 @@ pub(crate) struct Uploads {
     /// Bytes that each upload under way still wants.
     active: HashMap<String, u64>,
     wanted: u64,
-    /// Partial share files by name, and when each was last used, or found; by the clock's uptime.
-    partials: BTreeMap<String, Duration>,
+    /// Partial share files by name.
+    partials: BTreeMap<String, Partial>,
+}
+
+/// A partial share file.
+#[derive(Clone, Copy)]
+struct Partial {
+    /// When it was last used, or found; by the clock's uptime.
+    used: Duration,
+    /// Its bytes, as far as they are known: nothing of one that was found.
+    len: u64,
 }
 
 impl Uploads {
     pub(crate) fn new(partials: HashSet<String>, now: Duration) -> Self {
-        Self { partials: partials.into_iter().map(|name| (name, now)).collect(), ..Self::default() }
+        Self {
+            partials: partials.into_iter().map(|name| (name, Partial { used: now, len: 0 })).collect(),
+            ..Self::default()
+        }
     }
 
     /// The idle partial of this account that was used the longest ago, if the account has too many.
@@ -48,18 +60,25 @@ impl Uploads {
         let own = self.partials.range(format!("{account}-")..format!("{account}."));
         own.clone().nth(PARTIALS_MAX - 1)?;
         let idle = own.filter(|(name, _)| !self.active.contains_key(*name));
-        idle.min_by_key(|(_, used)| **used).map(|(name, _)| name.clone())
+        idle.min_by_key(|(_, partial)| partial.used).map(|(name, _)| name.clone())
+    }
+
+    /// All that are idle, as far as they are ours.
+    fn idle(&self) -> impl Iterator<Item = (&String, &Partial)> {
+        // Of other files in the folder nothing is known.
+        let ours = |name: &str| name.split('-').count() == 3;
+        self.partials.iter().filter(move |(name, _)| !self.active.contains_key(*name) && ours(name))
+    }
+
+    /// Bytes of idle partials.
+    pub(crate) fn idle_bytes(&self) -> u64 {
+        self.idle().map(|(_, partial)| partial.len).sum()
     }
 
     /// Partials that nobody used for [`PARTIAL_LIFE`].
     fn expired(&self, now: Duration) -> Vec<String> {
-        let old = |(name, used): &(&String, &Duration)| {
-            now.saturating_sub(**used) >= PARTIAL_LIFE
-                && !self.active.contains_key(*name)
-                // Of other files in the folder nothing is known.
-                && name.split('-').count() == 3
-        };
-        self.partials.iter().filter(old).map(|(name, _)| name.clone()).collect()
+        let old = |(_, partial): &(&String, &Partial)| now.saturating_sub(partial.used) >= PARTIAL_LIFE;
+        self.idle().filter(old).map(|(name, _)| name.clone()).collect()
     }
 
     pub(crate) fn wanted(&self) -> u64 {
@@ -117,8 +136,8 @@ impl Drop for Claim {
         let mut uploads = lock(&self.store.uploads);
         uploads.set_wanted(&self.name, 0);
         uploads.active.remove(&self.name);
-        if let Some(used) = uploads.partials.get_mut(&self.name) {
-            *used = now;
+        if let Some(partial) = uploads.partials.get_mut(&self.name) {
+            partial.used = now;
         }
     }
 }
@@ -166,6 +185,17 @@ impl Store {
                 claim.discard();
             }
         }
+    }
+
+    /// Removes the partial share that nobody has used for the longest time; says no if there is none.
+    pub(crate) fn discard_oldest_partial(self: &Arc<Self>) -> bool {
+        let oldest =
+            lock(&self.uploads).idle().min_by_key(|(_, partial)| partial.used).map(|(name, _)| name.clone());
+        let Some(claim) = oldest.and_then(|name| Claim::new(self, name).ok()) else { return false };
+        tracing::info!(store = %self.id(), partial = %claim.name, "an interrupted upload makes way: removed");
+        claim.discard();
+        // One that cannot be removed would be found again for ever.
+        !lock(&self.uploads).partials.contains_key(&claim.name)
     }
 
     /// Begins an upload, or takes up an earlier one under the same account, upload id and share number.
@@ -234,11 +264,15 @@ impl Upload {
         Ok(())
     }
 
+    fn room_for(&self, needed: u64) -> Result<u64, PutError> {
+        self.store().room_for(needed).map_err(|e| self.store().failed("ask for free space", e))
+    }
+
     /// Makes sure there is room for the rest, where its length is known; promised is only the beginning of it.
     fn reserve(&mut self) -> Result<(), PutError> {
         let Some(stated) = self.stated.filter(|len| *len > MAX_PACKED_LEN) else { return Ok(()) };
         let needed = stated - self.resume_to;
-        let available = self.store().room().map_err(|e| self.store().failed("ask for free space", e))?;
+        let available = self.room_for(needed)?;
         if needed > available {
             return Err(PutError::NoSpace { needed, available });
         }
@@ -251,7 +285,7 @@ impl Upload {
     fn reserve_to(&mut self, end: u64, stated: u64) -> Result<(), PutError> {
         if self.reserved_to < stated.min(end + RESERVE_AHEAD / 2) {
             let missing = stated.min(end + RESERVE_AHEAD) - self.reserved_to;
-            let available = self.store().room().map_err(|e| self.store().failed("ask for free space", e))?;
+            let available = self.room_for(end.saturating_sub(self.reserved_to))?;
             self.reserved_to += missing.min(available);
             if self.reserved_to < end {
                 return Err(PutError::NoSpace { needed: missing, available });
@@ -336,8 +370,7 @@ impl Upload {
         match self.stated {
             Some(stated) => self.reserve_to(self.len + piece.len() as u64, stated)?,
             None => {
-                let available =
-                    self.store().room().map_err(|e| self.store().failed("ask for free space", e))?;
+                let available = self.room_for(needed)?;
                 if needed > available {
                     return Err(PutError::NoSpace { needed, available });
                 }
@@ -358,6 +391,9 @@ impl Upload {
         self.small = Vec::new();
         self.file = Some(file);
         self.unsynced += needed;
+        if let Some(partial) = lock(&self.store().uploads).partials.get_mut(&self.claim.name) {
+            partial.len = self.len + piece.len() as u64;
+        }
         Ok(())
     }
 
@@ -369,7 +405,7 @@ impl Upload {
         }
         let file = self.store().disk.open(&self.claim.path(), OpenMode::CreateNew)?;
         let now = self.store().now();
-        lock(&self.store().uploads).partials.insert(self.claim.name.clone(), now);
+        lock(&self.store().uploads).partials.insert(self.claim.name.clone(), Partial { used: now, len: 0 });
         Ok(file)
     }
 

@@ -5,10 +5,14 @@
     reason = "a test that cannot make its own inputs has nothing to report but the panic"
 )]
 
+#[path = "storage/collect.rs"]
+mod collect;
 #[path = "storage/crash.rs"]
 mod crash;
 #[path = "storage/crash_disk.rs"]
 mod crash_disk;
+#[path = "storage/leases.rs"]
+mod leases;
 #[path = "storage/life.rs"]
 mod life;
 #[path = "storage/objects.rs"]

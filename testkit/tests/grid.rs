@@ -29,6 +29,8 @@ mod filestore;
 mod filestore_malice;
 #[path = "grid/introducers.rs"]
 mod introducers;
+#[path = "grid/leases.rs"]
+mod leases;
 #[path = "grid/liars.rs"]
 mod liars;
 #[path = "grid/library.rs"]

@@ -164,6 +164,11 @@ impl CrashDisk {
         self.state().live.files.keys().cloned().collect()
     }
 
+    pub(crate) fn content(&self, path: &str) -> Vec<u8> {
+        let state = self.state();
+        state.inodes[&state.live.files[path]].live.clone()
+    }
+
     /// Changes a file's bytes behind the store's back.
     pub(crate) fn damage(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();

@@ -8,7 +8,7 @@ use storage_server::{Disk, MAX_PACKED_LEN, PutError, ReadError, RealDisk, Store,
 
 use crate::crash_disk::CrashDisk;
 use crate::objects::{
-    BLOCK_LEN, TAG, account, feed, init, inline, load, now, object, open, put_of, store_share, terms,
+    BLOCK_LEN, Late, TAG, account, feed, init, inline, load, now, object, open, put_of, store_share, terms,
 };
 
 fn memory() -> (CrashDisk, Arc<dyn Disk>) {
@@ -76,14 +76,7 @@ fn what_waits_is_committed_together() {
     let (disk, dynamic) = memory();
     let store = open(dynamic, StoreOptions::default()).unwrap();
     let objects: Vec<_> = (0..64).map(|seed| object(seed, 2000)).collect();
-    // A pool that starts late: everything is waiting by then.
-    #[derive(Default)]
-    struct Late(std::sync::Mutex<Vec<protocol::pool::Job>>);
-    impl protocol::Pool for Late {
-        fn spawn(&self, job: protocol::pool::Job) {
-            self.0.lock().unwrap().push(job);
-        }
-    }
+    // Everything is waiting by the time it starts.
     let late = Arc::new(Late::default());
     let pool: Arc<dyn protocol::Pool> = late.clone();
     let before = disk.syncs();
@@ -102,9 +95,7 @@ fn what_waits_is_committed_together() {
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        let jobs = std::mem::take(&mut *late.0.lock().unwrap());
-        assert_eq!(jobs.len(), 1);
-        jobs.into_iter().for_each(|job| job());
+        assert_eq!(late.work(), 1);
         for commit in commits {
             commit.await.unwrap().unwrap();
         }
