@@ -11,7 +11,7 @@ use protocol::NodeAddress;
 
 use crate::sizes::{ByteRange, Size};
 pub(crate) use trees::{Backup, Cp, Restore};
-pub(crate) use upkeep::Check;
+pub(crate) use upkeep::{Check, Renew};
 
 mod filestore;
 
@@ -84,6 +84,8 @@ pub(crate) enum Command {
     /// Check whether all shares are there, verify and repair them
     #[command(visible_alias = "deep-check")]
     Check(Check),
+    /// Keep a whole tree: add or renew this account's leases on everything in it
+    Renew(Renew),
     /// Count and measure all there is below a directory
     Stats(Stats),
     /// Find files by name, kind and size

@@ -64,6 +64,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Rm(args) => rm::run(&home()?, &args, cli.quiet).await,
         Command::Manifest(args) => manifest::run(&home()?, &args, cli.quiet).await,
         Command::Check(args) => check::run(&home()?, &args, cli.quiet).await,
+        Command::Renew(args) => check::renew(&home()?, &args, cli.quiet).await,
         Command::Stats(args) => stats::run(&home()?, &args, cli.quiet).await,
         Command::Find(args) => find::run(&home()?, &args, cli.quiet).await,
         Command::Tree(args) => tree::run(&home()?, &args, cli.quiet).await,

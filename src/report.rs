@@ -78,6 +78,8 @@ pub(crate) enum Verdict {
     Unhealthy,
     #[error("not all of it could be checked")]
     NotAll,
+    #[error("not all leases could be renewed")]
+    NotAllRenewed,
     #[error("what was missing was brought back")]
     Repaired,
 }
@@ -96,6 +98,9 @@ impl Verdict {
                     "a verify cap shows a directory's root only; a repair cap (`sarsen cap repair`) all of it",
                 ),
             ),
+            Self::NotAllRenewed => {
+                (Exit::Partly, Some("the same command may be given again when the servers are back"))
+            }
             Self::Repaired => (Exit::Repaired, None),
         }
     }

@@ -5,6 +5,7 @@
 
 mod census;
 mod deep;
+mod leasing;
 mod mending;
 mod object;
 mod slot;
@@ -22,6 +23,8 @@ pub use deep::{DeepTotals, TreeCheck};
 /// What a report rests on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Grade {
+    /// Nobody was asked. Of slots, the members were.
+    Unseen,
     /// Servers say that they hold it. They may have lost it without knowing, or lie.
     Claimed,
     /// All of it was fetched and held against H. Of slots, the signed records were.
@@ -46,11 +49,31 @@ pub struct CheckOptions {
     pub grade: Grade,
     /// Whether to bring back what is missing.
     pub repair: bool,
+    /// Whether to add or renew this account's leases on all of it.
+    pub renew: Option<Renewal>,
+}
+
+/// How long leases shall last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Renewal {
+    /// As long as servers hear of the account now and then.
+    WhileAlive,
+    /// So many seconds from now, in which the server runs.
+    Seconds(u64),
+}
+
+impl Renewal {
+    fn seconds(self) -> Option<u64> {
+        match self {
+            Self::WhileAlive => None,
+            Self::Seconds(seconds) => Some(seconds),
+        }
+    }
 }
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        Self { grade: Grade::Claimed, repair: false }
+        Self { grade: Grade::Claimed, repair: false, renew: None }
     }
 }
 

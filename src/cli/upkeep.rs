@@ -16,7 +16,32 @@ pub(crate) struct Check {
     /// Make missing shares anew, and put them on servers that have none
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Add or renew this account's leases on all of it, so that no server lets it go
+    #[arg(long, visible_alias = "add-lease")]
+    pub(crate) renew: bool,
     /// Print a line of JSON for each thing, and one of totals
     #[arg(long, visible_alias = "raw")]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Renew {
+    /// What to keep, with all there is below: a path or a capability, down to a repair cap; nothing for the default alias
+    #[arg(default_value = "", hide_default_value = true, value_name = "PATH")]
+    pub(crate) path: String,
+    /// How long to keep it, like 90d, in days that the servers run. Without: as long as they hear of this account at least once a year
+    #[arg(long = "for", value_name = "DAYS", value_parser = days)]
+    pub(crate) duration: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Days as seconds.
+fn days(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix('d').unwrap_or(text).parse::<u64>();
+    match number {
+        Ok(days @ 1..=36_500) => Ok(days * 86_400),
+        _ => Err("a number of days, from 1d to 36500d".to_owned()),
+    }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use caps::{Authority, Cap, VerifyHash};
-use client::check::{CheckOptions, DeepTotals, Grade, Health, State};
+use client::check::{CheckOptions, DeepTotals, Grade, Health, Renewal, State};
 
 use super::long::without_controls;
 use super::session::{self, Session};
 use super::target::At;
-use crate::cli::Check;
+use crate::cli::{Check, Renew};
 use crate::out::{Lines, say};
 use crate::report::Verdict;
 
@@ -19,7 +19,8 @@ const HINT: &str = "what was repaired until then stays; the same command may be 
 pub(crate) async fn run(home: &Path, args: &Check, quiet: bool) -> anyhow::Result<()> {
     session::run(home, quiet, HINT, async |session| {
         let grade = if args.verify { Grade::Full } else { Grade::Claimed };
-        let options = CheckOptions { grade, repair: args.repair };
+        let renew = args.renew.then_some(Renewal::WhileAlive);
+        let options = CheckOptions { grade, repair: args.repair, renew };
         let mut out = Lines::new();
         let mut totals = DeepTotals::default();
         for path in &args.paths {
@@ -36,6 +37,31 @@ pub(crate) async fn run(home: &Path, args: &Check, quiet: bool) -> anyhow::Resul
             summary(&totals, grade, args.json, &mut out)?;
         }
         out.finish()?;
+        verdict(&totals)
+    })
+    .await
+}
+
+/// Adds or renews leases on a whole tree.
+pub(crate) async fn renew(home: &Path, args: &Renew, quiet: bool) -> anyhow::Result<()> {
+    session::run(home, quiet, HINT, async |session| {
+        let cap = session.at(&args.path)?.resolve(&session.client).await?.cap;
+        let renewal = args.duration.map_or(Renewal::WhileAlive, Renewal::Seconds);
+        let options = CheckOptions { grade: Grade::Unseen, repair: false, renew: Some(renewal) };
+        let totals = session.client.check_tree(vec![cap], options).finish().await;
+        let DeepTotals { leased, leases, not_renewed, root_only, unknown, .. } = totals;
+        if args.json {
+            let line = serde_json::json!({
+                "objects": leased, "leases": leases, "servers-failed": not_renewed, "root-only": root_only, "unknown": unknown,
+            });
+            say!("{line}")?;
+        } else {
+            say!("{leased} objects and directories, {leases} leases on all servers together")?;
+        }
+        if not_renewed > 0 {
+            session.note(format_args!("note: some servers did not answer, and keep what they have by the leases they know"));
+            return Err(Verdict::NotAllRenewed.into());
+        }
         verdict(&totals)
     })
     .await
@@ -217,6 +243,7 @@ fn state_name(state: State) -> &'static str {
 
 fn grade_name(grade: Grade) -> &'static str {
     match grade {
+        Grade::Unseen => "unseen",
         Grade::Claimed => "claimed",
         Grade::Full => "full",
     }
@@ -232,6 +259,7 @@ fn summary(totals: &DeepTotals, grade: Grade, json: bool, out: &mut Lines) -> an
         ("unrecoverable", totals.unrecoverable),
         ("bad-shares", totals.bad_shares),
         ("unknown", totals.unknown),
+        ("leased", totals.leased),
         ("root-only", totals.root_only),
     ];
     if json {

@@ -1,16 +1,18 @@
 //! Checking a whole tree by repair caps: every directory, every node and chunk, each once, and no name and no byte of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use caps::{Cap, PlacementBucket, RepairKind, SlotWrite, TraversalKey, VerifyHash};
 use encoding::{
     Children, ContentKey, Kind, open_slot_children, repair_immutable, repair_slot, tree_children,
 };
+use protocol::message::LeaseTerms;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::census::census;
+use super::leasing::{self, Leased};
 use super::object::{find, judge};
 use super::{CheckError, CheckOptions, Grade, Health, State, slot};
 use crate::Client;
@@ -46,6 +48,12 @@ pub struct DeepTotals {
     pub bad_shares: u64,
     /// Things of kinds that this program or the writer did not know: not checked.
     pub unknown: u64,
+    /// Objects and slots that this account now leases wherever they are.
+    pub leased: u64,
+    /// Leases added or renewed, over all servers.
+    pub leases: u64,
+    /// Servers that renewed nothing of a batch.
+    pub not_renewed: u64,
     /// Trees of which only the root could be checked, for want of a repair cap or because they could not be opened.
     pub root_only: u64,
 }
@@ -77,6 +85,9 @@ impl std::ops::AddAssign for DeepTotals {
         self.repaired += other.repaired;
         self.bad_shares += other.bad_shares;
         self.unknown += other.unknown;
+        self.leased += other.leased;
+        self.leases += other.leases;
+        self.not_renewed += other.not_renewed;
         self.root_only += other.root_only;
     }
 }
@@ -186,6 +197,10 @@ impl Client {
             _ => None,
         };
         let Some(cap) = self.repair_cap(cap).await? else { return Ok(None) };
+        if let (Some(renewal), Some(hash)) = (options.renew, cap.verify_hash()) {
+            let leased = leasing::lease_all(self, leasing::terms(&hash, renewal.seconds()), &[hash]).await;
+            leased.failures.iter().for_each(|failure| tracing::warn!(failure, "a lease was not renewed"));
+        }
         match Node::of(cap).ok_or(CheckError::Unknown)? {
             Node::Object { cap, object, .. } => {
                 let found = find(self, object, options.grade).await;
@@ -208,6 +223,11 @@ impl Client {
             opening: JoinSet::new(),
             batch: Vec::new(),
             judging: JoinSet::new(),
+            to_lease: Vec::new(),
+            leasing: JoinSet::new(),
+            lease: None,
+            writable: Vec::new(),
+            ill: HashMap::new(),
         };
         TreeCheck { reports, task: tokio::spawn(deep.run(roots)) }
     }
@@ -230,6 +250,14 @@ struct Deep {
     opening: JoinSet<Below>,
     batch: Vec<(Cap, ObjectRef)>,
     judging: JoinSet<Vec<Health>>,
+    to_lease: Vec<VerifyHash>,
+    leasing: JoinSet<Leased>,
+    /// For the sake of which root.
+    lease: Option<LeaseTerms>,
+    /// Roots that may be written, of a repair: below them lost members of slots can be replaced.
+    writable: Vec<Cap>,
+    /// Slots that restoring alone did not make healthy, and that are looked for below these.
+    ill: HashMap<VerifyHash, Health>,
 }
 
 impl Deep {
@@ -239,12 +267,20 @@ impl Deep {
                 Cap::SlotWrite(write) => Some(write.clone()),
                 _ => None,
             };
+            if self.options.repair && write.is_some() && root.is_directory() {
+                self.writable.push(root.clone());
+            }
             match self.client.repair_cap(&root).await {
                 Ok(Some(cap)) => self.push(cap, write),
                 Ok(None) => {}
                 Err(_) => self.totals.unknown += 1,
             }
         }
+        self.lease = self
+            .options
+            .renew
+            .zip(self.queue.first())
+            .map(|(renewal, root)| leasing::terms(&root.hash(), renewal.seconds()));
         loop {
             while self.opening.len() < OPENING
                 && let Some(node) = self.queue.pop()
@@ -254,6 +290,9 @@ impl Deep {
             if self.batch.len() >= BATCH {
                 self.judge_batch().await;
             }
+            if self.to_lease.len() >= BATCH {
+                self.lease_batch().await;
+            }
             match self.opening.join_next().await {
                 Some(Ok(below)) => self.take(below).await,
                 Some(Err(_)) => self.totals.root_only += 1,
@@ -262,8 +301,13 @@ impl Deep {
             }
         }
         self.judge_batch().await;
+        self.lease_batch().await;
+        self.replace_members().await;
         while let Some(judged) = self.judging.join_next().await {
             self.report(judged.unwrap_or_default()).await;
+        }
+        while let Some(leased) = self.leasing.join_next().await {
+            self.take_leased(leased.unwrap_or_default());
         }
         self.totals
     }
@@ -272,6 +316,7 @@ impl Deep {
         match Node::of(cap) {
             Some(mut node) => {
                 if self.seen.insert(node.hash()) {
+                    self.to_lease.push(node.hash());
                     if let Node::Slot { write, .. } = &mut node {
                         *write = root;
                     }
@@ -298,21 +343,34 @@ impl Deep {
             }
             Node::Slot { cap, at, key, write } => {
                 self.opening.spawn(async move {
-                    let (health, record) = slot::check(&client, cap, at, write.as_ref(), options).await;
+                    let (health, record) = match options.grade {
+                        Grade::Unseen => (None, client.newest_record(&at.0, at.1).await.ok()),
+                        _ => {
+                            let (health, record) =
+                                slot::check(&client, cap, at, write.as_ref(), options).await;
+                            (Some(health), record)
+                        }
+                    };
                     let opened = key.zip(record).and_then(|(key, record)| {
                         let section = open_slot_children(&key, &at.0, &record.payload).ok()?;
                         Children::parse(&section).ok()
                     });
-                    Below { health: Some(health), children: opened, is_tree: true }
+                    Below { health, children: opened, is_tree: true }
                 });
             }
         }
     }
 
     async fn take(&mut self, below: Below) {
-        if let Some(health) = below.health {
-            self.totals.count(&health);
-            self.send(health).await;
+        match below.health {
+            Some(health) if health.now() == State::Unhealthy && !self.writable.is_empty() => {
+                self.ill.insert(health.hash, health);
+            }
+            Some(health) => {
+                self.totals.count(&health);
+                self.send(health).await;
+            }
+            None => {}
         }
         match below.children {
             Some(children) => {
@@ -335,6 +393,69 @@ impl Deep {
         }
         let (client, options, batch) = (self.client.clone(), self.options, std::mem::take(&mut self.batch));
         self.judging.spawn(async move { judge_all(&client, batch, options).await });
+    }
+
+    /// Looks for the write caps of slots that lack members, and replaces those.
+    async fn replace_members(&mut self) {
+        let mut tasks: JoinSet<Health> = JoinSet::new();
+        for root in std::mem::take(&mut self.writable) {
+            let mut walk = self.client.walk(&root);
+            while !self.ill.is_empty() {
+                let walked = match walk.next().await {
+                    Ok(Some(walked)) => walked,
+                    Ok(None) => break,
+                    // What cannot be read was reported.
+                    Err(_) => continue,
+                };
+                let Cap::SlotWrite(write) = &walked.cap else { continue };
+                let Some(before) = self.ill.remove(&write.hash) else { continue };
+                let (client, options, write) = (self.client.clone(), self.options, write.clone());
+                while tasks.len() >= AT_ONCE {
+                    self.settle(tasks.join_next().await).await;
+                }
+                tasks.spawn(async move {
+                    let at = (write.hash, write.key.read_key().slot_storage_index().placement_bucket());
+                    let (mut after, _) =
+                        slot::check(&client, before.cap.clone(), at, Some(&write), options).await;
+                    after.state = before.state;
+                    after.after.get_or_insert(State::Healthy);
+                    after.made = [before.made, after.made].concat();
+                    after
+                });
+            }
+        }
+        while !tasks.is_empty() {
+            self.settle(tasks.join_next().await).await;
+        }
+        for (_, health) in std::mem::take(&mut self.ill) {
+            self.report(vec![health]).await;
+        }
+    }
+
+    async fn settle(&mut self, done: Option<Result<Health, tokio::task::JoinError>>) {
+        if let Some(Ok(health)) = done {
+            self.report(vec![health]).await;
+        }
+    }
+
+    /// Has what waits leased, one batch after the other.
+    async fn lease_batch(&mut self) {
+        let hashes = std::mem::take(&mut self.to_lease);
+        let Some(terms) = self.lease.filter(|_| !hashes.is_empty()) else { return };
+        if let Some(leased) = self.leasing.join_next().await {
+            self.take_leased(leased.unwrap_or_default());
+        }
+        let client = self.client.clone();
+        self.leasing.spawn(async move { leasing::lease_all(&client, terms, &hashes).await });
+    }
+
+    fn take_leased(&mut self, leased: Leased) {
+        self.totals.leased += leased.objects;
+        self.totals.leases += leased.leases;
+        for failure in leased.failures {
+            tracing::warn!(failure, "leases were not renewed");
+            self.totals.not_renewed += 1;
+        }
     }
 
     async fn report(&mut self, judged: Vec<Health>) {
@@ -363,13 +484,16 @@ async fn object_children(client: &Client, object: ObjectRef, key: &TraversalKey)
 }
 
 async fn judge_all(client: &Client, batch: Vec<(Cap, ObjectRef)>, options: CheckOptions) -> Vec<Health> {
+    if options.grade == Grade::Unseen {
+        return Vec::new();
+    }
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut counted = match options.grade {
         Grade::Claimed => {
             let hashes: Vec<VerifyHash> = batch.iter().map(|(_, object)| object.hash).collect();
             Some(census(client, &hashes).await)
         }
-        Grade::Full => None,
+        Grade::Full | Grade::Unseen => None,
     };
     let (mut judged, mut tasks) = (Vec::new(), JoinSet::new());
     for (cap, object) in batch {

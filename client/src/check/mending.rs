@@ -9,7 +9,7 @@ use bytes::Bytes;
 use encoding::{MendError, Root, ShareMender};
 use protocol::NodeId;
 use protocol::limits::MAX_SMALL_SHARE_LEN;
-use protocol::message::{Bytes16, Bytes32, LeaseTerms};
+use protocol::message::{Bytes32, LeaseTerms};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -257,14 +257,8 @@ impl Making {
     }
 
     fn lease(&self) -> LeaseTerms {
-        LeaseTerms { tag: Bytes16(keeper_tag(&self.wanted)), duration_s: None }
+        super::leasing::terms(&self.wanted.hash, None)
     }
-}
-
-/// The tag of the lease of whoever keeps an object without being able to read it.
-pub(super) fn keeper_tag(object: &ObjectRef) -> [u8; 16] {
-    let tag = blake3::derive_key("sarsen v1 keeper lease tag", object.hash.as_bytes());
-    std::array::from_fn(|i| tag[i])
 }
 
 fn mend_segments(

@@ -79,6 +79,7 @@ fn state_of(client: &Client, object: &ObjectRef, holders: &Holders) -> State {
 /// What a check of one object by itself rests on.
 pub(super) async fn find(client: &Client, object: ObjectRef, grade: Grade) -> Found {
     match grade {
+        Grade::Unseen => Found::default(),
         Grade::Claimed => super::census::census(client, &[object.hash]).await.found(&object),
         Grade::Full => super::verify::verify(client, object).await,
     }

@@ -46,6 +46,16 @@ impl Client {
         self.slot_health(&cap.hash, cap.storage_index.placement_bucket(), true).await
     }
 
+    /// The newest record of a slot of which no more than H is known.
+    pub(crate) async fn newest_record(
+        &self,
+        hash: &VerifyHash,
+        bucket: PlacementBucket,
+    ) -> Result<Arc<SignedRecord>, SlotError> {
+        let cell = self.slots().cell(hash);
+        Ok(self.look(hash, bucket, &cell).await?.record)
+    }
+
     /// How a slot's members are, after the newest record was sent to those that lack it where that is wanted.
     pub(crate) async fn slot_health(
         &self,

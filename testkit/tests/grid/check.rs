@@ -1,7 +1,7 @@
 //! Checking, verifying and repairing, with no more than a verify or repair cap.
 
 use caps::{Authority, Cap};
-use client::check::{CheckOptions, DeepTotals, Grade, Health, State};
+use client::check::{CheckOptions, DeepTotals, Grade, Health, Renewal, State};
 use client::filestore::{Child, DirEdit, Replace};
 use client::{Client, PutOptions, PutReport, Source};
 use testkit::grid::SimGrid;
@@ -10,10 +10,10 @@ use tokio::time::sleep;
 use crate::filestore::{file, link, name, writer};
 use crate::support::{SECOND, TWO_SEGMENTS, holder, noise, put, reads_back, simulate, within};
 
-const CLAIMED: CheckOptions = CheckOptions { grade: Grade::Claimed, repair: false };
-const FULL: CheckOptions = CheckOptions { grade: Grade::Full, repair: false };
-const REPAIR: CheckOptions = CheckOptions { grade: Grade::Claimed, repair: true };
-const REPAIR_FULLY: CheckOptions = CheckOptions { grade: Grade::Full, repair: true };
+const CLAIMED: CheckOptions = CheckOptions { grade: Grade::Claimed, repair: false, renew: None };
+const FULL: CheckOptions = CheckOptions { grade: Grade::Full, repair: false, renew: None };
+const REPAIR: CheckOptions = CheckOptions { grade: Grade::Claimed, repair: true, renew: None };
+const REPAIR_FULLY: CheckOptions = CheckOptions { grade: Grade::Full, repair: true, renew: None };
 
 async fn check(client: &Client, cap: &Cap, options: CheckOptions) -> Health {
     within(SECOND * 300, client.check(cap, options)).await.unwrap().unwrap()
@@ -119,6 +119,8 @@ async fn tree(client: &Client) -> Child {
     client.edit_directory(&writer(&top), edits).await.unwrap();
     let again = DirEdit::Link { name: name("small"), child: Box::new(small), replace: Replace::No };
     client.edit_directory(&writer(&below), vec![again, link("up", &top)]).await.unwrap();
+    // Members that a lone writer left out are brought up.
+    sleep(SECOND).await;
     top
 }
 
@@ -128,7 +130,6 @@ fn a_repair_cap_walks_checks_and_repairs_all_of_a_tree_and_reads_none_of_it() {
         let mut grid = SimGrid::start(43, 12).await;
         let owner = grid.client("3/7/10").await;
         let top = tree(&owner).await;
-        owner.close().await;
         let keeper = grid.client("3/7/10").await;
         let repair = keeper.repair_cap(top.cap()).await.unwrap().unwrap();
         assert_eq!(repair.authority(), Authority::Repair);
@@ -151,14 +152,11 @@ fn a_repair_cap_walks_checks_and_repairs_all_of_a_tree_and_reads_none_of_it() {
         let (reports, _) = check_tree(&keeper, &repair, CLAIMED).await;
         let ill: Vec<_> = reports.iter().filter(|health| health.state != State::Healthy).collect();
         assert!(ill.iter().all(|health| health.is_slot()), "{ill:?}");
-        for health in ill {
-            let write = match top.cap().verify_hash() == Some(health.hash) {
-                true => top.cap().clone(),
-                false => continue,
-            };
-            let repaired = check(&keeper, &write, REPAIR).await;
-            assert!(repaired.is_repaired(), "{repaired:?}");
-        }
+        // The owner's own check replaces them, in all directories.
+        let (_, totals) = check_tree(&owner, top.cap(), REPAIR).await;
+        assert_eq!((totals.unhealthy, totals.repaired), (0, ill.len() as u64), "{totals:?}");
+        let (_, totals) = check_tree(&keeper, &repair, CLAIMED).await;
+        assert_eq!(totals.healthy, totals.objects + totals.slots, "{totals:?}");
     });
 }
 
@@ -206,5 +204,28 @@ fn a_server_that_dies_while_it_is_given_a_share_is_replaced_by_another() {
         assert!(health.is_repaired(), "{health:?}");
         let given = grid.index_of(&health.made.last().unwrap().1);
         assert_eq!(given, Some(spare[2]), "{health:?}");
+    });
+}
+
+#[test]
+fn everything_below_a_root_is_leased_by_whoever_holds_its_repair_cap() {
+    simulate(async {
+        let mut grid = SimGrid::start(47, 10).await;
+        let owner = grid.client("3/7/10").await;
+        let top = tree(&owner).await;
+        owner.close().await;
+        let keeper = grid.client("3/7/10").await;
+        let repair = keeper.repair_cap(top.cap()).await.unwrap().unwrap();
+        let (_, counted) = check_tree(&keeper, &repair, CLAIMED).await;
+        let renew = Some(Renewal::Seconds(3600));
+        let options = CheckOptions { grade: Grade::Unseen, repair: false, renew };
+        let (reports, totals) = check_tree(&keeper, &repair, options).await;
+        assert!(reports.is_empty(), "nobody was asked how it is");
+        assert_eq!(totals.leased, counted.objects + counted.slots);
+        // One share of each object and one copy of each slot on each server.
+        assert_eq!((totals.leases, totals.not_renewed), (totals.leased * 10, 0));
+        grid.kill(3);
+        let (_, totals) = check_tree(&keeper, &repair, options).await;
+        assert_eq!((totals.leases, totals.not_renewed), (totals.leased * 9, 1));
     });
 }

@@ -1,0 +1,93 @@
+//! Leases on everything below a root, in a few messages to each server: what keeps a tree for an account that did not upload it, or did so
+//! long ago.
+//!
+//! Each root has a tag of its own, so two roots that share a chunk hold a lease each, and letting one go never harms the other.
+
+use caps::VerifyHash;
+use protocol::limits::MAX_BATCH;
+use protocol::message::{Bytes16, Bytes32, Flags, Lease, LeaseTerms, Request};
+use protocol::session::RequestError;
+use tokio::task::JoinSet;
+
+use super::census::SILENT;
+use crate::Client;
+use crate::grid::Server;
+use crate::servers::within;
+
+/// The tag of leases that are held for the sake of the root with this H.
+pub(super) fn root_tag(root: &VerifyHash) -> [u8; 16] {
+    let tag = blake3::derive_key("sarsen v1 root lease tag", root.as_bytes());
+    std::array::from_fn(|i| tag[i])
+}
+
+/// What became of leasing many objects.
+#[derive(Default)]
+pub(super) struct Leased {
+    /// Objects that at least one server has, and keeps now.
+    pub(super) objects: u64,
+    /// Leases that were made or renewed, over all servers.
+    pub(super) leases: u64,
+    /// Servers that did not do it, and why.
+    pub(super) failures: Vec<String>,
+}
+
+/// Adds or renews this account's leases on these objects and slots, wherever there is anything of them.
+pub(super) async fn lease_all(client: &Client, terms: LeaseTerms, hashes: &[VerifyHash]) -> Leased {
+    let mut asking = JoinSet::new();
+    let mut leased = Leased::default();
+    for server in client.grid().servers() {
+        if client.failed_lately(&server.id) {
+            leased.failures.push(format!("{}: {SILENT}", server.name()));
+            continue;
+        }
+        let (client, hashes) = (client.clone(), hashes.to_vec());
+        asking.spawn(async move {
+            let flags = lease_at(&client, &server, terms, &hashes).await;
+            (server, flags)
+        });
+    }
+    let mut kept = vec![false; hashes.len()];
+    while let Some(answered) = asking.join_next().await {
+        match answered {
+            Ok((_, Ok(flags))) => {
+                leased.leases += flags.iter().filter(|flag| **flag).count() as u64;
+                kept.iter_mut().zip(flags).for_each(|(kept, flag)| *kept |= flag);
+            }
+            Ok((server, Err(error))) => leased.failures.push(format!("{}: {error}", server.name())),
+            Err(_) => {}
+        }
+    }
+    leased.objects = kept.into_iter().filter(|kept| *kept).count() as u64;
+    leased.failures.sort();
+    leased
+}
+
+async fn lease_at(
+    client: &Client,
+    server: &Server,
+    terms: LeaseTerms,
+    hashes: &[VerifyHash],
+) -> Result<Vec<bool>, RequestError> {
+    let session = client.writers().session(server).await?;
+    let mut flags = Vec::new();
+    for some in hashes.chunks(MAX_BATCH) {
+        let asked = some.iter().map(|hash| Bytes32(*hash.as_bytes())).collect();
+        let request = Request::Lease(Lease { terms, hashes: asked });
+        let answered = within(client.writers().timeouts().commit, session.request(&request)).await;
+        let (reply, _): (Flags, _) = answered.inspect_err(|error| {
+            if !matches!(error, RequestError::Refused(_)) {
+                client.writers().blame(&server.id);
+            }
+        })?;
+        if reply.flags.len() != some.len() {
+            return Err(RequestError::Nonsense { what: "not one answer for each object" });
+        }
+        flags.extend(reply.flags);
+    }
+    Ok(flags)
+}
+
+/// Terms for the sake of a root: as long as the account is alive, or so many seconds.
+pub(super) fn terms(root: &VerifyHash, duration_s: Option<u64>) -> LeaseTerms {
+    LeaseTerms { tag: Bytes16(root_tag(root)), duration_s }
+}
