@@ -32,6 +32,9 @@ impl Place {
     /// Looks what is there, and through symbolic links: what they lead to is meant.
     pub(crate) fn find(named: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("cannot write beside {}", named.display());
+        if named.as_os_str().as_encoded_bytes().ends_with(b"/") && !named.is_dir() {
+            bail!("there is no folder {}", named.display());
+        }
         let mut path = named.to_owned();
         for _ in 0..MOST_LINKS {
             let name = path.file_name().with_context(|| format!("{} names no file", named.display()))?;

@@ -54,6 +54,11 @@ fn get_writes_where_it_is_told() {
     assert!(beside.is_empty(), "{beside:?} are left");
     grid.client.run(["get", &cap, grid.folder().to_str().unwrap()]).fails(1, &["is a folder"]);
     grid.client.run(["get", &cap, "/nowhere/at/all"]).fails(1, &["cannot write beside /nowhere/at/all"]);
+    // What has no place is not fetched.
+    let none = grid.path("where-none").into_os_string().into_string().unwrap() + "/";
+    grid.client.run(["get", &cap, &none]).fails(1, &["there is no folder", "where-none/"]);
+    let left = fs::read_dir(grid.folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with(".where")));
 }
 
 #[test]
