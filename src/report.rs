@@ -253,7 +253,12 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
     if error.is::<NoSlot>() {
         return Some((Exit::Usage, Some("directories and mutable files have slots")));
     }
-    error.is::<IntoItself>().then_some((Exit::Error, Some("it would be reachable from nowhere else")))
+    let into_itself = error.downcast_ref::<IntoItself>()?;
+    let hint = match into_itself.what {
+        "moved" => "it would be reachable from nowhere else",
+        _ => "copy it to a place that is not below it",
+    };
+    Some((Exit::Error, Some(hint)))
 }
 
 fn classify_config(error: Option<&ConfigError>) -> (Exit, Option<&'static str>) {

@@ -13,10 +13,12 @@ use crate::report::Partly;
 
 /// A directory that would end up below itself.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be moved into itself")]
+#[error("{path} cannot be {what} into itself")]
 pub(crate) struct IntoItself {
     /// Its path.
-    path: String,
+    pub(crate) path: String,
+    /// What was to be done: `moved`, `copied`.
+    pub(crate) what: &'static str,
 }
 
 pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Result<()> {
@@ -38,7 +40,7 @@ async fn move_it(session: &Session, from: &At, to: &At) -> anyhow::Result<()> {
         && let Some(hash) = entry.cap.verify_hash()
         && to.leads_through(client, &hash).await?
     {
-        return Err(IntoItself { path: from.shown() }.into());
+        return Err(IntoItself { path: from.shown(), what: "moved" }.into());
     }
     let (to, new) = to.make_place(client, Some(&old.name), "moving it").await?;
     let to_writer = target::writer(&new, || format!("making {}", to.path()))?;

@@ -132,6 +132,14 @@ fn what_cp_refuses_and_what_it_replaces() {
     let cap = fs::read_to_string(caps.join("rules-dir/rules-one")).unwrap();
     assert!(client.get(cap.trim()) == noise(71, 3000));
 
+    // A copy within the grid has directories of its own, and is not made in itself.
+    cp(&["-r"], &[Path::new("rules:a")], "rules:copy").ok();
+    client.run_with(&["put", "-", "rules:copy/a/b/new"], b"x").ok();
+    client.run(["get", "rules:a/b/new"]).fails(4, &["there is no"]);
+    assert!(client.get("rules:copy/a/b/one") == noise(71, 3000));
+    cp(&["-r"], &[Path::new("rules:a")], "rules:a/b/c").fails(1, &["rules:a cannot be copied into itself"]);
+    cp(&["-r", "--deep"], &[Path::new("rules:a")], "rules:a").fails(1, &["into itself"]);
+
     // A cap may stand elsewhere than on the command line.
     fs::write(grid.path("rules-file.cap"), &cap).unwrap();
     let (file, root) = (grid.path("rules-file.cap"), grid.path("rules.cap"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use client::Client;
-use client::copy::{CopyError, CopyProblem, Form, TreeProgress, UploadOptions, Uploaded};
+use client::copy::{CopyError, CopyProblem, Directories, Files, Form, TreeProgress, UploadOptions, Uploaded};
 use client::filestore::{Child, DirEdit, DirView, FileStoreError, Replace};
 use client::local::{Entry, Excludes};
 use encoding::directory::{EntryKind, Name};
@@ -115,8 +115,11 @@ impl Into<'_> {
             }
         }
         if !relinks.is_empty() {
-            let done = self.client.relink(relinks, &self.view).await?;
+            // What was copied whole is nobody else's yet.
+            let directories = if self.deep { Directories::Linked } else { Directories::Made };
+            let done = self.client.relink(relinks, &self.view, directories, self.tree).await?;
             copied.linked += done.linked;
+            copied.directories += done.made;
             copied.problems(done.problems);
         }
         self.link(writer, links).await?;
@@ -153,7 +156,7 @@ impl Into<'_> {
             }
             Source::GridFile { child, .. } => work.relinks.push((name.context(NO_NAME)?, (**child).clone())),
             Source::GridDirectory { child, view, .. } if self.deep => {
-                let done = self.client.copy_directory(view, self.tree).await?;
+                let done = self.client.copy_directory(view, Files::Stored, self.tree).await?;
                 (copied.files, copied.bytes) = (copied.files + done.files, copied.bytes + done.bytes);
                 copied.directories += done.directories;
                 copied.problems(done.problems);
