@@ -3,6 +3,7 @@
 mod filestore;
 mod trees;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use caps::CapParseError;
@@ -15,7 +16,7 @@ use encoding::{AssembleError, ShareError};
 use crate::cmd::long::without_controls;
 use crate::cmd::mv::IntoItself;
 use crate::cmd::slot::NoSlot;
-use crate::cmd::target::NoName;
+use crate::cmd::target::{NoName, NotThere, Of};
 
 /// The documented exit codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,8 +126,8 @@ pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
         eprintln!("  {}", without_controls(&line));
     }
     let (exit, hint) = classify(error);
-    if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+    if let Some(hint) = own_hint(error).or(hint.map(Cow::Borrowed)) {
+        eprintln!("hint: {}", without_controls(&hint));
     }
     ExitCode::from(exit as u8)
 }
@@ -172,6 +173,20 @@ fn upload_details(error: &UploadError) -> Vec<String> {
     match error {
         UploadError::NotHappy { failures, .. } => failures.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// A hint that names what the error is about.
+fn own_hint(error: &anyhow::Error) -> Option<Cow<'static, str>> {
+    if let Some(error) = error.downcast_ref::<NotThere>() {
+        return Some(error.hint.clone().into());
+    }
+    let deleted = matches!(error.downcast_ref(), Some(FileStoreError::Slot(SlotError::Deleted)));
+    match error.downcast_ref::<Of>() {
+        Some(Of { path, is_link: true }) if deleted => {
+            Some(format!("what is deleted stays deleted; `sarsen rm {path}` takes the link away").into())
+        }
+        _ => None,
     }
 }
 
@@ -246,6 +261,9 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
     }
     if error.is::<Usage>() {
         return Some((Exit::Usage, Some("`--help` says what is meant")));
+    }
+    if error.is::<NotThere>() {
+        return Some((Exit::NotFound, None));
     }
     if error.is::<NoName>() {
         return Some((Exit::Usage, Some("name something below it, as in ALIAS:a/b")));

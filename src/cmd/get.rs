@@ -73,7 +73,9 @@ async fn content(client: &Client, at: &At) -> anyhow::Result<Cap> {
         (EntryKind::Symlink, _) => {
             bail!("{} is a symbolic link{}", at.shown(), long::arrow(target.entry.as_ref()))
         }
-        (_, Cap::SlotWrite(_) | Cap::SlotRead(_)) => Ok(client.content_cap(&target.cap).await?),
+        (_, Cap::SlotWrite(_) | Cap::SlotRead(_)) => {
+            client.content_cap(&target.cap).await.map_err(|error| at.of(error))
+        }
         _ => Ok(target.cap),
     }
 }

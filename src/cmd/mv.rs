@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use caps::SlotWrite;
-use client::filestore::{DirEdit, FileStoreError, Place, Replace};
+use client::filestore::{DirEdit, Place, Replace};
 use encoding::directory::{Entry, EntryKind};
 
 use super::session::{self, Session};
@@ -34,7 +34,7 @@ pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Resu
 async fn move_it(session: &Session, from: &At, to: &At) -> anyhow::Result<()> {
     let client = &session.client;
     let old = from.place(client, "moving it").await?;
-    let Some(entry) = &old.entry else { return Err(FileStoreError::NoEntry { path: from.path() }.into()) };
+    let Some(entry) = &old.entry else { return Err(from.not_there().into()) };
     let from_writer = target::writer(&old, || format!("moving {}", from.path()))?;
     if entry.kind == EntryKind::Directory
         && let Some(hash) = entry.cap.verify_hash()

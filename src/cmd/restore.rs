@@ -25,7 +25,7 @@ pub(crate) async fn run(dir: &Path, args: &Restore, quiet: bool) -> anyhow::Resu
     check(&args.local, args.merge)?;
     session::run(dir, quiet, HINT, async |Session { client, .. }| {
         let tree = TreeProgress::default();
-        let target = at.resolve(client).await.with_context(|| at.shown())?;
+        let target = at.resolve(client).await.map_err(|error| at.of(error))?;
         anyhow::ensure!(
             target.kind() == EntryKind::Directory,
             "{} is not a directory; `sarsen get` fetches files",

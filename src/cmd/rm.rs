@@ -53,6 +53,9 @@ pub(crate) async fn run(home: &Path, args: &Rm, quiet: bool) -> anyhow::Result<(
 async fn remove(client: Client, at: At) -> anyhow::Result<()> {
     let place = at.place(&client, "removing it").await?;
     let writer = target::writer(&place, || format!("removing {}", at.path()))?;
+    if place.entry.is_none() {
+        return Err(at.not_there().into());
+    }
     client.edit_entry(writer, DirEdit::Unlink { name: place.name.clone(), only: None }).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use caps::{Cap, VerifyHash};
 use client::filestore::{Child, FileStoreError, Place, Target};
 use client::path::looks_like_cap;
+use client::slot::SlotError;
 use client::{Aliases, Client, ClientDir, GridPath, Root};
 use encoding::directory::{EntryKind, Name};
 
@@ -35,6 +36,25 @@ enum Begin {
 pub(crate) struct NoName {
     /// What was to be done.
     pub(crate) what: &'static str,
+}
+
+/// Nothing is there under a path.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no {path}")]
+pub(crate) struct NotThere {
+    path: String,
+    /// What to look at, or what was meant.
+    pub(crate) hint: String,
+}
+
+/// What went wrong is of this path.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}")]
+pub(crate) struct Of {
+    /// The path.
+    pub(crate) path: String,
+    /// Whether `rm` can take it away, for all that is known.
+    pub(crate) is_link: bool,
 }
 
 impl At {
@@ -75,7 +95,7 @@ impl At {
 
     /// What it leads to.
     pub(crate) async fn resolve(&self, client: &Client) -> anyhow::Result<Target> {
-        let target = client.resolve(&self.root, &self.names).await?;
+        let target = client.resolve(&self.root, &self.names).await.map_err(|error| self.above(error))?;
         self.check(target.kind())?;
         Ok(target)
     }
@@ -83,10 +103,10 @@ impl At {
     /// What it leads to, to be linked elsewhere.
     pub(crate) async fn child(&self, client: &Client) -> anyhow::Result<Child> {
         let child = match self.names.is_empty() {
-            true => client.child_of(self.root.clone()).await?,
+            true => client.child_of(self.root.clone()).await.map_err(|error| self.of(error))?,
             false => {
-                let place = client.place(&self.root, &self.names).await?;
-                let entry = place.entry.ok_or_else(|| FileStoreError::NoEntry { path: self.path() })?;
+                let place = client.place(&self.root, &self.names).await.map_err(|error| self.above(error))?;
+                let entry = place.entry.ok_or_else(|| self.not_there())?;
                 place.parent.child_of(&entry)?
             }
         };
@@ -107,7 +127,45 @@ impl At {
         if self.names.is_empty() {
             return Err(NoName { what }.into());
         }
-        Ok(client.place(&self.root, &self.names).await?)
+        client.place(&self.root, &self.names).await.map_err(|error| self.above(error))
+    }
+
+    /// There is nothing under this path.
+    pub(crate) fn not_there(&self) -> NotThere {
+        self.no_entry(self.names.len())
+    }
+
+    /// The same of the path's first names.
+    fn no_entry(&self, depth: usize) -> NotThere {
+        let begin = |depth: usize| joined(&self.names[..depth.min(self.names.len())]);
+        let (path, above) = (begin(depth), begin(depth.saturating_sub(1)));
+        let (path, above) = match &self.begin {
+            Begin::Alias(alias) => (format!("{alias}:{path}"), format!(" {alias}:{above}")),
+            Begin::Default if !above.is_empty() => (path, format!(" {above}")),
+            Begin::Default | Begin::Cap(_) => (path, String::new()),
+        };
+        NotThere { path, hint: format!("`sarsen ls{above}` shows what is there") }
+    }
+
+    /// An error of the way to what the path names.
+    fn above(&self, error: FileStoreError) -> anyhow::Error {
+        match error {
+            // No name holds a slash.
+            FileStoreError::NoEntry { path } => self.no_entry(path.split('/').count()).into(),
+            FileStoreError::Slot(SlotError::Deleted) => {
+                anyhow::Error::new(error).context(Of { path: self.shown(), is_link: false })
+            }
+            error => error.into(),
+        }
+    }
+
+    /// An error of what the path names.
+    pub(crate) fn of(&self, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        let error = error.into();
+        if error.is::<NotThere>() || error.is::<Of>() {
+            return error;
+        }
+        error.context(Of { path: self.shown(), is_link: !self.names.is_empty() })
     }
 
     /// The place that something called `own` gets: this path, or below it if it is a directory or is meant as one. Directories above are made.

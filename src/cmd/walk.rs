@@ -27,7 +27,7 @@ impl Walking {
         let first = walk.next().await?;
         let mut root = first.ok_or(client::filestore::FileStoreError::GivenUp)?;
         if let Some(Err(error)) = root.opened.take() {
-            return Err(error.into());
+            return Err(at.of(error));
         }
         // The walk sees the cap only.
         root.entry = target.entry;

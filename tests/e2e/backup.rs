@@ -115,7 +115,8 @@ fn what_cp_refuses_and_what_it_replaces() {
     cp(&["-r"], &[&one, &folder.join("rules-one")], "rules:").fails(1, &["are called rules-one"]);
     cp(&[], &[&one], "nobody:x").fails(4, &["nobody"]);
     cp(&[], &[&one], "/tmp/x").fails(1, &["on the grid"]);
-    cp(&[], &[Path::new("rules:nothing")], "rules:x").fails(4, &["there is no"]);
+    cp(&[], &[Path::new("rules:nothing")], "rules:x")
+        .fails(4, &["there is no rules:nothing", "`sarsen ls rules:`"]);
     assert_eq!(cp(&[], &[&one], "rules:a/b/one").ok().line(), "Success: file copied");
     cp(&["-r"], &[&folder], "rules:a/b/one").fails(1, &["is a file"]);
     cp(&["-r"], &[&folder], "rules:").ok();

@@ -172,16 +172,16 @@ fn moved_linked_and_removed() {
     client.run(["ln", "d:z", "d:other/"]).fails(1, &["z is a directory"]);
     assert_eq!(client.get("d:z"), b"a file", "nothing was lost");
     client.run(["mv", "d:z", "d:z"]).ok();
-    client.run(["mv", "d:nothing", "d:y"]).fails(4, &["there is no nothing", "hint:"]);
+    client.run(["mv", "d:nothing", "d:y"]).fails(4, &["there is no d:nothing", "hint: `sarsen ls d:` shows"]);
     client.run(["mv", "d:", "d:y"]).fails(2, &["needs a name"]);
     // Both spellings.
     client.run(["rm", "d:z"]).ok();
-    client.run(["get", "d:z"]).fails(4, &["there is no z"]);
+    client.run(["get", "d:z"]).fails(4, &["there is no d:z"]);
     client.run(["unlink", "d:c", "d:elsewhere", "d:sub"]).ok();
     assert_eq!(ls(&client, "d:"), ["other"]);
-    client.run(["rm", "d:c"]).fails(4, &["there is no c"]);
+    client.run(["rm", "d:c"]).fails(4, &["there is no d:c"]);
     client.run(["rm", "d:"]).fails(2, &["needs a name"]);
-    client.run(["rm", "d:nothing", "d:other"]).fails(3, &["there is no nothing"]);
+    client.run(["rm", "d:nothing", "d:other"]).fails(3, &["there is no d:nothing"]);
     assert!(ls(&client, "d:").is_empty());
 }
 
@@ -201,8 +201,12 @@ fn what_is_refused_and_how() {
     client.run(["ls", &format!("{cap}/x")]).fails(1, &["CHK cap names is not a directory"]);
     client.run(["get", "d:file/"]).fails(1, &["d:file is not a directory"]);
     client.run(["get", "d:"]).fails(1, &["is a directory", "hint:"]);
-    client.run(["get", "d:none"]).fails(4, &["there is no none"]);
-    client.run(["ls", "d:none/at/all"]).fails(4, &["there is no none"]);
+    client
+        .run(["get", "d:none"])
+        .fails(4, &["there is no d:none", "hint: `sarsen ls d:` shows what is there"]);
+    client
+        .run(["ls", "d:none/at/all"])
+        .fails(4, &["sarsen: there is no d:none\n", "hint: `sarsen ls d:` shows what is there"]);
     // Aliases.
     client.run(["ls", "photo:"]).fails(4, &["did you mean \"photos\"?"]);
     client.run(["ls"]).fails(4, &["names no alias", "hint:"]);

@@ -77,7 +77,7 @@ pub(super) async fn find(
     let mut sources = Vec::new();
     for given in from {
         let source = match given {
-            Given::Grid(at) => on_grid(client, at).await.with_context(|| at.shown())?,
+            Given::Grid(at) => on_grid(client, at).await.map_err(|error| at.of(error))?,
             Given::Local(path) => on_this_machine(path, &mut problems)?,
         };
         anyhow::ensure!(
