@@ -16,7 +16,7 @@ use encoding::{AssembleError, ShareError};
 use crate::cmd::long::without_controls;
 use crate::cmd::mv::IntoItself;
 use crate::cmd::slot::NoSlot;
-use crate::cmd::target::{NoName, NotThere, Of};
+use crate::cmd::target::{Misread, MisreadError, NoName, NotThere, Of};
 
 /// The documented exit codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,6 +181,9 @@ fn own_hint(error: &anyhow::Error) -> Option<Cow<'static, str>> {
     if let Some(error) = error.downcast_ref::<NotThere>() {
         return Some(error.hint.clone().into());
     }
+    if let Some(error) = error.downcast_ref::<Misread>() {
+        return Some(error.hint.clone().into());
+    }
     let deleted = matches!(error.downcast_ref(), Some(FileStoreError::Slot(SlotError::Deleted)));
     match error.downcast_ref::<Of>() {
         Some(Of { path, is_link: true }) if deleted => {
@@ -264,6 +267,11 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
     }
     if error.is::<NotThere>() {
         return Some((Exit::NotFound, None));
+    }
+    match error.downcast_ref().map(|misread: &Misread| &misread.error) {
+        Some(MisreadError::Path(_)) => return Some((Exit::Usage, None)),
+        Some(MisreadError::Alias(error)) => return Some(classify_alias(error)),
+        None => {}
     }
     if error.is::<NoName>() {
         return Some((Exit::Usage, Some("name something below it, as in ALIAS:a/b")));

@@ -4,7 +4,7 @@ use caps::{Cap, VerifyHash};
 use client::filestore::{Child, FileStoreError, Place, Target};
 use client::path::looks_like_cap;
 use client::slot::SlotError;
-use client::{Aliases, Client, ClientDir, GridPath, Root};
+use client::{AliasError, Aliases, Client, ClientDir, GridPath, PathError, Root};
 use encoding::directory::{EntryKind, Name};
 
 use crate::caps_from;
@@ -19,6 +19,8 @@ pub(crate) struct At {
     /// Whether it ended in `/`.
     pub(crate) slash: bool,
     begin: Begin,
+    /// What was meant, where it looks as if something else was.
+    meant: Option<String>,
 }
 
 /// What a path begins with, as it may be shown.
@@ -47,6 +49,26 @@ pub(crate) struct NotThere {
     pub(crate) hint: String,
 }
 
+/// A text that was read as a path, and is none that can be used; most likely it was meant as something else.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(crate) struct Misread {
+    /// Why it cannot be used.
+    pub(crate) error: MisreadError,
+    /// What was meant.
+    pub(crate) hint: String,
+}
+
+/// Why such a text cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum MisreadError {
+    /// It is no path.
+    Path(#[from] PathError),
+    /// It would be below the default alias, and there is none.
+    Alias(#[from] AliasError),
+}
+
 /// What went wrong is of this path.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}")]
@@ -63,19 +85,32 @@ impl At {
     pub(crate) fn parse(text: &str, dir: impl Fn() -> anyhow::Result<ClientDir>) -> anyhow::Result<Self> {
         if caps_from::is_elsewhere(text) {
             let (root, begin) = (caps_from::read(text)?, Begin::Cap(text.to_owned()));
-            return Ok(Self { root, names: Vec::new(), slash: false, begin });
+            return Ok(Self { root, names: Vec::new(), slash: false, begin, meant: None });
         }
-        let path: GridPath = text.parse()?;
-        let root = match &path.root {
-            Root::Cap(cap) => cap.clone(),
-            root => Aliases::of(&dir()?).resolve(root)?,
+        let path = text.parse::<GridPath>().map_err(|error| match caps_from::file_here(text) {
+            Some(hint) => Misread { error: error.into(), hint }.into(),
+            None => anyhow::Error::new(error),
+        })?;
+        let (root, meant) = match &path.root {
+            Root::Cap(cap) => (cap.clone(), None),
+            root @ Root::Alias(_) => (Aliases::of(&dir()?).resolve(root)?, None),
+            Root::Default => {
+                let aliases = Aliases::of(&dir()?);
+                let meant = meant(text, &path.names, &aliases);
+                match (aliases.resolve(&Root::Default), meant) {
+                    (Err(error @ AliasError::NoDefault), Some(hint)) => {
+                        return Err(Misread { error: error.into(), hint }.into());
+                    }
+                    (root, meant) => (root?, meant),
+                }
+            }
         };
         let begin = match path.root {
             Root::Default => Begin::Default,
             Root::Alias(alias) => Begin::Alias(alias),
             Root::Cap(_) => Begin::Cap("CAP".into()),
         };
-        Ok(Self { root, names: path.names, slash: path.trailing_slash, begin })
+        Ok(Self { root, names: path.names, slash: path.trailing_slash, begin, meant })
     }
 
     /// The names as text.
@@ -144,7 +179,8 @@ impl At {
             Begin::Default if !above.is_empty() => (path, format!(" {above}")),
             Begin::Default | Begin::Cap(_) => (path, String::new()),
         };
-        NotThere { path, hint: format!("`sarsen ls{above}` shows what is there") }
+        let look = || format!("`sarsen ls{above}` shows what is there");
+        NotThere { path, hint: self.meant.clone().unwrap_or_else(look) }
     }
 
     /// An error of the way to what the path names.
@@ -228,6 +264,16 @@ pub(crate) fn is_on_grid(text: &str) -> bool {
     looks_like_cap(text)
         || caps_from::is_elsewhere(text)
         || text.split_once(':').is_some_and(|(alias, _)| !alias.is_empty() && !alias.contains('/'))
+}
+
+/// What is meant by a path that names no alias, if what it begins with is one, or all of it is a file of this machine.
+fn meant(text: &str, names: &[Name], aliases: &Aliases) -> Option<String> {
+    let (first, below) = names.split_first()?;
+    let known = aliases.list().is_ok_and(|listing| listing.aliases.contains_key(first.as_str()));
+    match known {
+        true => Some(format!("did you mean {first}:{}?", joined(below))),
+        false => caps_from::file_here(text),
+    }
 }
 
 /// Names with slashes between them.

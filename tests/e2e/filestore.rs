@@ -211,6 +211,23 @@ fn what_is_refused_and_how() {
     client.run(["ls", "photo:"]).fails(4, &["did you mean \"photos\"?"]);
     client.run(["ls"]).fails(4, &["names no alias", "hint:"]);
     client.run(["get", "bare/name"]).fails(4, &["names no alias"]);
+    // Something else was meant.
+    client.run(["ls", "photos"]).fails(4, &["names no alias", "hint: did you mean photos:?"]);
+    client.run(["ls", "photos/2026/a"]).fails(4, &["hint: did you mean photos:2026/a?"]);
+    let (cap_file, letter) = (grid.path("meant.cap"), grid.path("meant.txt"));
+    fs::write(&cap_file, format!("{cap}\n")).unwrap();
+    fs::write(&letter, "Dear all").unwrap();
+    let here = |args: [&str; 2]| run(client.command(args).arg("meant-to").current_dir(grid.folder()));
+    let at = cap_file.to_str().unwrap();
+    client.run(["get", at]).fails(2, &["begin with a slash", &format!("did you mean @{at}?")]);
+    here(["get", "meant.cap"]).fails(4, &["hint: meant.cap is a file here; did you mean @meant.cap?"]);
+    here(["mv", "meant.txt"])
+        .fails(4, &["hint: meant.txt is a file here; `sarsen put` and `sarsen cp` store"]);
+    let other = grid.another_client("refused-default", "3/7/10");
+    other.run(["alias", "create", "sarsen"]).ok();
+    other.run(["alias", "create", "photos"]).ok();
+    other.run(["ls", "photos"]).fails(4, &["there is no photos", "hint: did you mean photos:?"]);
+    other.run(["ls", "nothing"]).fails(4, &["there is no nothing", "hint: `sarsen ls` shows what is there"]);
     // Names.
     let long = format!("d:{}", "n".repeat(256));
     client.run(["mkdir", &long]).fails(2, &["at most 255 bytes", "256"]);
