@@ -36,12 +36,14 @@ fn main() -> ExitCode {
     let runtime = match threads.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return report::print(&anyhow::Error::new(error).context("the program cannot start its threads"));
+            let error = anyhow::Error::new(error).context("the program cannot start its threads");
+            return report::print(&error, None);
         }
     };
+    let home = cmd::client_dir(cli.dir.clone()).ok();
     let code = match runtime.block_on(cmd::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::print(&error),
+        Err(error) => report::print(&error, home.as_deref()),
     };
     // Blocking reads of a terminal or pipe must not keep the process alive.
     runtime.shutdown_background();

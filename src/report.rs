@@ -4,6 +4,7 @@ mod filestore;
 mod trees;
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::process::ExitCode;
 
 use caps::CapParseError;
@@ -112,8 +113,13 @@ pub(crate) fn tell_of(path: &str, error: &dyn std::error::Error) {
     eprintln!("sarsen: {}", without_controls(&format!("{path}: {error}")));
 }
 
-/// Prints the error to stderr and says how to exit.
-pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
+/// What stands in hints for the path of the client's settings.
+const SETTINGS: &str = "SETTINGS";
+const HOW_MANY: &str =
+    "`sarsen status` shows which servers answer; `[shares]` in SETTINGS sets how many are wanted";
+
+/// Prints the error to stderr and says how to exit. `home` is the client's directory.
+pub(crate) fn print(error: &anyhow::Error, home: Option<&Path>) -> ExitCode {
     if is_broken_pipe(error) {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
@@ -127,6 +133,8 @@ pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     }
     let (exit, hint) = classify(error);
     if let Some(hint) = own_hint(error).or(hint.map(Cow::Borrowed)) {
+        let settings = home.map_or_else(|| "sarsen.toml".into(), |home| home.join("sarsen.toml"));
+        let hint = hint.replace(SETTINGS, &settings.display().to_string());
         eprintln!("hint: {}", without_controls(&hint));
     }
     ExitCode::from(exit as u8)
@@ -353,7 +361,7 @@ fn classify_upload(error: &UploadError) -> (Exit, Option<&'static str>) {
         UploadError::NotHappy { .. } => (
             Exit::Retry,
             Some(
-                "put the same file again to go on where it stopped; `sarsen init --shares` sets how many servers are wanted",
+                "put the same file again to go on where it stopped; `[shares]` in SETTINGS sets how many servers are wanted",
             ),
         ),
         UploadError::SourceChanged => (Exit::Retry, Some("put a copy that nobody writes to")),

@@ -118,12 +118,7 @@ pub(super) fn classify_slot(error: &SlotError) -> Class {
             (Exit::NotFound, Some("what is deleted stays deleted; `sarsen rm` takes the link away"))
         }
         SlotError::Sealed(_) => (Exit::Refused, Some("the capability is damaged or forged")),
-        SlotError::NotHappy { .. } => (
-            Exit::Retry,
-            Some(
-                "`sarsen status` shows which servers answer; `sarsen init --shares` sets how many are wanted",
-            ),
-        ),
+        SlotError::NotHappy { .. } => (Exit::Retry, Some(super::HOW_MANY)),
         SlotError::RolledBack { .. } => (
             Exit::Unhealthy,
             Some(

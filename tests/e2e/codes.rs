@@ -141,6 +141,9 @@ fn too_few_servers_are_5() {
     let ran =
         ran.fails(5, &["2 servers hold a share of their own, 3 are wanted", "hint: put the same file again"]);
     assert!(ran.err.contains("server0 (") && ran.err.contains("server1 ("), "both are named: {}", ran.err);
+    let settings = format!("`[shares]` in {}/sarsen.toml sets how many", grid.client.dir.display());
+    assert!(ran.err.contains(&settings), "{}", ran.err);
+    grid.client.run(["mkdir"]).fails(5, &["2 servers can be reached, and 3 are wanted", &settings]);
     assert_eq!(grid.client.get(&cap).len(), 200_000, "two of four are enough to read");
     grid.servers[2].kill();
     let ran = grid
