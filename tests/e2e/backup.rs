@@ -141,6 +141,14 @@ fn what_cp_refuses_and_what_it_replaces() {
     cp(&["-r"], &[Path::new("rules:a")], "rules:a/b/c").fails(1, &["rules:a cannot be copied into itself"]);
     cp(&["-r", "--deep"], &[Path::new("rules:a")], "rules:a").fails(1, &["into itself"]);
 
+    // What may only be read takes nothing in.
+    let list = client.run(["alias", "list", "--json"]).ok().json();
+    client.run(["alias", "add", "rules-ro", list["rules"]["readonly"].as_str().unwrap()]).ok();
+    for to in ["rules-ro:", "rules-ro:new"] {
+        backup(&client, &[], &folder, to).fails(6, &["rules-ro:", "needs a cap that may write", "hint:"]);
+        cp(&["-r"], &[&folder], to).fails(6, &["hint:"]);
+    }
+
     // A cap may stand elsewhere than on the command line.
     fs::write(grid.path("rules-file.cap"), &cap).unwrap();
     let (file, root) = (grid.path("rules-file.cap"), grid.path("rules.cap"));
