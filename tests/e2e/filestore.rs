@@ -253,6 +253,13 @@ fn what_is_refused_and_how() {
     client.run(["ln", "d:file", "ro:g"]).fails(6, &["needs a cap that may write"]);
     client.run(["slot", "delete", "ro:"]).fails(6, &["needs a cap that may write"]);
     client.run(["ln", "ro:file", "d:linked"]).ok();
+    // A verify cap is a directory's, and shows nothing of it.
+    let weaker = client.run(["cap", "show", &read, "--json"]).ok().json()["weaker"].clone();
+    for verb in ["ls", "tree", "manifest"] {
+        client
+            .run([verb, weaker["verify"].as_str().unwrap()])
+            .fails(6, &["DIR2-Verifier cap cannot be read"]);
+    }
     // Nobody ever made it.
     let none = "URI:DIR2:aeaqcaibaeaqcaibaeaqcaibae:aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba";
     client.run(["ls", none]).fails(4, &["hint: no server that answers knows it"]);
