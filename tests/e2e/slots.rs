@@ -25,7 +25,7 @@ fn members_are_shown_replaced_and_deleted() {
     let ran = client.run(["slot", "restore", "d:"]).ok();
     assert_eq!(ran.text().matches("  holds it").count(), 3, "{}", ran.text());
     assert!(
-        ran.text().contains("  does not hold it") && ran.text().contains("spare:     0"),
+        ran.text().contains("  does not answer") && ran.text().contains("spare:     0"),
         "{}",
         ran.text()
     );
