@@ -14,7 +14,7 @@ use client::slot::SlotError;
 use client::{AliasError, AliasNameError, ConfigError, DownloadError, PathError, UploadError};
 use encoding::{AssembleError, ShareError};
 
-use crate::cmd::long::without_controls;
+use crate::cmd::long::{escaped, without_controls};
 use crate::cmd::mv::IntoItself;
 use crate::cmd::slot::NoSlot;
 use crate::cmd::target::{Misread, MisreadError, NoName, NotThere, Of};
@@ -110,7 +110,7 @@ pub(crate) fn tell(error: &anyhow::Error) {
 
 /// The same, of a path.
 pub(crate) fn tell_of(path: &str, error: &dyn std::error::Error) {
-    eprintln!("sarsen: {}", without_controls(&format!("{path}: {error}")));
+    eprintln!("sarsen: {}: {}", escaped(path), without_controls(&error.to_string()));
 }
 
 /// What stands in hints for the path of the client's settings.

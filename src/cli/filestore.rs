@@ -123,6 +123,9 @@ pub(crate) struct Find {
     /// Show mode, size and time
     #[arg(short = 'l', long)]
     pub(crate) long: bool,
+    /// End each path with a NUL instead of a newline, for `xargs -0`
+    #[arg(short = '0', long, conflicts_with = "long")]
+    pub(crate) print0: bool,
 }
 
 #[derive(Args)]

@@ -70,6 +70,13 @@ fn a_tree_with_a_cycle_is_walked_once() {
     assert_eq!(du, ["0\td:a/b/cycle", "92000\td:a/b", "92014\td:a", "0\td:empty", "92114\td:"]);
     assert_eq!(lines(&["du", "-h", "--depth", "0", "d:"]), ["92.1 kB\td:"]);
     client.run(["find", "d:", "--size", "many"]).fails(2, &["--help"]);
+    // Names that hold newlines are told apart in a pipe.
+    client.run_with(&["put", "-", "d:a/two\nlines"], b"x").ok();
+    let found = client.run(["find", "-0", "d:", "--name", "*lines"]).ok();
+    assert_eq!(found.text(), "d:a/two\nlines\0");
+    assert_eq!(client.run(["find", "d:", "--name", "*lines"]).ok().text(), "d:a/two\nlines\n");
+    client.run(["find", "-0", "-l", "d:"]).fails(2, &["cannot be used with"]);
+    client.run(["rm", "d:a/two\nlines"]).ok();
     client.run(["find", "d:nothing"]).fails(4, &["there is no d:nothing"]);
 }
 
