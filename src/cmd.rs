@@ -26,7 +26,7 @@ mod put;
 mod recovery;
 mod restore;
 mod rm;
-mod server;
+pub(crate) mod server;
 mod session;
 mod share;
 pub(crate) mod slot;

@@ -45,7 +45,7 @@ pub(crate) struct Interrupted {
 
 /// Some of it could not be done; what, was said before.
 #[derive(Debug, thiserror::Error)]
-#[error("{count} things went wrong, the rest is done")]
+#[error("{count} {} went wrong, the rest is done", if *count == 1 { "thing" } else { "things" })]
 pub(crate) struct LeftOut {
     /// How many.
     pub(crate) count: u64,
@@ -63,8 +63,18 @@ pub(crate) struct Usage(pub(crate) &'static str);
 
 /// Some of it was done, and what was not has been said.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Partly(pub(crate) &'static str);
+#[error("{what}")]
+pub(crate) struct Partly {
+    /// What was not.
+    pub(crate) what: &'static str,
+    /// Whether the same command can do the rest.
+    pub(crate) again: bool,
+}
+
+impl Partly {
+    /// Of what was to be read.
+    pub(crate) const UNREAD: Self = Self { what: "some of it could not be read", again: true };
+}
 
 /// What was compared differs, which has been said.
 #[derive(Debug, thiserror::Error)]
@@ -201,6 +211,11 @@ fn own_hint(error: &anyhow::Error) -> Option<Cow<'static, str>> {
     }
 }
 
+/// Whether it may go well another time.
+pub(crate) fn is_retryable(error: &anyhow::Error) -> bool {
+    classify(error).0 == Exit::Retry
+}
+
 fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
         return (Exit::Interrupted, Some(interrupted.hint));
@@ -267,8 +282,8 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
 
 /// Errors of the command itself.
 fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> {
-    if error.is::<Partly>() {
-        return Some((Exit::Partly, Some("the same command may be given again")));
+    if let Some(Partly { again, .. }) = error.downcast_ref() {
+        return Some((Exit::Partly, again.then_some("the same command may be given again")));
     }
     if error.is::<Usage>() {
         return Some((Exit::Usage, Some("`--help` says what is meant")));

@@ -67,8 +67,8 @@ async fn between(
     match session.client.edit_entry(from, unlink).await {
         Ok(_) => Ok(()),
         Err(error) => {
-            Err(anyhow::Error::new(Partly("it was linked where it was to go, and is still where it was"))
-                .context(error.to_string()))
+            let what = "it was linked where it was to go, and is still where it was";
+            Err(anyhow::Error::new(Partly { what, again: true }).context(error.to_string()))
         }
     }
 }

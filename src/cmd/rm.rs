@@ -44,7 +44,10 @@ pub(crate) async fn run(home: &Path, args: &Rm, quiet: bool) -> anyhow::Result<(
                 session.note(format_args!("OK"));
                 Ok(())
             }
-            None => Err(Partly("some were not removed").into()),
+            None => {
+                let again = failed.iter().any(report::is_retryable);
+                Err(Partly { what: "some were not removed", again }.into())
+            }
         }
     })
     .await

@@ -55,6 +55,6 @@ impl Walking {
 
     /// Whether all was read.
     pub(crate) fn end(self) -> anyhow::Result<()> {
-        if self.failed { Err(Partly("some of it could not be read").into()) } else { Ok(()) }
+        if self.failed { Err(Partly::UNREAD.into()) } else { Ok(()) }
     }
 }

@@ -72,6 +72,7 @@ fn below_a_quorum_reads_say_newest_seen_and_writes_end() {
     let ran = client.run(["restore", "d:", folder]).ok();
     assert!(ran.err.contains("newest that was seen"), "{}", ran.err);
     client.run(["cp", "d:none", out]).fails(4, &["there is no d:none", "newest that was seen"]);
+    client.run(["cp", "d:file", "d:copy"]).fails(5, &["sarsen: d:copy: ", "stores", "hint: "]);
     let ran = client.run_with(&["put", "-", "d:other"], b"x");
     let ran = ran.fails(5, &["stores", "hint: "]);
     assert!(ran.err.contains("server0") && ran.err.contains("server1"), "both are named: {}", ran.err);
