@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+pub(crate) mod foreign;
 mod trees;
 mod upkeep;
 

@@ -15,11 +15,10 @@ mod sizes;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::foreign::parse();
     let level = match cli.verbose {
         0 if cli.command.is_daemon() => "info,quinn=warn,quinn_proto=warn",
         0 => "error",

@@ -9,7 +9,7 @@ use super::Json;
 #[derive(Args)]
 pub(crate) struct Cp {
     /// Copy directories, and all that is in them
-    #[arg(short, long)]
+    #[arg(short, long, short_aliases = ['a', 'R'], alias = "archive")]
     pub(crate) recursive: bool,
     /// Write the caps of files in place of their content
     #[arg(long)]

@@ -7,7 +7,7 @@ use client::filestore::DirEdit;
 use tokio::task::JoinSet;
 
 use super::session;
-use super::target::{self, At};
+use super::target::{self, At, NotThere};
 use crate::cli::Rm;
 use crate::report::{self, Partly};
 
@@ -32,6 +32,7 @@ pub(crate) async fn run(home: &Path, args: &Rm, quiet: bool) -> anyhow::Result<(
             match running.join_next().await {
                 None => break,
                 Some(Ok(Ok(()))) => removed += 1,
+                Some(Ok(Err(error))) if args.force && error.is::<NotThere>() => removed += 1,
                 Some(Ok(Err(error))) => failed.push(error),
                 Some(Err(error)) => failed.push(error.into()),
             }

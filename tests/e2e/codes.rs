@@ -38,6 +38,23 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+fn verbs_of_tahoe_lead_on() {
+    let verbs = [
+        ("create-node", "sarsen server init"),
+        ("create-client", "sarsen init"),
+        ("run", "sarsen server run"),
+        ("webopen", "no web gateway"),
+        ("debug", "sarsen cap show"),
+    ];
+    for (verb, words) in verbs {
+        run(sarsen().args([verb, "x"])).fails(2, &["unrecognized", "hint: ", words, "docs/tahoe-users.md"]);
+    }
+    let ran = run(sarsen().arg("frobnicate")).fails(2, &["unrecognized"]);
+    assert!(!ran.err.contains("hint:"), "{}", ran.err);
+    assert!(run(sarsen().arg("--version")).ok().text().starts_with("sarsen "));
+}
+
+#[test]
 fn a_bad_cap_is_2() {
     let grid = Grid::shared();
     let truncated = &NEVER_STORED[..NEVER_STORED.len() - 20];

@@ -184,6 +184,14 @@ fn moved_linked_and_removed() {
     let ran = client.run(["rm", "d:nothing", "d:other"]).fails(3, &["there is no d:nothing"]);
     assert!(!ran.err.contains("hint:"), "what is missing stays so: {}", ran.err);
     assert!(ls(&client, "d:").is_empty());
+    // As other programs are called.
+    client.run(["mkdir", "-p", "d:p/q"]).ok();
+    client.run(["cp", "-a", "d:p", "d:r"]).ok();
+    assert_eq!(ls(&client, "d:r"), ["p"]);
+    client.run(["rm", "-rf", "d:p", "d:nothing", "d:no/such"]).ok();
+    client.run(["rm", "-f", "d:nothing"]).ok();
+    client.run(["rm", "-r", "d:r", "d:nothing"]).fails(3, &["there is no d:nothing"]);
+    assert!(ls(&client, "d:").is_empty());
 }
 
 #[test]
