@@ -86,7 +86,9 @@ fn classify_refusal(refusal: &Refusal) -> Class {
             Exit::Error,
             Some("end the path with / to put it into that directory, or remove the directory first"),
         ),
-        Refusal::Exists { .. } => (Exit::Error, Some("give it another name, or remove what is there first")),
+        Refusal::Exists { .. } | Refusal::IsFile { .. } => {
+            (Exit::Error, Some("give it another name, or remove what is there first"))
+        }
         Refusal::Replaced { .. } => (Exit::Error, Some("look again: nothing of theirs was undone")),
         Refusal::Entry { .. } => (Exit::Refused, Some("`sarsen cap show` says what a capability is for")),
         _ => (Exit::Error, None),

@@ -170,6 +170,10 @@ fn moved_linked_and_removed() {
     client.run(["mkdir", "d:other/z"]).ok();
     client.run(["mv", "d:z", "d:other/"]).fails(1, &["z is a directory"]);
     client.run(["ln", "d:z", "d:other/"]).fails(1, &["z is a directory"]);
+    for verb in ["mv", "ln"] {
+        client.run([verb, "d:other", "d:z"]).fails(1, &["z is not a directory", "hint:"]);
+        client.run([verb, "d:other/z", "d:z"]).fails(1, &["z is not a directory", "hint:"]);
+    }
     assert_eq!(client.get("d:z"), b"a file", "nothing was lost");
     client.run(["mv", "d:z", "d:z"]).ok();
     client.run(["mv", "d:nothing", "d:y"]).fails(4, &["there is no d:nothing", "hint: `sarsen ls d:` shows"]);

@@ -66,6 +66,7 @@ fn a_tree_with_a_cycle_is_walked_once() {
     assert!(tree.contains("cycle/  (see above)") && tree.ends_with("\n4 directories, 5 files\n"), "{tree}");
     let tree = client.run(["tree", "--depth", "1", "d:"]).ok().text();
     assert_eq!(tree, "d:\n|-- a/\n|-- empty/\n|-- top.txt\n\n2 directories, 1 files\n");
+    client.run(["tree", "d:top.txt"]).fails(1, &["d:top.txt is not a directory"]);
     let du = lines(&["du", "d:"]);
     assert_eq!(du, ["0\td:a/b/cycle", "92000\td:a/b", "92014\td:a", "0\td:empty", "92114\td:"]);
     assert_eq!(lines(&["du", "-h", "--depth", "0", "d:"]), ["92.1 kB\td:"]);
