@@ -4,8 +4,11 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use caps::{Cap, MAX_CAP_LEN};
+use caps::{Cap, CapParseError, MAX_CAP_LEN};
 use client::path::looks_like_cap;
+use client::{GridPath, Root};
+
+use crate::cmd::target::Misread;
 
 /// So many bytes tell a capability from something else.
 const MAX_CAP_START: usize = 16;
@@ -21,9 +24,27 @@ pub(crate) fn read(argument: &str) -> anyhow::Result<Cap> {
     } else if argument == "env:" {
         std::env::var("SARSEN_CAP").context("$SARSEN_CAP holds no capability")?
     } else {
-        argument.to_owned()
+        let parsed = argument.trim_end_matches(['\n', '\r']).parse();
+        return parsed.map_err(|error: CapParseError| match meant(argument) {
+            Some(hint) => Misread { error: error.into(), hint }.into(),
+            None => error.into(),
+        });
     };
     Ok(text.trim_end_matches(['\n', '\r']).parse()?)
+}
+
+/// What was meant by an argument that is no capability. It is not repeated unless it is a file's name: half a capability is a secret too.
+fn meant(argument: &str) -> Option<String> {
+    if argument.to_ascii_lowercase().contains("uri:") {
+        return None;
+    }
+    let path = || {
+        let path = argument.parse().is_ok_and(|path: GridPath| matches!(path.root, Root::Alias(_)));
+        path.then(|| {
+            "this is a path; `sarsen ls --uri` shows caps, `sarsen alias list` those of aliases".into()
+        })
+    };
+    file_here(argument).or_else(path)
 }
 
 /// Whether an argument says where the capability is, and is none itself.

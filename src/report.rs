@@ -292,7 +292,7 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
         return Some((Exit::NotFound, None));
     }
     match error.downcast_ref().map(|misread: &Misread| &misread.error) {
-        Some(MisreadError::Path(_)) => return Some((Exit::Usage, None)),
+        Some(MisreadError::Path(_) | MisreadError::Cap(_)) => return Some((Exit::Usage, None)),
         Some(MisreadError::Alias(error)) => return Some(classify_alias(error)),
         None => {}
     }

@@ -1,6 +1,6 @@
 //! What PATH on the command line means: where it begins, and through which names it leads.
 
-use caps::{Cap, VerifyHash};
+use caps::{Cap, CapParseError, VerifyHash};
 use client::filestore::{Child, FileStoreError, Place, Target};
 use client::path::looks_like_cap;
 use client::slot::SlotError;
@@ -49,7 +49,7 @@ pub(crate) struct NotThere {
     pub(crate) hint: String,
 }
 
-/// A text that was read as a path, and is none that can be used; most likely it was meant as something else.
+/// A text that was read as a path or a capability, and cannot be used as one; most likely it was meant as something else.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub(crate) struct Misread {
@@ -65,6 +65,8 @@ pub(crate) struct Misread {
 pub(crate) enum MisreadError {
     /// It is no path.
     Path(#[from] PathError),
+    /// It is no capability.
+    Cap(#[from] CapParseError),
     /// It would be below the default alias, and there is none.
     Alias(#[from] AliasError),
 }

@@ -236,6 +236,10 @@ fn what_is_refused_and_how() {
     here(["get", "meant.cap"]).fails(4, &["hint: meant.cap is a file here; did you mean @meant.cap?"]);
     here(["mv", "meant.txt"])
         .fails(4, &["hint: meant.txt is a file here; `sarsen put` and `sarsen cp` store"]);
+    for args in [["cap", "show", "photos:"].as_slice(), &["alias", "add", "x", "photos:letters"]] {
+        client.run(args).fails(2, &["hint: this is a path; `sarsen ls --uri` shows caps"]);
+    }
+    client.run(["cap", "show", at]).fails(2, &[&format!("hint: {at} is a file here; did you mean @{at}?")]);
     let other = grid.another_client("refused-default", "3/7/10");
     other.run(["alias", "create", "sarsen"]).ok();
     other.run(["alias", "create", "photos"]).ok();
