@@ -11,7 +11,7 @@ use caps::CapParseError;
 use client::filestore::FileStoreError;
 use client::recovery::RecoveryError;
 use client::slot::SlotError;
-use client::{AliasError, AliasNameError, ConfigError, DownloadError, PathError, UploadError};
+use client::{AliasError, AliasNameError, ClientDir, ConfigError, DownloadError, PathError, UploadError};
 use encoding::{AssembleError, ShareError};
 
 use crate::cmd::long::{escaped, without_controls};
@@ -123,6 +123,9 @@ pub(crate) fn tell_of(path: &str, error: &dyn std::error::Error) {
     eprintln!("sarsen: {}: {}", escaped(path), without_controls(&error.to_string()));
 }
 
+const NO_SERVERS: &str = "is an introducer running? `sarsen status` shows what this client knows";
+const NO_INTRODUCER: &str =
+    "no introducer is set in SETTINGS: give `introducers` the line that is in the introducer.url of one";
 /// What stands in hints for the path of the client's settings.
 const SETTINGS: &str = "SETTINGS";
 const HOW_MANY: &str =
@@ -142,6 +145,7 @@ pub(crate) fn print(error: &anyhow::Error, home: Option<&Path>) -> ExitCode {
         eprintln!("  {}", without_controls(&line));
     }
     let (exit, hint) = classify(error);
+    let hint = hint.map(|hint| if hint == NO_SERVERS && is_alone(home) { NO_INTRODUCER } else { hint });
     if let Some(hint) = own_hint(error).or(hint.map(Cow::Borrowed)) {
         let settings = home.map_or_else(|| "sarsen.toml".into(), |home| home.join("sarsen.toml"));
         let hint = hint.replace(SETTINGS, &settings.display().to_string());
@@ -192,6 +196,12 @@ fn upload_details(error: &UploadError) -> Vec<String> {
         UploadError::NotHappy { failures, .. } => failures.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Whether the client has nobody to ask which servers exist.
+fn is_alone(home: Option<&Path>) -> bool {
+    let settings = home.and_then(|home| ClientDir::open(home).ok()?.settings().ok());
+    settings.is_some_and(|settings| settings.introducers.is_empty())
 }
 
 /// A hint that names what the error is about.
@@ -367,9 +377,7 @@ fn classify_recovery(error: &RecoveryError) -> (Exit, Option<&'static str>) {
 
 fn classify_upload(error: &UploadError) -> (Exit, Option<&'static str>) {
     match error {
-        UploadError::NoServers => {
-            (Exit::Retry, Some("is an introducer running? `sarsen status` shows what this client knows"))
-        }
+        UploadError::NoServers => (Exit::Retry, Some(NO_SERVERS)),
         UploadError::NotHappy { .. } if error.is_refusal() => {
             (Exit::Refused, Some("the servers refuse; ask their owners for room or admission"))
         }
@@ -386,9 +394,7 @@ fn classify_upload(error: &UploadError) -> (Exit, Option<&'static str>) {
 
 fn classify_download(error: &DownloadError) -> (Exit, Option<&'static str>) {
     match error {
-        DownloadError::NoServers => {
-            (Exit::Retry, Some("is an introducer running? `sarsen status` shows what this client knows"))
-        }
+        DownloadError::NoServers => (Exit::Retry, Some(NO_SERVERS)),
         DownloadError::NotEnoughShares { .. } if error.is_retryable() => {
             (Exit::Retry, Some("some servers did not answer; try again when they are back"))
         }

@@ -120,6 +120,9 @@ pub(super) fn classify_slot(error: &SlotError) -> Class {
             (Exit::NotFound, Some("what is deleted stays deleted; `sarsen rm` takes the link away"))
         }
         SlotError::Sealed(_) => (Exit::Refused, Some("the capability is damaged or forged")),
+        SlotError::NotHappy { live: 0, failures, .. } if failures.is_empty() => {
+            (Exit::Retry, Some(super::NO_SERVERS))
+        }
         SlotError::NotHappy { .. } => (Exit::Retry, Some(super::HOW_MANY)),
         SlotError::RolledBack { .. } => (
             Exit::Unhealthy,

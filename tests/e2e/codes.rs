@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::grid::{Grid, ended, run, sarsen, share_files, signal};
+use crate::grid::{Client, Grid, ended, run, sarsen, share_files, signal};
 
 /// A read cap of the right form that nobody ever stored anything under.
 const NEVER_STORED: &str =
@@ -173,7 +173,13 @@ fn too_few_servers_are_5() {
     let nobody = grid.another_client("nobody", "1/1/1");
     grid.introducer.kill();
     nobody.run(["put".as_ref(), other.as_os_str()]).fails(5, &["no storage server is known", "hint:"]);
-    nobody.run(["get", &cap]).fails(5, &["no storage server is known", "hint:"]);
+    nobody.run(["get", &cap]).fails(5, &["no storage server is known", "hint: is an introducer running?"]);
+    nobody.run(["mkdir"]).fails(5, &["0 servers can be reached", "hint: is an introducer running?"]);
+    let alone = Client::new(grid.path("alone"), &[], "1/1/1");
+    let hint = format!("hint: no introducer is set in {}/sarsen.toml", alone.dir.display());
+    alone.run(["put".as_ref(), other.as_os_str()]).fails(5, &["no storage server is known", &hint]);
+    alone.run(["get", &cap]).fails(5, &[&hint]);
+    alone.run(["mkdir"]).fails(5, &[&hint]);
 }
 
 #[test]
