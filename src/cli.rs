@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+pub(crate) mod foreign;
 mod trees;
 mod upkeep;
 
@@ -8,7 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use client::Shares;
 use protocol::NodeAddress;
+use storage_server::config::StorageConfig;
 
+use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use trees::{Backup, Cp, Restore};
 pub(crate) use upkeep::{Check, Renew};
@@ -341,8 +344,8 @@ pub(crate) enum ServerCommand {
         #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0")]
         listen: String,
         /// A folder to store shares in, one per disk; may be given several times
-        #[arg(long = "storage", value_name = "PATH[,reserve=SIZE]")]
-        storage: Vec<String>,
+        #[arg(long = "storage", value_name = "PATH[,reserve=SIZE]", value_parser = storage_spec)]
+        storage: Vec<StorageConfig>,
         /// What to call it
         #[arg(long)]
         nickname: Option<String>,
@@ -391,8 +394,8 @@ pub(crate) struct DiskArgs {
     /// The server's directory
     pub(crate) server_dir: PathBuf,
     /// The storage folder
-    #[arg(value_name = "PATH[,reserve=SIZE]")]
-    pub(crate) storage: String,
+    #[arg(value_name = "PATH[,reserve=SIZE]", value_parser = storage_spec)]
+    pub(crate) storage: StorageConfig,
 }
 
 #[derive(Subcommand)]

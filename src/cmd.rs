@@ -26,7 +26,7 @@ mod put;
 mod recovery;
 mod restore;
 mod rm;
-mod server;
+pub(crate) mod server;
 mod session;
 mod share;
 pub(crate) mod slot;
@@ -91,7 +91,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
 const FAREWELL: Duration = Duration::from_millis(50);
 
 /// `--dir`, `$SARSEN_DIR`, or `sarsen` in the XDG data folder.
-fn client_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+pub(crate) fn client_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(dir) = given {
         return Ok(dir);
     }

@@ -15,11 +15,10 @@ mod sizes;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::foreign::parse();
     let level = match cli.verbose {
         0 if cli.command.is_daemon() => "info,quinn=warn,quinn_proto=warn",
         0 => "error",
@@ -36,12 +35,14 @@ fn main() -> ExitCode {
     let runtime = match threads.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return report::print(&anyhow::Error::new(error).context("the program cannot start its threads"));
+            let error = anyhow::Error::new(error).context("the program cannot start its threads");
+            return report::print(&error, None);
         }
     };
+    let home = cmd::client_dir(cli.dir.clone()).ok();
     let code = match runtime.block_on(cmd::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::print(&error),
+        Err(error) => report::print(&error, home.as_deref()),
     };
     // Blocking reads of a terminal or pipe must not keep the process alive.
     runtime.shutdown_background();

@@ -3,19 +3,21 @@
 mod filestore;
 mod trees;
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::process::ExitCode;
 
 use caps::CapParseError;
 use client::filestore::FileStoreError;
 use client::recovery::RecoveryError;
 use client::slot::SlotError;
-use client::{AliasError, AliasNameError, ConfigError, DownloadError, PathError, UploadError};
+use client::{AliasError, AliasNameError, ClientDir, ConfigError, DownloadError, PathError, UploadError};
 use encoding::{AssembleError, ShareError};
 
-use crate::cmd::long::without_controls;
+use crate::cmd::long::{escaped, without_controls};
 use crate::cmd::mv::IntoItself;
 use crate::cmd::slot::NoSlot;
-use crate::cmd::target::NoName;
+use crate::cmd::target::{Misread, MisreadError, NoName, NotThere, Of};
 
 /// The documented exit codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +45,7 @@ pub(crate) struct Interrupted {
 
 /// Some of it could not be done; what, was said before.
 #[derive(Debug, thiserror::Error)]
-#[error("{count} things went wrong, the rest is done")]
+#[error("{count} {} went wrong, the rest is done", if *count == 1 { "thing" } else { "things" })]
 pub(crate) struct LeftOut {
     /// How many.
     pub(crate) count: u64,
@@ -61,8 +63,18 @@ pub(crate) struct Usage(pub(crate) &'static str);
 
 /// Some of it was done, and what was not has been said.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Partly(pub(crate) &'static str);
+#[error("{what}")]
+pub(crate) struct Partly {
+    /// What was not.
+    pub(crate) what: &'static str,
+    /// Whether the same command can do the rest.
+    pub(crate) again: bool,
+}
+
+impl Partly {
+    /// Of what was to be read.
+    pub(crate) const UNREAD: Self = Self { what: "some of it could not be read", again: true };
+}
 
 /// What was compared differs, which has been said.
 #[derive(Debug, thiserror::Error)]
@@ -113,11 +125,19 @@ pub(crate) fn tell(error: &anyhow::Error) {
 
 /// The same, of a path.
 pub(crate) fn tell_of(path: &str, error: &dyn std::error::Error) {
-    eprintln!("sarsen: {}", without_controls(&format!("{path}: {error}")));
+    eprintln!("sarsen: {}: {}", escaped(path), without_controls(&error.to_string()));
 }
 
-/// Prints the error to stderr and says how to exit.
-pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
+const NO_SERVERS: &str = "is an introducer running? `sarsen status` shows what this client knows";
+const NO_INTRODUCER: &str =
+    "no introducer is set in SETTINGS: give `introducers` the line that is in the introducer.url of one";
+/// What stands in hints for the path of the client's settings.
+const SETTINGS: &str = "SETTINGS";
+const HOW_MANY: &str =
+    "`sarsen status` shows which servers answer; `[shares]` in SETTINGS sets how many are wanted";
+
+/// Prints the error to stderr and says how to exit. `home` is the client's directory.
+pub(crate) fn print(error: &anyhow::Error, home: Option<&Path>) -> ExitCode {
     if is_broken_pipe(error) {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
@@ -130,8 +150,11 @@ pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
         eprintln!("  {}", without_controls(&line));
     }
     let (exit, hint) = classify(error);
-    if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+    let hint = hint.map(|hint| if hint == NO_SERVERS && is_alone(home) { NO_INTRODUCER } else { hint });
+    if let Some(hint) = own_hint(error).or(hint.map(Cow::Borrowed)) {
+        let settings = home.map_or_else(|| "sarsen.toml".into(), |home| home.join("sarsen.toml"));
+        let hint = hint.replace(SETTINGS, &settings.display().to_string());
+        eprintln!("hint: {}", without_controls(&hint));
     }
     ExitCode::from(exit as u8)
 }
@@ -178,6 +201,34 @@ fn upload_details(error: &UploadError) -> Vec<String> {
         UploadError::NotHappy { failures, .. } => failures.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Whether the client has nobody to ask which servers exist.
+fn is_alone(home: Option<&Path>) -> bool {
+    let settings = home.and_then(|home| ClientDir::open(home).ok()?.settings().ok());
+    settings.is_some_and(|settings| settings.introducers.is_empty())
+}
+
+/// A hint that names what the error is about.
+fn own_hint(error: &anyhow::Error) -> Option<Cow<'static, str>> {
+    if let Some(error) = error.downcast_ref::<NotThere>() {
+        return Some(error.hint.clone().into());
+    }
+    if let Some(error) = error.downcast_ref::<Misread>() {
+        return Some(error.hint.clone().into());
+    }
+    let deleted = matches!(error.downcast_ref(), Some(FileStoreError::Slot(SlotError::Deleted)));
+    match error.downcast_ref::<Of>() {
+        Some(Of { path, is_link: true }) if deleted => {
+            Some(format!("what is deleted stays deleted; `sarsen rm {path}` takes the link away").into())
+        }
+        _ => None,
+    }
+}
+
+/// Whether it may go well another time.
+pub(crate) fn is_retryable(error: &anyhow::Error) -> bool {
+    classify(error).0 == Exit::Retry
 }
 
 fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
@@ -246,11 +297,19 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
 
 /// Errors of the command itself.
 fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> {
-    if error.is::<Partly>() {
-        return Some((Exit::Partly, Some("the same command may be given again")));
+    if let Some(Partly { again, .. }) = error.downcast_ref() {
+        return Some((Exit::Partly, again.then_some("the same command may be given again")));
     }
     if error.is::<Usage>() {
         return Some((Exit::Usage, Some("`--help` says what is meant")));
+    }
+    if error.is::<NotThere>() {
+        return Some((Exit::NotFound, None));
+    }
+    match error.downcast_ref().map(|misread: &Misread| &misread.error) {
+        Some(MisreadError::Path(_) | MisreadError::Cap(_)) => return Some((Exit::Usage, None)),
+        Some(MisreadError::Alias(error)) => return Some(classify_alias(error)),
+        None => {}
     }
     if error.is::<NoName>() {
         return Some((Exit::Usage, Some("name something below it, as in ALIAS:a/b")));
@@ -258,7 +317,12 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
     if error.is::<NoSlot>() {
         return Some((Exit::Usage, Some("directories and mutable files have slots")));
     }
-    error.is::<IntoItself>().then_some((Exit::Error, Some("it would be reachable from nowhere else")))
+    let into_itself = error.downcast_ref::<IntoItself>()?;
+    let hint = match into_itself.what {
+        "moved" => "it would be reachable from nowhere else",
+        _ => "copy it to a place that is not below it",
+    };
+    Some((Exit::Error, Some(hint)))
 }
 
 fn classify_config(error: Option<&ConfigError>) -> (Exit, Option<&'static str>) {
@@ -318,16 +382,14 @@ fn classify_recovery(error: &RecoveryError) -> (Exit, Option<&'static str>) {
 
 fn classify_upload(error: &UploadError) -> (Exit, Option<&'static str>) {
     match error {
-        UploadError::NoServers => {
-            (Exit::Retry, Some("is an introducer running? `sarsen status` shows what this client knows"))
-        }
+        UploadError::NoServers => (Exit::Retry, Some(NO_SERVERS)),
         UploadError::NotHappy { .. } if error.is_refusal() => {
             (Exit::Refused, Some("the servers refuse; ask their owners for room or admission"))
         }
         UploadError::NotHappy { .. } => (
             Exit::Retry,
             Some(
-                "put the same file again to go on where it stopped; `sarsen init --shares` sets how many servers are wanted",
+                "put the same file again to go on where it stopped; `[shares]` in SETTINGS sets how many servers are wanted",
             ),
         ),
         UploadError::SourceChanged => (Exit::Retry, Some("put a copy that nobody writes to")),
@@ -337,9 +399,7 @@ fn classify_upload(error: &UploadError) -> (Exit, Option<&'static str>) {
 
 fn classify_download(error: &DownloadError) -> (Exit, Option<&'static str>) {
     match error {
-        DownloadError::NoServers => {
-            (Exit::Retry, Some("is an introducer running? `sarsen status` shows what this client knows"))
-        }
+        DownloadError::NoServers => (Exit::Retry, Some(NO_SERVERS)),
         DownloadError::NotEnoughShares { .. } if error.is_retryable() => {
             (Exit::Retry, Some("some servers did not answer; try again when they are back"))
         }

@@ -15,12 +15,12 @@ mod relink;
 mod scanning;
 mod upload;
 
-pub use deep::DeepCopied;
+pub use deep::{CopiedTree, Files};
 pub use download::{DownloadOptions, Downloaded};
 pub use metadata::{from_local, to_local};
 pub use problem::{CopyError, CopyProblem, MAX_PROBLEMS, Problems};
 pub use progress::{Moving, TreeProgress};
-pub use relink::Relinked;
+pub use relink::{Directories, Relinked};
 pub use upload::{Form, UploadOptions, Uploaded, UploadedTree};
 
 /// Files on their way at once: enough that small ones travel together.

@@ -7,14 +7,16 @@ mod contents;
 mod error;
 mod seal;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use caps::Cap;
 use zeroize::Zeroizing;
 
-use crate::aliases::Aliases;
+use crate::aliases::{Aliases, Listing};
 use crate::config::{ClientDir, ConfigError};
 use crate::files::{create_secret, write_atomically};
 use contents::Contents;
@@ -27,15 +29,16 @@ pub const MAX_FILE_LEN: u64 = 8 << 20;
 /// Remembers what was exported.
 const MARKER: &str = "private/recovery.exported";
 const MARKER_CONTEXT: &str = "sarsen 2026 aliases in a recovery file, version 1";
+const ALIAS_CONTEXT: &str = "sarsen 2026 alias in a recovery file, version 1";
 
 /// Whether there is a recovery file of a client, as far as the client knows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Exported {
     /// None was ever made.
     Never,
-    /// One was made, and the aliases have changed since.
-    Before,
-    /// One was made with the aliases there are now.
+    /// One was made, and lacks these aliases of those there are now; none where all that is known is that they are not the same.
+    Without(Vec<String>),
+    /// One was made with all aliases there are now.
     Present,
 }
 
@@ -61,7 +64,7 @@ pub fn export(
     passphrase: &str,
     work_factor: u8,
 ) -> Result<Summary, RecoveryError> {
-    let (contents, fingerprint) = Contents::collect(dir)?;
+    let (contents, marker_text) = Contents::collect(dir)?;
     let summary = Summary { aliases: contents.aliases(), left_out: Aliases::of(dir).list()?.damaged };
     let sealed = seal::seal(&contents.to_text(), passphrase, work_factor)?;
     let written = create_secret(file, &sealed).and_then(|()| sync_folder(file));
@@ -77,12 +80,12 @@ pub fn export(
         Ok(()) => {}
     }
     let marker = dir.path(MARKER);
-    write_atomically(&marker, format!("{fingerprint}\n").as_bytes(), 0o600)
+    write_atomically(&marker, marker_text.as_bytes(), 0o600)
         .map_err(|source| RecoveryError::File { path: marker, source })?;
     Ok(summary)
 }
 
-/// Whether the client in `dir` was ever exported, and whether its aliases are still the same.
+/// Whether the client in `dir` was ever exported, and which of its aliases were not.
 ///
 /// # Errors
 ///
@@ -94,8 +97,20 @@ pub fn exported(dir: &ClientDir) -> Result<Exported, RecoveryError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Exported::Never),
         Err(source) => return Err(RecoveryError::File { path, source }),
     };
-    let same = marker.trim() == fingerprint(dir)?;
-    Ok(if same { Exported::Present } else { Exported::Before })
+    let listing = Aliases::of(dir).list()?;
+    let mut lines = marker.lines().map(str::trim);
+    if lines.next() == Some(&*fingerprint(&listing)) || listing.aliases.is_empty() {
+        return Ok(Exported::Present);
+    }
+    let kept: HashSet<&str> = lines.collect();
+    if kept.is_empty() {
+        // There was none to be exported, or an older program did it, which remembered no single ones.
+        let none = marker.trim() == fingerprint(&Listing::default());
+        return Ok(Exported::Without(if none { listing.aliases.into_keys().collect() } else { Vec::new() }));
+    }
+    let missing = listing.aliases.iter().filter(|(name, cap)| !kept.contains(&*alias_hash(name, cap)));
+    let missing: Vec<String> = missing.map(|(name, _)| name.clone()).collect();
+    Ok(if missing.is_empty() { Exported::Present } else { Exported::Without(missing) })
 }
 
 /// Makes a client's directory at `dir` out of a recovery file. `dir` must not exist, or be an empty folder: it appears whole or not at
@@ -125,7 +140,7 @@ pub fn import(dir: &Path, file: &Path, passphrase: &str) -> Result<ClientDir, Re
         fs::DirBuilder::new().mode(0o700).create(&beside).map_err(failed(&beside))?;
         let made = contents.write(&beside)?;
         let marker = made.path(MARKER);
-        let text = format!("{}\n", fingerprint(&made)?);
+        let text = marker_text(&Aliases::of(&made).list()?);
         write_atomically(&marker, text.as_bytes(), 0o600).map_err(failed(&marker))?;
         fs::rename(&beside, &absolute).map_err(|source| match source.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
@@ -185,16 +200,31 @@ fn sync_folder(file: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// What is remembered of the aliases in a recovery file: the fingerprint of all, and the hash of each.
+fn marker_text(listing: &Listing) -> String {
+    let each = listing.aliases.iter().map(|(name, cap)| alias_hash(name, cap));
+    let lines: Vec<String> = std::iter::once(fingerprint(listing)).chain(each).collect();
+    lines.join("\n") + "\n"
+}
+
 /// Tells one set of aliases from another, and says nothing else about them.
-fn fingerprint(dir: &ClientDir) -> Result<String, RecoveryError> {
-    let listing = Aliases::of(dir).list()?;
+fn fingerprint(listing: &Listing) -> String {
     let mut hasher = blake3::Hasher::new_derive_key(MARKER_CONTEXT);
-    for (name, cap) in &listing.aliases {
-        let cap = Zeroizing::new(cap.to_string());
-        // Neither holds a newline.
-        for part in [name.as_bytes(), b"\n", cap.as_bytes(), b"\n"] {
-            hasher.update(part);
-        }
+    listing.aliases.iter().for_each(|(name, cap)| add(&mut hasher, name, cap));
+    hasher.finalize().to_string()
+}
+
+/// Tells one alias from another. The cap in it is what nobody guesses.
+fn alias_hash(name: &str, cap: &Cap) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key(ALIAS_CONTEXT);
+    add(&mut hasher, name, cap);
+    hasher.finalize().to_string()
+}
+
+fn add(hasher: &mut blake3::Hasher, name: &str, cap: &Cap) {
+    let cap = Zeroizing::new(cap.to_string());
+    // Neither holds a newline.
+    for part in [name.as_bytes(), b"\n", cap.as_bytes(), b"\n"] {
+        hasher.update(part);
     }
-    Ok(hasher.finalize().to_string())
 }

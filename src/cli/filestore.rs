@@ -10,7 +10,10 @@ pub(crate) struct Mkdir {
     /// Make an immutable directory, of the children given as NAME=CAP
     #[arg(long)]
     pub(crate) immutable: bool,
-    /// Where to; nothing for a directory that is linked nowhere. With --immutable, then its children
+    /// What happens anyway
+    #[arg(short, long, hide = true)]
+    pub(crate) parents: bool,
+    /// Where to, directories above it included; nothing for a directory that is linked nowhere. With --immutable, then its children
     #[arg(value_name = "PATH|NAME=CAP")]
     pub(crate) args: Vec<String>,
 }
@@ -63,6 +66,12 @@ pub(crate) struct Rm {
     /// What to take out of its directory; a directory goes with all that is in it
     #[arg(required = true)]
     pub(crate) paths: Vec<String>,
+    /// What is not there is no error
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// What happens anyway
+    #[arg(short, long, short_alias = 'R', hide = true)]
+    pub(crate) recursive: bool,
 }
 
 #[derive(Args)]
@@ -123,6 +132,9 @@ pub(crate) struct Find {
     /// Show mode, size and time
     #[arg(short = 'l', long)]
     pub(crate) long: bool,
+    /// End each path with a NUL instead of a newline, for `xargs -0`
+    #[arg(short = '0', long, conflicts_with = "long")]
+    pub(crate) print0: bool,
 }
 
 #[derive(Args)]

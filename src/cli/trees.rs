@@ -9,12 +9,12 @@ use super::Json;
 #[derive(Args)]
 pub(crate) struct Cp {
     /// Copy directories, and all that is in them
-    #[arg(short, long)]
+    #[arg(short, long, short_aliases = ['a', 'R'], alias = "archive")]
     pub(crate) recursive: bool,
     /// Write the caps of files in place of their content
     #[arg(long)]
     pub(crate) caps_only: bool,
-    /// From one place of the grid to another: make new directories and store the content of files anew, instead of linking what is there
+    /// From one place of the grid to another: store the content of files anew too, instead of linking them in the new directories
     #[arg(long)]
     pub(crate) deep: bool,
     /// What to copy, and at the end where to: ALIAS:a/b, CAP/a/b, @FILE, - and env: are on the grid, everything else is on this machine

@@ -20,11 +20,13 @@ pub(crate) async fn run(dir: &Path, command: &AliasCommand, quiet: bool) -> anyh
             Ok(())
         }
         AliasCommand::Rename { from, to } => {
-            Aliases::of(&ClientDir::open(dir)?).rename(from, to)?;
+            let dir = ClientDir::open(dir)?;
+            Aliases::of(&dir).rename(from, to)?;
             tell(
                 quiet,
                 &format!("Alias {:?} is now {:?}", from.trim_end_matches(':'), to.trim_end_matches(':')),
             );
+            recovery::remind(&dir, quiet);
             Ok(())
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::Context;
 use client::backup_db::BackupDb;
 use client::copy::{Form, TreeProgress, UploadOptions, Uploaded, UploadedTree};
-use client::filestore::{Child, DirEdit, DirView, Refusal, Replace};
+use client::filestore::{Child, DirEdit, DirView, FileStoreError, Refusal, Replace};
 use client::local::Excludes;
 use client::{Client, ClientDir};
 use encoding::directory::{EntryKind, Name};
@@ -49,8 +49,9 @@ pub(crate) async fn run(dir: &Path, args: &Backup, quiet: bool) -> anyhow::Resul
     };
     let outcome = session::run(dir, quiet, HINT, async |Session { client, .. }| {
         let work = async {
-            let view = client.make_path(&at.root, &at.names).await.with_context(|| at.shown())?;
-            anyhow::ensure!(view.writer().is_some(), "{} may not be changed with this cap", at.shown());
+            let view = client.make_path(&at.root, &at.names).await.map_err(|error| at.of(error))?;
+            view.writer()
+                .ok_or_else(|| FileStoreError::ReadOnly { what: format!("writing {}", at.shown()) })?;
             let UploadedTree { root, done } = client.upload_tree(&args.local, options).await?;
             let name = link(client, &view, root).await?;
             anyhow::Ok((name, done))
@@ -116,7 +117,8 @@ async fn link(client: &Client, view: &DirView, tree: Child) -> anyhow::Result<St
 /// Links the tree under its time, or the time with a number.
 async fn archive(client: &Client, archives: &caps::Cap, time: &str, tree: &Child) -> anyhow::Result<String> {
     let view = client.open_directory(archives).await?;
-    let writer = view.writer().context("Archives may not be changed with this cap")?;
+    let writer = view.writer();
+    let writer = writer.ok_or_else(|| FileStoreError::ReadOnly { what: "writing Archives".into() })?;
     for number in 0..MOST_IN_A_SECOND {
         let text = if number == 0 { time.to_owned() } else { format!("{time}-{number}") };
         let name = Name::new(&text).context("the time as a name")?;

@@ -51,6 +51,9 @@ pub(crate) async fn run(dir: &Path, args: &Cp, quiet: bool) -> anyhow::Result<()
         let work = async {
             let (sources, problems) = sources::find(client, from, args.recursive).await?;
             sources::check_names(&sources)?;
+            if let Given::Grid(at) = target {
+                sources::check_places(client, from, &sources, at).await?;
+            }
             let mut copied = match target {
                 Given::Grid(at) => grid::copy(client, &sources, at, args.deep, &tree).await?,
                 Given::Local(_) => local::copy(client, &sources, to, args.caps_only, &tree).await?,

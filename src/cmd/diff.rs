@@ -40,7 +40,7 @@ pub(crate) async fn run(home: &Path, args: &cli::Diff, quiet: bool) -> anyhow::R
         }
         diff.out.finish()?;
         match (diff.failed, diff.differs) {
-            (true, _) => Err(Partly("some of it could not be read").into()),
+            (true, _) => Err(Partly::UNREAD.into()),
             (false, true) => Err(Differs.into()),
             (false, false) => Ok(()),
         }

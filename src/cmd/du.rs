@@ -31,7 +31,7 @@ pub(crate) async fn run(home: &Path, args: &Du, quiet: bool) -> anyhow::Result<(
         }
         sums.finish()?;
         walking.end()?;
-        if unread { Err(Partly("some of it could not be read").into()) } else { Ok(()) }
+        if unread { Err(Partly::UNREAD.into()) } else { Ok(()) }
     })
     .await
 }

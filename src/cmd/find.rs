@@ -19,6 +19,11 @@ pub(crate) async fn run(home: &Path, args: &Find, quiet: bool) -> anyhow::Result
         while let Some(walked) = next {
             let own = walked.path.last().or(at.names.last()).map_or("", |name| name.as_str());
             if is_wanted(&walked, own, args) {
+                if args.print0 {
+                    out.add(format_args!("{}\0", at.below(&walked.path)))?;
+                    next = walking.next().await;
+                    continue;
+                }
                 if args.long {
                     out.add(format_args!("{} ", long::columns(&walked.cap, walked.entry.as_ref())))?;
                 }

@@ -27,7 +27,11 @@ pub(crate) fn run(args: &Gc) -> anyhow::Result<()> {
     if args.json.json {
         say!("{:#}", serde_json::json!({ "dry_run": args.dry_run, "now": args.now, "stores": stores }))?;
     }
-    if failed { Err(Partly("not all stores could be looked through").into()) } else { Ok(()) }
+    if failed {
+        Err(Partly { what: "not all stores could be looked through", again: true }.into())
+    } else {
+        Ok(())
+    }
 }
 
 fn print(path: &str, report: &GcReport, dry_run: bool) -> anyhow::Result<()> {

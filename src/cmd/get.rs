@@ -1,6 +1,7 @@
 //! `sarsen get`: fetch a file, by its cap or its path.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -15,7 +16,7 @@ use protocol::{Pool, TokioPool};
 use super::target::At;
 use super::{long, session};
 use crate::cli::Get;
-use crate::files::Beside;
+use crate::files::{self, Beside, Place, Regular};
 use crate::out::say;
 use crate::{progress, sizes};
 
@@ -30,7 +31,10 @@ pub(crate) async fn run(
     let transfer = args.bwlimit.map_or_else(Transfer::default, |limit| Transfer::limited(limit.0));
     let options =
         GetOptions { range: args.range.as_ref().map(|range| range.0.clone()), transfer: transfer.clone() };
-    let place = args.output.as_deref().or(args.file.as_deref()).filter(|path| *path != Path::new("-"));
+    let place = args.output.as_deref().or(args.file.as_deref()).filter(|path| !files::is_stdout(path));
+    // What cannot be written need not be fetched.
+    let place = place.map(Place::find).transpose()?;
+    let place = place.as_ref();
     let report = if let (Cap::Literal(literal), []) = (&at.root, at.names.as_slice()) {
         // No grid is needed, nor a client's directory.
         literal_to(literal, place, options).await?
@@ -47,7 +51,7 @@ pub(crate) async fn run(
 async fn fetch(
     client: &Client,
     at: &At,
-    place: Option<&Path>,
+    place: Option<&Place>,
     options: GetOptions,
 ) -> anyhow::Result<GetReport> {
     let cap = content(client, at).await?;
@@ -69,26 +73,39 @@ async fn content(client: &Client, at: &At) -> anyhow::Result<Cap> {
         (EntryKind::Symlink, _) => {
             bail!("{} is a symbolic link{}", at.shown(), long::arrow(target.entry.as_ref()))
         }
-        (_, Cap::SlotWrite(_) | Cap::SlotRead(_)) => Ok(client.content_cap(&target.cap).await?),
+        (_, Cap::SlotWrite(_) | Cap::SlotRead(_)) => {
+            client.content_cap(&target.cap).await.map_err(|error| at.of(error))
+        }
         _ => Ok(target.cap),
     }
 }
 
 async fn literal_to(
     literal: &Literal,
-    place: Option<&Path>,
+    place: Option<&Place>,
     options: GetOptions,
 ) -> anyhow::Result<GetReport> {
     let Some(place) = place else {
         return Ok(get_literal(literal, &mut BlockingSink::new(std::io::stdout(), pool()), options).await?);
+    };
+    let place = match place {
+        Place::File(place) => place,
+        Place::Stream(path) => return Ok(get_literal(literal, &mut stream(path).await?, options).await?),
     };
     let (beside, mut sink) = fresh(place)?;
     let report = get_literal(literal, &mut sink, options).await?;
     beside.finish().map(|()| report)
 }
 
+/// What is no regular file, opened where Ctrl-C is heard while a FIFO waits for its reader.
+async fn stream(path: &std::path::Path) -> anyhow::Result<BlockingSink<File>> {
+    let path = path.to_owned();
+    let file = tokio::task::spawn_blocking(move || files::open_stream(&path)).await??;
+    Ok(BlockingSink::new(file, pool()))
+}
+
 /// A new file beside its place.
-fn fresh(place: &Path) -> anyhow::Result<(Beside, FileSink)> {
+fn fresh(place: &Regular) -> anyhow::Result<(Beside, FileSink)> {
     let beside = Beside::open(place, &format!("{}", std::process::id()))?;
     let sink = FileSink::new(Arc::new(beside.file.try_clone()?), 0, pool());
     Ok((beside, sink))
@@ -98,7 +115,16 @@ fn pool() -> Arc<dyn Pool> {
     Arc::new(TokioPool)
 }
 
-async fn to_file(client: &Client, cap: &Cap, place: &Path, options: GetOptions) -> anyhow::Result<GetReport> {
+async fn to_file(
+    client: &Client,
+    cap: &Cap,
+    place: &Place,
+    options: GetOptions,
+) -> anyhow::Result<GetReport> {
+    let place = match place {
+        Place::File(place) => place,
+        Place::Stream(path) => return Ok(client.get(cap, &mut stream(path).await?, options).await?),
+    };
     if options.range.is_some() {
         let (beside, mut sink) = fresh(place)?;
         return match client.get(cap, &mut sink, options).await {

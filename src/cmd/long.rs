@@ -79,15 +79,20 @@ pub(crate) fn arrow(entry: Option<&Entry>) -> String {
     target.map_or_else(String::new, |target| format!(" -> {}", String::from_utf8_lossy(target)))
 }
 
-/// A name or path for standard output: on a terminal nothing in it can move the cursor or change the colours.
+/// A name or path for standard output: on a terminal nothing in it can move the cursor, begin a line or change the colours.
 pub(crate) fn printable(text: &str) -> String {
     match std::io::stdout().is_terminal() {
-        true => without_controls(text),
+        true => escaped(text),
         false => text.to_owned(),
     }
 }
 
-/// The text with its control characters escaped.
+/// A name or path with its control characters escaped, newlines among them.
+pub(crate) fn escaped(text: &str) -> String {
+    without_controls(text).replace('\n', "\\n")
+}
+
+/// A text of any number of lines with its other control characters escaped.
 pub(crate) fn without_controls(text: &str) -> String {
     let escape = |c: char| match c.is_control() && c != '\n' {
         true => c.escape_default().to_string(),
@@ -151,4 +156,15 @@ fn metadata_json(entry: &Entry) -> serde_json::Value {
     }
     out.insert("tahoe".to_owned(), tahoe.into());
     out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_on_their_line() {
+        assert_eq!(escaped("a\nb\u{1b}[2J\u{9b}\t\u{e4}"), "a\\nb\\u{1b}[2J\\u{9b}\\t\u{e4}");
+        assert_eq!(without_controls("one\nline\r"), "one\nline\\r");
+    }
 }

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use caps::Cap;
-use client::filestore::Target;
+use client::filestore::{DirView, Target};
 use encoding::directory::EntryKind;
 
 use super::long;
@@ -18,8 +17,14 @@ pub(crate) async fn run(home: &Path, args: &Ls, quiet: bool) -> anyhow::Result<(
         let target = at.resolve(&session.client).await?;
         let mut out = Lines::new();
         match (target.kind(), args.json.json) {
-            (EntryKind::Directory, true) => json(session, &target, &mut out).await?,
-            (EntryKind::Directory, false) => entries(session, &target.cap, args, &mut out).await?,
+            (EntryKind::Directory, true) => {
+                let view = open(session, &at, &target).await?;
+                json(&view, &target, &mut out).await?;
+            }
+            (EntryKind::Directory, false) => {
+                let view = open(session, &at, &target).await?;
+                entries(&view, args, &mut out).await?;
+            }
             (_, true) => out.line(format_args!("{:#}", long::tahoe_json(&target)))?,
             (_, false) => one(&file_name(&at, &args.path), &target, args, &mut out)?,
         }
@@ -33,8 +38,11 @@ fn file_name(at: &At, given: &str) -> String {
     at.names.last().map_or_else(|| given.to_owned(), ToString::to_string)
 }
 
-async fn entries(session: &Session, cap: &Cap, args: &Ls, out: &mut Lines) -> anyhow::Result<()> {
-    let view = session.client.open_directory(cap).await?;
+async fn open(session: &Session, at: &At, target: &Target) -> anyhow::Result<DirView> {
+    session.client.open_directory(&target.cap).await.map_err(|error| at.of(error))
+}
+
+async fn entries(view: &DirView, args: &Ls, out: &mut Lines) -> anyhow::Result<()> {
     let mut entries = view.entries();
     while let Some((name, entry)) = entries.next().await? {
         let target = Target { cap: view.cap_of(&entry)?, entry: Some(entry) };
@@ -63,8 +71,7 @@ fn one(name: &str, target: &Target, args: &Ls, out: &mut Lines) -> anyhow::Resul
 }
 
 /// Tahoe's JSON of a directory, written as the entries come: there may be many.
-async fn json(session: &Session, target: &Target, out: &mut Lines) -> anyhow::Result<()> {
-    let view = session.client.open_directory(&target.cap).await?;
+async fn json(view: &DirView, target: &Target, out: &mut Lines) -> anyhow::Result<()> {
     let itself = long::tahoe_json(target);
     let details = itself[1].to_string();
     out.add(format_args!(

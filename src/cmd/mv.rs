@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use caps::SlotWrite;
-use client::filestore::{DirEdit, FileStoreError, Place, Replace};
+use client::filestore::{DirEdit, Place, Replace};
 use encoding::directory::{Entry, EntryKind};
 
 use super::session::{self, Session};
@@ -13,10 +13,12 @@ use crate::report::Partly;
 
 /// A directory that would end up below itself.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be moved into itself")]
+#[error("{path} cannot be {what} into itself")]
 pub(crate) struct IntoItself {
     /// Its path.
-    path: String,
+    pub(crate) path: String,
+    /// What was to be done: `moved`, `copied`.
+    pub(crate) what: &'static str,
 }
 
 pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Result<()> {
@@ -32,13 +34,13 @@ pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Resu
 async fn move_it(session: &Session, from: &At, to: &At) -> anyhow::Result<()> {
     let client = &session.client;
     let old = from.place(client, "moving it").await?;
-    let Some(entry) = &old.entry else { return Err(FileStoreError::NoEntry { path: from.path() }.into()) };
+    let Some(entry) = &old.entry else { return Err(from.not_there().into()) };
     let from_writer = target::writer(&old, || format!("moving {}", from.path()))?;
     if entry.kind == EntryKind::Directory
         && let Some(hash) = entry.cap.verify_hash()
         && to.leads_through(client, &hash).await?
     {
-        return Err(IntoItself { path: from.shown() }.into());
+        return Err(IntoItself { path: from.shown(), what: "moved" }.into());
     }
     let (to, new) = to.make_place(client, Some(&old.name), "moving it").await?;
     let to_writer = target::writer(&new, || format!("making {}", to.path()))?;
@@ -65,8 +67,8 @@ async fn between(
     match session.client.edit_entry(from, unlink).await {
         Ok(_) => Ok(()),
         Err(error) => {
-            Err(anyhow::Error::new(Partly("it was linked where it was to go, and is still where it was"))
-                .context(error.to_string()))
+            let what = "it was linked where it was to go, and is still where it was";
+            Err(anyhow::Error::new(Partly { what, again: true }).context(error.to_string()))
         }
     }
 }

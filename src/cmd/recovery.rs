@@ -51,12 +51,28 @@ pub(crate) fn run(dir: &Path, command: &RecoveryCommand, quiet: bool) -> anyhow:
     Ok(())
 }
 
-/// Says that there is no recovery file yet, if so. What cannot be found out is not worth an error here.
+/// Says that there is no recovery file yet, or what is not in it, if so. What cannot be found out is not worth an error here.
 pub(crate) fn remind(dir: &ClientDir, quiet: bool) {
-    if !quiet && matches!(recovery::exported(dir), Ok(Exported::Never)) {
-        eprintln!(
+    if quiet {
+        return;
+    }
+    match recovery::exported(dir) {
+        Ok(Exported::Never) => eprintln!(
             "note: whoever loses this client's directory loses its aliases; `sarsen recovery export FILE` keeps them under a passphrase"
-        );
+        ),
+        Ok(Exported::Without(names)) => eprintln!("note: {}; export again", not_in_it(&names)),
+        Ok(Exported::Present) | Err(_) => {}
+    }
+}
+
+fn not_in_it(names: &[String]) -> String {
+    match names {
+        [] => "the aliases have changed since your last recovery file".into(),
+        [name] => format!("alias {name:?} is not in your last recovery file"),
+        names => {
+            let list: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+            format!("aliases {} are not in your last recovery file", list.join(", "))
+        }
     }
 }
 

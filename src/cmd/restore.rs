@@ -25,7 +25,7 @@ pub(crate) async fn run(dir: &Path, args: &Restore, quiet: bool) -> anyhow::Resu
     check(&args.local, args.merge)?;
     session::run(dir, quiet, HINT, async |Session { client, .. }| {
         let tree = TreeProgress::default();
-        let target = at.resolve(client).await.with_context(|| at.shown())?;
+        let target = at.resolve(client).await.map_err(|error| at.of(error))?;
         anyhow::ensure!(
             target.kind() == EntryKind::Directory,
             "{} is not a directory; `sarsen get` fetches files",
@@ -77,8 +77,14 @@ fn print(args: &Restore, done: &Downloaded, begun: Instant, quiet: bool) -> anyh
     if quiet {
         return Ok(());
     }
-    if done.owners_left_off > 0 {
-        eprintln!("note: {} things belong to you and not to whom they belonged to", done.owners_left_off);
+    match done.owners_left_off {
+        0 => {}
+        1 => {
+            eprintln!("note: 1 restored file or directory is yours: only root can give it back to its owner")
+        }
+        count => eprintln!(
+            "note: {count} restored files and directories are yours: only root can give them back to their owners"
+        ),
     }
     eprintln!(
         "{} files, {} directories, {} symlinks, {} hard links restored; {}",

@@ -7,7 +7,7 @@ use client::filestore::DirEdit;
 use tokio::task::JoinSet;
 
 use super::session;
-use super::target::{self, At};
+use super::target::{self, At, NotThere};
 use crate::cli::Rm;
 use crate::report::{self, Partly};
 
@@ -32,6 +32,7 @@ pub(crate) async fn run(home: &Path, args: &Rm, quiet: bool) -> anyhow::Result<(
             match running.join_next().await {
                 None => break,
                 Some(Ok(Ok(()))) => removed += 1,
+                Some(Ok(Err(error))) if args.force && error.is::<NotThere>() => removed += 1,
                 Some(Ok(Err(error))) => failed.push(error),
                 Some(Err(error)) => failed.push(error.into()),
             }
@@ -44,7 +45,10 @@ pub(crate) async fn run(home: &Path, args: &Rm, quiet: bool) -> anyhow::Result<(
                 session.note(format_args!("OK"));
                 Ok(())
             }
-            None => Err(Partly("some were not removed").into()),
+            None => {
+                let again = failed.iter().any(report::is_retryable);
+                Err(Partly { what: "some were not removed", again }.into())
+            }
         }
     })
     .await
@@ -53,6 +57,9 @@ pub(crate) async fn run(home: &Path, args: &Rm, quiet: bool) -> anyhow::Result<(
 async fn remove(client: Client, at: At) -> anyhow::Result<()> {
     let place = at.place(&client, "removing it").await?;
     let writer = target::writer(&place, || format!("removing {}", at.path()))?;
+    if place.entry.is_none() {
+        return Err(at.not_there().into());
+    }
     client.edit_entry(writer, DirEdit::Unlink { name: place.name.clone(), only: None }).await?;
     Ok(())
 }

@@ -25,8 +25,7 @@ const SMALL_BUFFER: usize = 1 << 20;
 pub(crate) async fn run(command: &ServerCommand) -> anyhow::Result<()> {
     match command {
         ServerCommand::Init { server_dir, introducers, listen, storage, nickname, zone } => {
-            let mut stores =
-                storage.iter().map(|text| storage_spec(text)).collect::<anyhow::Result<Vec<_>>>()?;
+            let mut stores = storage.clone();
             if stores.is_empty() {
                 // Beside the configuration, on the same disk.
                 stores.push(StorageConfig { path: "storage".into(), ..StorageConfig::default() });
@@ -46,17 +45,17 @@ pub(crate) async fn run(command: &ServerCommand) -> anyhow::Result<()> {
         ServerCommand::Run { server_dir } => serve(server_dir).await,
         ServerCommand::Gc(args) => super::gc::run(args),
         ServerCommand::Disk(DiskCommand::Add(args)) => {
-            let id = node::add_storage(&args.server_dir, storage_spec(&args.storage)?)?;
+            let id = node::add_storage(&args.server_dir, args.storage.clone())?;
             eprintln!("store {id}; restart the server to use it");
             Ok(())
         }
         ServerCommand::Disk(DiskCommand::Remove(args)) => {
-            node::remove_storage(&args.server_dir, &storage_spec(&args.storage)?.path)?;
+            node::remove_storage(&args.server_dir, &args.storage.path)?;
             eprintln!("its shares stay where they are; restart the server to let go of them");
             Ok(())
         }
         ServerCommand::Disk(DiskCommand::Set(args)) => {
-            let spec = storage_spec(&args.storage)?;
+            let spec = &args.storage;
             node::set_storage(&args.server_dir, &spec.path, |storage| storage.reserve = spec.reserve)?;
             eprintln!("restart the server for it to take effect");
             Ok(())
@@ -65,12 +64,14 @@ pub(crate) async fn run(command: &ServerCommand) -> anyhow::Result<()> {
 }
 
 /// `PATH[,reserve=SIZE]`. A path from the command line is relative to where the user stands.
-fn storage_spec(text: &str) -> anyhow::Result<StorageConfig> {
+pub(crate) fn storage_spec(text: &str) -> Result<StorageConfig, String> {
     let (path, reserve) = match text.rsplit_once(",reserve=") {
-        Some((path, size)) => (path, size.parse().with_context(|| format!("{size} is not a size"))?),
+        Some((path, size)) => {
+            (path, size.parse().map_err(|error: storage_server::size::SizeError| error.to_string())?)
+        }
         None => (text, storage_server::size::Size::default()),
     };
-    let path = std::path::absolute(path).with_context(|| format!("{path} is not a path"))?;
+    let path = std::path::absolute(path).map_err(|error| format!("{path} is not a path: {error}"))?;
     Ok(StorageConfig { path, reserve, ..StorageConfig::default() })
 }
 

@@ -11,7 +11,7 @@ use encoding::{Assembly, ShareSource, check_share};
 
 use crate::caps_from;
 use crate::cli::ShareCommand;
-use crate::files::Beside;
+use crate::files::{self, Beside, Place};
 use crate::out::say;
 use crate::report::Damaged;
 
@@ -89,10 +89,14 @@ fn assemble(cap: &str, files: &[PathBuf], output: &Path) -> anyhow::Result<()> {
         }
         out.flush().context("cannot write the output")
     };
-    if output == Path::new("-") {
+    if files::is_stdout(output) {
         return write(&mut io::stdout().lock());
     }
-    let beside = Beside::open(output, "assemble")?;
+    let place = match Place::find(output)? {
+        Place::File(place) => place,
+        Place::Stream(path) => return write(&mut files::open_stream(&path)?),
+    };
+    let beside = Beside::open(&place, "assemble")?;
     beside.file.set_len(0)?;
     match write(&mut &beside.file) {
         Ok(()) => beside.finish(),

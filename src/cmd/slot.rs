@@ -88,6 +88,8 @@ fn holding(health: &SlotHealth, member: &Member) -> &'static str {
         "  holds it"
     } else if health.kept.contains(&store) {
         "  keeps it, and does not count"
+    } else if health.failures.iter().any(|failure| failure.store == store && !failure.answered) {
+        "  does not answer"
     } else {
         "  does not hold it"
     }

@@ -1,9 +1,10 @@
 //! What PATH on the command line means: where it begins, and through which names it leads.
 
-use caps::{Cap, VerifyHash};
+use caps::{Cap, CapParseError, VerifyHash};
 use client::filestore::{Child, FileStoreError, Place, Target};
 use client::path::looks_like_cap;
-use client::{Aliases, Client, ClientDir, GridPath, Root};
+use client::slot::SlotError;
+use client::{AliasError, Aliases, Client, ClientDir, GridPath, PathError, Root};
 use encoding::directory::{EntryKind, Name};
 
 use crate::caps_from;
@@ -18,6 +19,8 @@ pub(crate) struct At {
     /// Whether it ended in `/`.
     pub(crate) slash: bool,
     begin: Begin,
+    /// What was meant, where it looks as if something else was.
+    meant: Option<String>,
 }
 
 /// What a path begins with, as it may be shown.
@@ -37,25 +40,79 @@ pub(crate) struct NoName {
     pub(crate) what: &'static str,
 }
 
+/// Nothing is there under a path.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no {path}")]
+pub(crate) struct NotThere {
+    path: String,
+    /// What to look at, or what was meant.
+    pub(crate) hint: String,
+}
+
+/// A text that was read as a path or a capability, and cannot be used as one; most likely it was meant as something else.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(crate) struct Misread {
+    /// Why it cannot be used.
+    pub(crate) error: MisreadError,
+    /// What was meant.
+    pub(crate) hint: String,
+}
+
+/// Why such a text cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum MisreadError {
+    /// It is no path.
+    Path(#[from] PathError),
+    /// It is no capability.
+    Cap(#[from] CapParseError),
+    /// It would be below the default alias, and there is none.
+    Alias(#[from] AliasError),
+}
+
+/// What went wrong is of this path.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}")]
+pub(crate) struct Of {
+    /// The path.
+    pub(crate) path: String,
+    /// Whether `rm` can take it away, for all that is known.
+    pub(crate) is_link: bool,
+}
+
 impl At {
     /// Reads a path. A capability may stand in a file (`@FILE`), on standard input (`-`) or in `$SARSEN_CAP` (`env:`). `dir` is asked for only
     /// where an alias has to be looked up.
     pub(crate) fn parse(text: &str, dir: impl Fn() -> anyhow::Result<ClientDir>) -> anyhow::Result<Self> {
         if caps_from::is_elsewhere(text) {
             let (root, begin) = (caps_from::read(text)?, Begin::Cap(text.to_owned()));
-            return Ok(Self { root, names: Vec::new(), slash: false, begin });
+            return Ok(Self { root, names: Vec::new(), slash: false, begin, meant: None });
         }
-        let path: GridPath = text.parse()?;
-        let root = match &path.root {
-            Root::Cap(cap) => cap.clone(),
-            root => Aliases::of(&dir()?).resolve(root)?,
+        let path = text.parse::<GridPath>().map_err(|error| match caps_from::file_here(text) {
+            Some(hint) => Misread { error: error.into(), hint }.into(),
+            None => anyhow::Error::new(error),
+        })?;
+        let (root, meant) = match &path.root {
+            Root::Cap(cap) => (cap.clone(), None),
+            root @ Root::Alias(_) => (Aliases::of(&dir()?).resolve(root)?, None),
+            Root::Default => {
+                let aliases = Aliases::of(&dir()?);
+                let meant = meant(text, &path.names, &aliases);
+                match (aliases.resolve(&Root::Default), meant) {
+                    (Err(error @ AliasError::NoDefault), Some(hint)) => {
+                        return Err(Misread { error: error.into(), hint }.into());
+                    }
+                    (root, meant) => (root?, meant),
+                }
+            }
         };
         let begin = match path.root {
             Root::Default => Begin::Default,
             Root::Alias(alias) => Begin::Alias(alias),
             Root::Cap(_) => Begin::Cap("CAP".into()),
         };
-        Ok(Self { root, names: path.names, slash: path.trailing_slash, begin })
+        Ok(Self { root, names: path.names, slash: path.trailing_slash, begin, meant })
     }
 
     /// The names as text.
@@ -75,7 +132,7 @@ impl At {
 
     /// What it leads to.
     pub(crate) async fn resolve(&self, client: &Client) -> anyhow::Result<Target> {
-        let target = client.resolve(&self.root, &self.names).await?;
+        let target = client.resolve(&self.root, &self.names).await.map_err(|error| self.above(error))?;
         self.check(target.kind())?;
         Ok(target)
     }
@@ -83,10 +140,10 @@ impl At {
     /// What it leads to, to be linked elsewhere.
     pub(crate) async fn child(&self, client: &Client) -> anyhow::Result<Child> {
         let child = match self.names.is_empty() {
-            true => client.child_of(self.root.clone()).await?,
+            true => client.child_of(self.root.clone()).await.map_err(|error| self.of(error))?,
             false => {
-                let place = client.place(&self.root, &self.names).await?;
-                let entry = place.entry.ok_or_else(|| FileStoreError::NoEntry { path: self.path() })?;
+                let place = client.place(&self.root, &self.names).await.map_err(|error| self.above(error))?;
+                let entry = place.entry.ok_or_else(|| self.not_there())?;
                 place.parent.child_of(&entry)?
             }
         };
@@ -107,7 +164,46 @@ impl At {
         if self.names.is_empty() {
             return Err(NoName { what }.into());
         }
-        Ok(client.place(&self.root, &self.names).await?)
+        client.place(&self.root, &self.names).await.map_err(|error| self.above(error))
+    }
+
+    /// There is nothing under this path.
+    pub(crate) fn not_there(&self) -> NotThere {
+        self.no_entry(self.names.len())
+    }
+
+    /// The same of the path's first names.
+    fn no_entry(&self, depth: usize) -> NotThere {
+        let begin = |depth: usize| joined(&self.names[..depth.min(self.names.len())]);
+        let (path, above) = (begin(depth), begin(depth.saturating_sub(1)));
+        let (path, above) = match &self.begin {
+            Begin::Alias(alias) => (format!("{alias}:{path}"), format!(" {alias}:{above}")),
+            Begin::Default if !above.is_empty() => (path, format!(" {above}")),
+            Begin::Default | Begin::Cap(_) => (path, String::new()),
+        };
+        let look = || format!("`sarsen ls{above}` shows what is there");
+        NotThere { path, hint: self.meant.clone().unwrap_or_else(look) }
+    }
+
+    /// An error of the way to what the path names.
+    fn above(&self, error: FileStoreError) -> anyhow::Error {
+        match error {
+            // No name holds a slash.
+            FileStoreError::NoEntry { path } => self.no_entry(path.split('/').count()).into(),
+            FileStoreError::Slot(SlotError::Deleted) => {
+                anyhow::Error::new(error).context(Of { path: self.shown(), is_link: false })
+            }
+            error => error.into(),
+        }
+    }
+
+    /// An error of what the path names.
+    pub(crate) fn of(&self, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        let error = error.into();
+        if error.is::<NotThere>() || error.is::<Of>() {
+            return error;
+        }
+        error.context(Of { path: self.shown(), is_link: !self.names.is_empty() })
     }
 
     /// The place that something called `own` gets: this path, or below it if it is a directory or is meant as one. Directories above are made.
@@ -170,6 +266,16 @@ pub(crate) fn is_on_grid(text: &str) -> bool {
     looks_like_cap(text)
         || caps_from::is_elsewhere(text)
         || text.split_once(':').is_some_and(|(alias, _)| !alias.is_empty() && !alias.contains('/'))
+}
+
+/// What is meant by a path that names no alias, if what it begins with is one, or all of it is a file of this machine.
+fn meant(text: &str, names: &[Name], aliases: &Aliases) -> Option<String> {
+    let (first, below) = names.split_first()?;
+    let known = aliases.list().is_ok_and(|listing| listing.aliases.contains_key(first.as_str()));
+    match known {
+        true => Some(format!("did you mean {first}:{}?", joined(below))),
+        false => caps_from::file_here(text),
+    }
 }
 
 /// Names with slashes between them.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use client::filestore::FileStoreError;
 use encoding::directory::EntryKind;
 
 use super::walk::Walking;
@@ -13,7 +14,10 @@ pub(crate) async fn run(home: &Path, args: &Tree, quiet: bool) -> anyhow::Result
     session::run(home, quiet, session::HINT, async |session| {
         let at = session.at(&args.path)?;
         let depth = args.depth.map(|depth| depth as usize);
-        let (mut walking, _) = Walking::begin(session, &at, depth).await?;
+        let (mut walking, root) = Walking::begin(session, &at, depth).await?;
+        if root.kind() != EntryKind::Directory {
+            return Err(FileStoreError::NotADirectory { path: at.shown() }.into());
+        }
         let mut out = Lines::new();
         out.line(format_args!("{}", long::printable(&at.shown())))?;
         let (mut directories, mut others) = (0_u64, 0_u64);

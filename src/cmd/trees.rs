@@ -9,6 +9,7 @@ use client::local::{Event, Excludes, Kind, Scan};
 use encoding::directory::EntryKind;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::long::{escaped, without_controls};
 use crate::report::LeftOut;
 
 /// Many files are open at once: as many as the system lets us have.
@@ -21,12 +22,12 @@ pub(crate) fn open_many_files() {
 /// Says what went wrong.
 pub(crate) fn warn(problems: &Problems) {
     for (path, problem) in &problems.list {
-        match problem {
-            CopyProblem::Skipped(reason) if !reason.is_partial() => {
-                eprintln!("WARNING: cannot copy {}: {reason}", path.display());
-            }
-            problem => eprintln!("WARNING: {}: {problem}", path.display()),
-        }
+        let path = escaped(&path.to_string_lossy());
+        let text = match problem {
+            CopyProblem::Skipped(reason) if !reason.is_partial() => format!("cannot copy {path}: {reason}"),
+            problem => format!("{path}: {problem}"),
+        };
+        eprintln!("WARNING: {}", without_controls(&text));
     }
     if problems.more > 0 {
         eprintln!("WARNING: and {} more", problems.more);

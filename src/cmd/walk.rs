@@ -27,7 +27,7 @@ impl Walking {
         let first = walk.next().await?;
         let mut root = first.ok_or(client::filestore::FileStoreError::GivenUp)?;
         if let Some(Err(error)) = root.opened.take() {
-            return Err(error.into());
+            return Err(at.of(error));
         }
         // The walk sees the cap only.
         root.entry = target.entry;
@@ -55,6 +55,6 @@ impl Walking {
 
     /// Whether all was read.
     pub(crate) fn end(self) -> anyhow::Result<()> {
-        if self.failed { Err(Partly("some of it could not be read").into()) } else { Ok(()) }
+        if self.failed { Err(Partly::UNREAD.into()) } else { Ok(()) }
     }
 }

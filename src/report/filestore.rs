@@ -86,7 +86,9 @@ fn classify_refusal(refusal: &Refusal) -> Class {
             Exit::Error,
             Some("end the path with / to put it into that directory, or remove the directory first"),
         ),
-        Refusal::Exists { .. } => (Exit::Error, Some("give it another name, or remove what is there first")),
+        Refusal::Exists { .. } | Refusal::IsFile { .. } => {
+            (Exit::Error, Some("give it another name, or remove what is there first"))
+        }
         Refusal::Replaced { .. } => (Exit::Error, Some("look again: nothing of theirs was undone")),
         Refusal::Entry { .. } => (Exit::Refused, Some("`sarsen cap show` says what a capability is for")),
         _ => (Exit::Error, None),
@@ -118,12 +120,10 @@ pub(super) fn classify_slot(error: &SlotError) -> Class {
             (Exit::NotFound, Some("what is deleted stays deleted; `sarsen rm` takes the link away"))
         }
         SlotError::Sealed(_) => (Exit::Refused, Some("the capability is damaged or forged")),
-        SlotError::NotHappy { .. } => (
-            Exit::Retry,
-            Some(
-                "`sarsen status` shows which servers answer; `sarsen init --shares` sets how many are wanted",
-            ),
-        ),
+        SlotError::NotHappy { live: 0, failures, .. } if failures.is_empty() => {
+            (Exit::Retry, Some(super::NO_SERVERS))
+        }
+        SlotError::NotHappy { .. } => (Exit::Retry, Some(super::HOW_MANY)),
         SlotError::RolledBack { .. } => (
             Exit::Unhealthy,
             Some(

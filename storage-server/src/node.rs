@@ -199,11 +199,11 @@ fn edit_storage(
     write_config(dir, &out)
 }
 
-/// A directory that is a store stays one; any other that is empty or missing becomes one.
+/// A directory that is a store stays one, unless a server has it open; any other that is empty or missing becomes one.
 fn adopt_or_init(dir: &Path, storage: &StorageConfig) -> Result<NodeId, NodeError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.join(&storage.path)));
     match Store::init(&disk, &OsRandom) {
-        Err(StoreError::AlreadyAStore { .. }) => Ok(Store::identify(&*disk)?),
+        Err(StoreError::AlreadyAStore { .. }) => Ok(Store::take_over(&*disk)?),
         other => Ok(other?),
     }
 }

@@ -46,6 +46,12 @@ pub(crate) fn init(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<NodeId, 
     Ok(key.id())
 }
 
+pub(crate) fn take_over(disk: &dyn Disk) -> Result<NodeId, StoreError> {
+    let key = identity::read(disk)?;
+    let _lock = take_lock(disk)?;
+    Ok(key.id())
+}
+
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
     random: &dyn Random,

@@ -121,6 +121,15 @@ impl Store {
         crate::identity::read(disk).map(|key| key.id())
     }
 
+    /// As [`Store::identify`], of a store that another server is to have: nobody may have it open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::identify`], and [`StoreError::InUse`].
+    pub fn take_over(disk: &dyn Disk) -> Result<NodeId, StoreError> {
+        crate::open::take_over(disk)
+    }
+
     /// Opens a store. An index that is lost or unreadable is rebuilt from the shares, and the store begins a new incarnation.
     ///
     /// # Errors

@@ -115,7 +115,8 @@ fn what_cp_refuses_and_what_it_replaces() {
     cp(&["-r"], &[&one, &folder.join("rules-one")], "rules:").fails(1, &["are called rules-one"]);
     cp(&[], &[&one], "nobody:x").fails(4, &["nobody"]);
     cp(&[], &[&one], "/tmp/x").fails(1, &["on the grid"]);
-    cp(&[], &[Path::new("rules:nothing")], "rules:x").fails(4, &["there is no"]);
+    cp(&[], &[Path::new("rules:nothing")], "rules:x")
+        .fails(4, &["there is no rules:nothing", "`sarsen ls rules:`"]);
     assert_eq!(cp(&[], &[&one], "rules:a/b/one").ok().line(), "Success: file copied");
     cp(&["-r"], &[&folder], "rules:a/b/one").fails(1, &["is a file"]);
     cp(&["-r"], &[&folder], "rules:").ok();
@@ -131,6 +132,22 @@ fn what_cp_refuses_and_what_it_replaces() {
     cp(&["-r", "--caps-only"], &[Path::new("rules:rules-dir")], caps.to_str().unwrap()).ok();
     let cap = fs::read_to_string(caps.join("rules-dir/rules-one")).unwrap();
     assert!(client.get(cap.trim()) == noise(71, 3000));
+
+    // A copy within the grid has directories of its own, and is not made in itself.
+    cp(&["-r"], &[Path::new("rules:a")], "rules:copy").ok();
+    client.run_with(&["put", "-", "rules:copy/a/b/new"], b"x").ok();
+    client.run(["get", "rules:a/b/new"]).fails(4, &["there is no"]);
+    assert!(client.get("rules:copy/a/b/one") == noise(71, 3000));
+    cp(&["-r"], &[Path::new("rules:a")], "rules:a/b/c").fails(1, &["rules:a cannot be copied into itself"]);
+    cp(&["-r", "--deep"], &[Path::new("rules:a")], "rules:a").fails(1, &["into itself"]);
+
+    // What may only be read takes nothing in.
+    let list = client.run(["alias", "list", "--json"]).ok().json();
+    client.run(["alias", "add", "rules-ro", list["rules"]["readonly"].as_str().unwrap()]).ok();
+    for to in ["rules-ro:", "rules-ro:new"] {
+        backup(&client, &[], &folder, to).fails(6, &["rules-ro:", "needs a cap that may write", "hint:"]);
+        cp(&["-r"], &[&folder], to).fails(6, &["hint:"]);
+    }
 
     // A cap may stand elsewhere than on the command line.
     fs::write(grid.path("rules-file.cap"), &cap).unwrap();

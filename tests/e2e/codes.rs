@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::grid::{Grid, ended, run, sarsen, share_files, signal};
+use crate::grid::{Client, Grid, ended, run, sarsen, share_files, signal};
 
 /// A read cap of the right form that nobody ever stored anything under.
 const NEVER_STORED: &str =
@@ -35,6 +35,23 @@ fn wrong_usage_is_2() {
     ] {
         run(sarsen().args(args)).fails(2, &["--help"]);
     }
+}
+
+#[test]
+fn verbs_of_tahoe_lead_on() {
+    let verbs = [
+        ("create-node", "sarsen server init"),
+        ("create-client", "sarsen init"),
+        ("run", "sarsen server run"),
+        ("webopen", "no web gateway"),
+        ("debug", "sarsen cap show"),
+    ];
+    for (verb, words) in verbs {
+        run(sarsen().args([verb, "x"])).fails(2, &["unrecognized", "hint: ", words, "docs/tahoe-users.md"]);
+    }
+    let ran = run(sarsen().arg("frobnicate")).fails(2, &["unrecognized"]);
+    assert!(!ran.err.contains("hint:"), "{}", ran.err);
+    assert!(run(sarsen().arg("--version")).ok().text().starts_with("sarsen "));
 }
 
 #[test]
@@ -141,6 +158,9 @@ fn too_few_servers_are_5() {
     let ran =
         ran.fails(5, &["2 servers hold a share of their own, 3 are wanted", "hint: put the same file again"]);
     assert!(ran.err.contains("server0 (") && ran.err.contains("server1 ("), "both are named: {}", ran.err);
+    let settings = format!("`[shares]` in {}/sarsen.toml sets how many", grid.client.dir.display());
+    assert!(ran.err.contains(&settings), "{}", ran.err);
+    grid.client.run(["mkdir"]).fails(5, &["2 servers can be reached, and 3 are wanted", &settings]);
     assert_eq!(grid.client.get(&cap).len(), 200_000, "two of four are enough to read");
     grid.servers[2].kill();
     let ran = grid
@@ -153,7 +173,13 @@ fn too_few_servers_are_5() {
     let nobody = grid.another_client("nobody", "1/1/1");
     grid.introducer.kill();
     nobody.run(["put".as_ref(), other.as_os_str()]).fails(5, &["no storage server is known", "hint:"]);
-    nobody.run(["get", &cap]).fails(5, &["no storage server is known", "hint:"]);
+    nobody.run(["get", &cap]).fails(5, &["no storage server is known", "hint: is an introducer running?"]);
+    nobody.run(["mkdir"]).fails(5, &["0 servers can be reached", "hint: is an introducer running?"]);
+    let alone = Client::new(grid.path("alone"), &[], "1/1/1");
+    let hint = format!("hint: no introducer is set in {}/sarsen.toml", alone.dir.display());
+    alone.run(["put".as_ref(), other.as_os_str()]).fails(5, &["no storage server is known", &hint]);
+    alone.run(["get", &cap]).fails(5, &[&hint]);
+    alone.run(["mkdir"]).fails(5, &[&hint]);
 }
 
 #[test]

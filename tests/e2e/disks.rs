@@ -33,7 +33,8 @@ fn a_reserve_is_kept_free() {
     // Words that are no sizes, and paths that are no stores.
     let set =
         |spec: String| run(sarsen().args(["server", "disk", "set"]).arg(&grid.servers[0].dir).arg(spec));
-    set(format!("{},reserve=much", grid.servers[0].storage().display())).fails(1, &["much"]);
+    set(format!("{},reserve=much", grid.servers[0].storage().display()))
+        .fails(2, &["\"much\" is not a size"]);
     set("/nowhere,reserve=1G".to_owned()).fails(1, &["no store at /nowhere"]);
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -53,6 +54,43 @@ fn get_writes_where_it_is_told() {
     assert!(beside.is_empty(), "{beside:?} are left");
     grid.client.run(["get", &cap, grid.folder().to_str().unwrap()]).fails(1, &["is a folder"]);
     grid.client.run(["get", &cap, "/nowhere/at/all"]).fails(1, &["cannot write beside /nowhere/at/all"]);
+    // What has no place is not fetched.
+    let none = grid.path("where-none").into_os_string().into_string().unwrap() + "/";
+    grid.client.run(["get", &cap, &none]).fails(1, &["there is no folder", "where-none/"]);
+    let left = fs::read_dir(grid.folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with(".where")));
+}
+
+#[test]
+fn get_replaces_no_fifo_and_no_link() {
+    let grid = Grid::shared();
+    let data = noise(20, 200_000);
+    let file = grid.path("into");
+    fs::write(&file, &data).unwrap();
+    let caps = [grid.client.put(&file), grid.client.run_with(&["put"], b"few bytes").ok().line()];
+    for (number, (cap, data)) in caps.iter().zip([&data[..], b"few bytes"]).enumerate() {
+        let fifo = grid.path(&format!("into-fifo{number}"));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || fs::read(fifo).unwrap()
+        });
+        run(grid.client.command(["get", cap]).arg(&fifo)).ok();
+        assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo(), "it is still what it was");
+        assert!(reader.join().unwrap() == data);
+
+        let (real, link) =
+            (grid.path(&format!("into-real{number}")), grid.path(&format!("into-link{number}")));
+        fs::write(&real, "old").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&real, &link).unwrap();
+        run(grid.client.command(["get", cap]).arg(&link)).ok();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::read(&real).unwrap() == data);
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    // Standard output is what it is, by whatever name.
+    assert!(grid.client.run(["get", &caps[0], "/dev/stdout"]).ok().out == data);
 }
 
 #[test]

@@ -170,18 +170,31 @@ fn moved_linked_and_removed() {
     client.run(["mkdir", "d:other/z"]).ok();
     client.run(["mv", "d:z", "d:other/"]).fails(1, &["z is a directory"]);
     client.run(["ln", "d:z", "d:other/"]).fails(1, &["z is a directory"]);
+    for verb in ["mv", "ln"] {
+        client.run([verb, "d:other", "d:z"]).fails(1, &["z is not a directory", "hint:"]);
+        client.run([verb, "d:other/z", "d:z"]).fails(1, &["z is not a directory", "hint:"]);
+    }
     assert_eq!(client.get("d:z"), b"a file", "nothing was lost");
     client.run(["mv", "d:z", "d:z"]).ok();
-    client.run(["mv", "d:nothing", "d:y"]).fails(4, &["there is no nothing", "hint:"]);
+    client.run(["mv", "d:nothing", "d:y"]).fails(4, &["there is no d:nothing", "hint: `sarsen ls d:` shows"]);
     client.run(["mv", "d:", "d:y"]).fails(2, &["needs a name"]);
     // Both spellings.
     client.run(["rm", "d:z"]).ok();
-    client.run(["get", "d:z"]).fails(4, &["there is no z"]);
+    client.run(["get", "d:z"]).fails(4, &["there is no d:z"]);
     client.run(["unlink", "d:c", "d:elsewhere", "d:sub"]).ok();
     assert_eq!(ls(&client, "d:"), ["other"]);
-    client.run(["rm", "d:c"]).fails(4, &["there is no c"]);
+    client.run(["rm", "d:c"]).fails(4, &["there is no d:c"]);
     client.run(["rm", "d:"]).fails(2, &["needs a name"]);
-    client.run(["rm", "d:nothing", "d:other"]).fails(3, &["there is no nothing"]);
+    let ran = client.run(["rm", "d:nothing", "d:other"]).fails(3, &["there is no d:nothing"]);
+    assert!(!ran.err.contains("hint:"), "what is missing stays so: {}", ran.err);
+    assert!(ls(&client, "d:").is_empty());
+    // As other programs are called.
+    client.run(["mkdir", "-p", "d:p/q"]).ok();
+    client.run(["cp", "-a", "d:p", "d:r"]).ok();
+    assert_eq!(ls(&client, "d:r"), ["p"]);
+    client.run(["rm", "-rf", "d:p", "d:nothing", "d:no/such"]).ok();
+    client.run(["rm", "-f", "d:nothing"]).ok();
+    client.run(["rm", "-r", "d:r", "d:nothing"]).fails(3, &["there is no d:nothing"]);
     assert!(ls(&client, "d:").is_empty());
 }
 
@@ -201,12 +214,37 @@ fn what_is_refused_and_how() {
     client.run(["ls", &format!("{cap}/x")]).fails(1, &["CHK cap names is not a directory"]);
     client.run(["get", "d:file/"]).fails(1, &["d:file is not a directory"]);
     client.run(["get", "d:"]).fails(1, &["is a directory", "hint:"]);
-    client.run(["get", "d:none"]).fails(4, &["there is no none"]);
-    client.run(["ls", "d:none/at/all"]).fails(4, &["there is no none"]);
+    client
+        .run(["get", "d:none"])
+        .fails(4, &["there is no d:none", "hint: `sarsen ls d:` shows what is there"]);
+    client
+        .run(["ls", "d:none/at/all"])
+        .fails(4, &["sarsen: there is no d:none\n", "hint: `sarsen ls d:` shows what is there"]);
     // Aliases.
     client.run(["ls", "photo:"]).fails(4, &["did you mean \"photos\"?"]);
     client.run(["ls"]).fails(4, &["names no alias", "hint:"]);
     client.run(["get", "bare/name"]).fails(4, &["names no alias"]);
+    // Something else was meant.
+    client.run(["ls", "photos"]).fails(4, &["names no alias", "hint: did you mean photos:?"]);
+    client.run(["ls", "photos/2026/a"]).fails(4, &["hint: did you mean photos:2026/a?"]);
+    let (cap_file, letter) = (grid.path("meant.cap"), grid.path("meant.txt"));
+    fs::write(&cap_file, format!("{cap}\n")).unwrap();
+    fs::write(&letter, "Dear all").unwrap();
+    let here = |args: [&str; 2]| run(client.command(args).arg("meant-to").current_dir(grid.folder()));
+    let at = cap_file.to_str().unwrap();
+    client.run(["get", at]).fails(2, &["begin with a slash", &format!("did you mean @{at}?")]);
+    here(["get", "meant.cap"]).fails(4, &["hint: meant.cap is a file here; did you mean @meant.cap?"]);
+    here(["mv", "meant.txt"])
+        .fails(4, &["hint: meant.txt is a file here; `sarsen put` and `sarsen cp` store"]);
+    for args in [["cap", "show", "photos:"].as_slice(), &["alias", "add", "x", "photos:letters"]] {
+        client.run(args).fails(2, &["hint: this is a path; `sarsen ls --uri` shows caps"]);
+    }
+    client.run(["cap", "show", at]).fails(2, &[&format!("hint: {at} is a file here; did you mean @{at}?")]);
+    let other = grid.another_client("refused-default", "3/7/10");
+    other.run(["alias", "create", "sarsen"]).ok();
+    other.run(["alias", "create", "photos"]).ok();
+    other.run(["ls", "photos"]).fails(4, &["there is no photos", "hint: did you mean photos:?"]);
+    other.run(["ls", "nothing"]).fails(4, &["there is no nothing", "hint: `sarsen ls` shows what is there"]);
     // Names.
     let long = format!("d:{}", "n".repeat(256));
     client.run(["mkdir", &long]).fails(2, &["at most 255 bytes", "256"]);
@@ -232,6 +270,13 @@ fn what_is_refused_and_how() {
     client.run(["ln", "d:file", "ro:g"]).fails(6, &["needs a cap that may write"]);
     client.run(["slot", "delete", "ro:"]).fails(6, &["needs a cap that may write"]);
     client.run(["ln", "ro:file", "d:linked"]).ok();
+    // A verify cap is a directory's, and shows nothing of it.
+    let weaker = client.run(["cap", "show", &read, "--json"]).ok().json()["weaker"].clone();
+    for verb in ["ls", "tree", "manifest"] {
+        client
+            .run([verb, weaker["verify"].as_str().unwrap()])
+            .fails(6, &["DIR2-Verifier cap cannot be read"]);
+    }
     // Nobody ever made it.
     let none = "URI:DIR2:aeaqcaibaeaqcaibaeaqcaibae:aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba";
     client.run(["ls", none]).fails(4, &["hint: no server that answers knows it"]);

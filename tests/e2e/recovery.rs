@@ -21,10 +21,21 @@ fn a_lost_directory_comes_back() {
     let bytes = fs::read(&file).unwrap();
     assert!(bytes.starts_with(b"age-encryption.org/v1\n-> scrypt "));
     export("export").fails(1, &["is not overwritten"]);
-    // It was done once: nobody is reminded any more.
+    // It was done once: only what is new is reminded of.
     let ran = client.run(["alias", "add", "more", WRITE]).ok();
-    assert!(!ran.err.contains("recovery"), "{}", ran.err);
+    assert!(
+        ran.err.contains("note: alias \"more\" is not in your last recovery file; export again"),
+        "{}",
+        ran.err
+    );
+    let ran = client.run(["alias", "rename", "photos", "pictures"]).ok();
+    assert!(ran.err.contains("aliases \"more\", \"pictures\" are not in your last"), "{}", ran.err);
+    let ran = client.run(["-q", "alias", "add", "third", WRITE]).ok();
+    assert!(ran.err.is_empty(), "{}", ran.err);
     client.run(["alias", "remove", "more"]).ok();
+    client.run(["alias", "remove", "third"]).ok();
+    let ran = client.run(["alias", "rename", "pictures", "photos"]).ok();
+    assert!(!ran.err.contains("recovery"), "{}", ran.err);
     export("import").fails(1, &["is a client's directory already", "hint: "]);
 
     let key = fs::read(client.dir.join("private/account.key")).unwrap();

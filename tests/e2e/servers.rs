@@ -47,6 +47,11 @@ fn one_directory_is_one_process() {
     let mut again = sarsen();
     again.args(["server", "init", "--introducer", &crate::grid::url(&grid.introducer)]).arg(&server.dir);
     run(&mut again).fails(1, &["holds a server already"]);
+    let mut thief = sarsen();
+    thief.args(["server", "init", "--introducer", &crate::grid::url(&grid.introducer), "--storage"]);
+    thief.arg(server.storage()).arg(grid.path("thief"));
+    run(&mut thief).fails(1, &["is in use by another process"]);
+    assert!(!grid.path("thief/server.toml").exists());
     run(sarsen().args(["introducer", "init"]).arg(&grid.introducer.dir)).fails(1, &["already"]);
     run(sarsen().args(["server", "run", "/nowhere"])).fails(1, &["holds no server", "sarsen server init"]);
     run(sarsen().args(["introducer", "run", "/nowhere"])).fails(1, &["/nowhere"]);

@@ -123,6 +123,11 @@ fn a_file_is_assembled_from_any_k_shares() {
         assert!(ran.out.is_empty() && fs::read(&out).unwrap() == data);
         assert!(run(&mut assemble(&cap, &chosen, "-".as_ref())).ok().out == data);
     }
+    let link = grid.path("assembled-link");
+    std::os::unix::fs::symlink(&out, &link).unwrap();
+    fs::remove_file(&out).unwrap();
+    run(&mut assemble(&cap, &[&shares[1], &shares[4], &shares[9]], &link)).ok();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && fs::read(&out).unwrap() == data);
     // Damaged and foreign ones are passed over, whatever their order.
     let damaged = grid.path("assemble-damaged");
     let mut bytes = fs::read(&shares[1]).unwrap();

@@ -25,7 +25,7 @@ fn members_are_shown_replaced_and_deleted() {
     let ran = client.run(["slot", "restore", "d:"]).ok();
     assert_eq!(ran.text().matches("  holds it").count(), 3, "{}", ran.text());
     assert!(
-        ran.text().contains("  does not hold it") && ran.text().contains("spare:     0"),
+        ran.text().contains("  does not answer") && ran.text().contains("spare:     0"),
         "{}",
         ran.text()
     );
@@ -45,7 +45,7 @@ fn members_are_shown_replaced_and_deleted() {
         .fails(6, &["needs a cap that may write"]);
     client.run(["slot", "show", "URI:LIT:nbswy3dp"]).fails(2, &["names no slot"]);
     client.run(["slot", "delete", "d:"]).ok();
-    client.run(["ls", "d:"]).fails(4, &["it was deleted", "hint:"]);
+    client.run(["ls", "d:"]).fails(4, &["d:: it was deleted", "hint:"]);
     let text = client.run(["slot", "show", "d:"]).ok().text();
     assert!(text.contains("deleted:   yes") && text.contains("read:      it cannot be"), "{text}");
 }
@@ -71,7 +71,8 @@ fn below_a_quorum_reads_say_newest_seen_and_writes_end() {
     let (out, folder) = (out.to_str().unwrap(), folder.to_str().unwrap());
     let ran = client.run(["restore", "d:", folder]).ok();
     assert!(ran.err.contains("newest that was seen"), "{}", ran.err);
-    client.run(["cp", "d:none", out]).fails(4, &["there is no none", "newest that was seen"]);
+    client.run(["cp", "d:none", out]).fails(4, &["there is no d:none", "newest that was seen"]);
+    client.run(["cp", "d:file", "d:copy"]).fails(5, &["sarsen: d:copy: ", "stores", "hint: "]);
     let ran = client.run_with(&["put", "-", "d:other"], b"x");
     let ran = ran.fails(5, &["stores", "hint: "]);
     assert!(ran.err.contains("server0") && ran.err.contains("server1"), "both are named: {}", ran.err);

@@ -1,5 +1,5 @@
-//! From one place of the grid to another with all that is in it: directories are made anew, and the bytes of files are fetched and
-//! stored again, so that nothing of the copy depends on what it was copied from.
+//! From one place of the grid to another with all that is in it: directories are made anew, so that a change of one does not show in
+//! the other. Files are linked, or their bytes fetched and stored again, so that nothing of the copy depends on what it was copied from.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,23 @@ use crate::{Client, GetOptions, PutOptions, Sink, Source};
 /// Files up to this length are fetched into memory before they are stored.
 const IN_MEMORY: u64 = 1 << 20;
 
+/// What becomes of the files of a directory that is copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Files {
+    /// The copy links them: a mutable file is the same one in both.
+    Linked,
+    /// Their bytes are stored again.
+    Stored,
+}
+
 /// What was done.
 #[derive(Debug)]
-pub struct DeepCopied {
+pub struct CopiedTree {
     /// The copy of the root.
     pub root: Child,
-    /// Files.
+    /// Files that were linked.
+    pub linked: u64,
+    /// Files that were stored again.
     pub files: u64,
     /// Directories.
     pub directories: u64,
@@ -35,6 +46,7 @@ pub struct DeepCopied {
 
 #[derive(Default)]
 struct Counts {
+    linked: u64,
     files: u64,
     directories: u64,
     bytes: u64,
@@ -111,16 +123,17 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`CopyError`]; what went wrong with single entries is in [`DeepCopied::problems`].
+    /// [`CopyError`]; what went wrong with single entries is in [`CopiedTree::problems`].
     pub async fn copy_directory(
         &self,
         view: &DirView,
+        files: Files,
         progress: &TreeProgress,
-    ) -> Result<DeepCopied, CopyError> {
-        let mut copy = Copy { client: self, progress, counts: Counts::default() };
+    ) -> Result<CopiedTree, CopyError> {
+        let mut copy = Copy { client: self, files, progress, counts: Counts::default() };
         let root = copy.tree(view).await?;
-        let Counts { files, directories, bytes, problems } = copy.counts;
-        Ok(DeepCopied { root, files, directories, bytes, problems })
+        let Counts { linked, files, directories, bytes, problems } = copy.counts;
+        Ok(CopiedTree { root, linked, files, directories, bytes, problems })
     }
 }
 
@@ -143,6 +156,7 @@ type Copying = JoinSet<(Name, Result<(Child, u64), FileStoreError>)>;
 /// A copy under way.
 struct Copy<'a> {
     client: &'a Client,
+    files: Files,
     progress: &'a TreeProgress,
     counts: Counts,
 }
@@ -214,6 +228,12 @@ impl Copy<'_> {
             let child = view.child_of(&entry).map_err(failed)?;
             if entry.kind == EntryKind::Directory {
                 level.waiting.push((name, child));
+                continue;
+            }
+            if self.files == Files::Linked {
+                self.counts.linked += 1;
+                self.progress.advance(entry.cap.size().unwrap_or(0));
+                level.children.push((name, child));
                 continue;
             }
             if level.files.len() >= FILES_AT_ONCE {

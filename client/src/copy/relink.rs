@@ -1,23 +1,42 @@
-//! From one directory of the grid to another: caps move, and no bytes.
+//! From one directory of the grid to another: caps move, and no bytes. Directories that others may have are made anew.
 
 use std::path::{Path, PathBuf};
 
 use caps::Cap;
 use encoding::directory::{EntryKind, Name};
 
-use super::{CopyError, CopyProblem, Problems};
+use super::{CopyError, CopyProblem, Files, Problems, TreeProgress};
 use crate::Client;
 use crate::filestore::{Child, DirEdit, DirView, FileStoreError, MAX_DEPTH, Replace};
+
+/// What becomes of a directory whose name nothing in the target has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Directories {
+    /// It is linked itself: it was made for this, and nobody else has it.
+    Linked,
+    /// Another one is made of what is in it, and linked.
+    Made,
+}
 
 /// What was done.
 #[derive(Debug, Default)]
 pub struct Relinked {
-    /// Entries that were linked.
+    /// Entries that were linked, those in directories that were made among them.
     pub linked: u64,
+    /// Directories that were made.
+    pub made: u64,
     /// Directories that were there and were filled up.
     pub filled_up: u64,
     /// What went wrong.
     pub problems: Problems,
+}
+
+/// A copy under way.
+struct Relinking<'a> {
+    client: &'a Client,
+    directories: Directories,
+    progress: &'a TreeProgress,
+    done: Relinked,
 }
 
 /// A directory that is to be filled into one of the same name.
@@ -34,13 +53,19 @@ impl Client {
     /// # Errors
     ///
     /// [`CopyError`].
-    pub async fn relink(&self, children: Vec<(Name, Child)>, into: &DirView) -> Result<Relinked, CopyError> {
-        let mut done = Relinked::default();
+    pub async fn relink(
+        &self,
+        children: Vec<(Name, Child)>,
+        into: &DirView,
+        directories: Directories,
+        progress: &TreeProgress,
+    ) -> Result<Relinked, CopyError> {
+        let mut relinking = Relinking { client: self, directories, progress, done: Relinked::default() };
         // What waits is caps: only what is being filled is open.
-        let mut work = self.relink_here(Path::new(""), children, into, &mut done).await?;
+        let mut work = relinking.here(Path::new(""), children, into).await?;
         while let Some(Deeper { path, source, target }) = work.pop() {
             if path.components().count() > MAX_DEPTH {
-                done.problems.add(path, CopyProblem::Grid(FileStoreError::TooDeep));
+                relinking.done.problems.add(path, CopyProblem::Grid(FileStoreError::TooDeep));
                 continue;
             }
             let failed = |error| CopyError::grid(&path, error);
@@ -50,51 +75,83 @@ impl Client {
             for (name, entry) in source.list().await.map_err(failed)? {
                 children.push((name, source.child_of(&entry).map_err(failed)?));
             }
-            done.filled_up += 1;
-            work.extend(self.relink_here(&path, children, &target, &mut done).await?);
+            relinking.done.filled_up += 1;
+            work.extend(relinking.here(&path, children, &target).await?);
         }
-        Ok(done)
+        Ok(relinking.done)
     }
+}
 
+impl Relinking<'_> {
     /// Links what is not a directory on both sides; those that are come back.
-    async fn relink_here(
-        &self,
+    async fn here(
+        &mut self,
         path: &Path,
         children: Vec<(Name, Child)>,
         view: &DirView,
-        done: &mut Relinked,
     ) -> Result<Vec<Deeper>, CopyError> {
         let failed = |error: FileStoreError| CopyError::grid(path, error);
+        let writer = || view.writer().ok_or_else(|| CopyError::ReadOnly { path: path.to_owned() });
         let (mut edits, mut names, mut deeper) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, child) in children {
+        for (name, mut child) in children {
             let found = view.get(&name).await.map_err(failed)?;
-            let both = |kind| child.kind == kind && found.as_ref().is_some_and(|found| found.kind == kind);
+            let is_directory = child.kind == EntryKind::Directory;
             match &found {
-                Some(found) if both(EntryKind::Directory) => {
+                Some(found) if is_directory && found.kind == EntryKind::Directory => {
                     let (source, target) = (child.cap().clone(), view.cap_of(found).map_err(failed)?);
                     if source != target && source.read() != target.read() {
                         deeper.push(Deeper { path: path.join(name.as_str()), source, target });
                     }
+                    continue;
                 }
-                Some(_) if child.kind == EntryKind::Directory => {
-                    done.problems.add(path.join(name.as_str()), CopyProblem::InTheWay { what: "a file" });
+                Some(_) if is_directory => {
+                    let problem = CopyProblem::InTheWay { what: "a file" };
+                    self.done.problems.add(path.join(name.as_str()), problem);
+                    continue;
                 }
-                _ => {
-                    names.push(name.clone());
-                    edits.push(DirEdit::Link { name, child: Box::new(child), replace: Replace::OnlyFiles });
-                }
+                _ => {}
             }
+            // What cannot be linked need not be made.
+            writer()?;
+            let is_new = is_directory && self.directories == Directories::Made;
+            if is_new {
+                let Some(made) = self.make(&path.join(name.as_str()), child).await? else { continue };
+                child = made;
+            } else if !is_directory {
+                self.progress.advance(child.caps.read.size().unwrap_or(0));
+            }
+            names.push((name.clone(), is_new));
+            edits.push(DirEdit::Link { name, child: Box::new(child), replace: Replace::OnlyFiles });
         }
         if !edits.is_empty() {
-            let writer = view.writer().ok_or_else(|| CopyError::ReadOnly { path: path.to_owned() })?;
-            let outcomes = self.edit_directory(writer, edits).await.map_err(failed)?;
-            for (outcome, name) in outcomes.into_iter().zip(names) {
+            let outcomes = self.client.edit_directory(writer()?, edits).await.map_err(failed)?;
+            for (outcome, (name, is_new)) in outcomes.into_iter().zip(names) {
                 match outcome {
-                    Ok(_) => done.linked += 1,
-                    Err(refusal) => done.problems.add(path.join(name.as_str()), refusal),
+                    Ok(_) => self.done.linked += u64::from(!is_new),
+                    Err(refusal) => self.done.problems.add(path.join(name.as_str()), refusal),
                 }
             }
         }
         Ok(deeper)
+    }
+
+    /// Another directory with the same things in it, unless it cannot be read.
+    async fn make(&mut self, path: &Path, child: Child) -> Result<Option<Child>, CopyError> {
+        let view = match self.client.open_directory(child.cap()).await {
+            Ok(view) => view,
+            Err(error) if CopyError::is_hopeless(&error) => return Err(CopyError::grid(path, error)),
+            Err(error) => {
+                self.done.problems.add(path, CopyProblem::Grid(error));
+                return Ok(None);
+            }
+        };
+        let copied = self.client.copy_directory(&view, Files::Linked, self.progress).await?;
+        self.done.made += copied.directories;
+        self.done.linked += copied.linked;
+        for (below, problem) in copied.problems.list {
+            self.done.problems.add(path.join(below), problem);
+        }
+        self.done.problems.more += copied.problems.more;
+        Ok(Some(copied.root.with(child.metadata)))
     }
 }

@@ -24,7 +24,7 @@ const FOLD_LEN: usize = 15_000;
 pub enum Replace {
     /// Refuse.
     No,
-    /// Replace it unless it is a directory.
+    /// Replace it unless it is a directory; a directory replaces nothing.
     #[default]
     OnlyFiles,
     /// Replace it whatever it is.
@@ -81,6 +81,12 @@ pub enum Refusal {
     /// A directory of this name is there, and only files may be replaced.
     #[error("{name} is a directory: it is not replaced by something else")]
     IsDirectory {
+        /// The name.
+        name: String,
+    },
+    /// Something of this name is there that is no directory, and a directory does not replace it.
+    #[error("{name} is not a directory: it is not replaced by one")]
+    IsFile {
         /// The name.
         name: String,
     },
@@ -239,7 +245,7 @@ impl Changing<'_> {
         let before = self.find(name).await?;
         // The very same is there: a retry whose first attempt came to pass, or somebody who did the same.
         let same = before.as_ref().is_some_and(|before| before.cap == child.caps.read);
-        if let (false, Err(refusal)) = (same, may_replace(name, before.as_ref(), replace)) {
+        if let (false, Err(refusal)) = (same, may_replace(name, before.as_ref(), child.kind, replace)) {
             return Ok(Err(refusal));
         }
         let mut entry = match child.entry_in(&self.batch.client, &self.batch.cap, &self.salt) {
@@ -272,7 +278,7 @@ impl Changing<'_> {
         if from == to {
             return Ok(Ok(Edited { before }));
         }
-        if let Err(refusal) = may_replace(to, before.as_ref(), replace) {
+        if let Err(refusal) = may_replace(to, before.as_ref(), entry.kind, replace) {
             return Ok(Err(refusal));
         }
         entry.metadata.link_modified = Some(self.batch.now);
@@ -298,7 +304,7 @@ impl Changing<'_> {
     }
 }
 
-fn may_replace(name: &Name, before: Option<&Entry>, replace: Replace) -> Result<(), Refusal> {
+fn may_replace(name: &Name, before: Option<&Entry>, by: EntryKind, replace: Replace) -> Result<(), Refusal> {
     let name = || name.to_string();
     match (before, replace) {
         (None, _) | (Some(_), Replace::Yes) => Ok(()),
@@ -306,6 +312,7 @@ fn may_replace(name: &Name, before: Option<&Entry>, replace: Replace) -> Result<
         (Some(before), Replace::OnlyFiles) if before.kind == EntryKind::Directory => {
             Err(Refusal::IsDirectory { name: name() })
         }
+        (Some(_), Replace::OnlyFiles) if by == EntryKind::Directory => Err(Refusal::IsFile { name: name() }),
         (Some(_), Replace::OnlyFiles) => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`FileStoreError`]; [`FileStoreError::NotADirectory`] if the cap is a file's.
+    /// [`FileStoreError`]; [`FileStoreError::NotADirectory`] if the cap is a file's, [`FileStoreError::NotReadable`] if it only verifies.
     pub async fn open_directory(&self, cap: &Cap) -> Result<DirView, FileStoreError> {
         if !cap.is_directory() {
             return Err(not_a_directory(cap));
@@ -45,7 +45,7 @@ impl Client {
                 let entries = open_literal(literal)?.into_iter().map(|(name, entry)| (name, Some(entry)));
                 Ok(self.view(cap, Mutability::Immutable, None, entries.collect()))
             }
-            _ => Err(not_a_directory(cap)),
+            _ => Err(FileStoreError::NotReadable { kind: cap.kind() }),
         }
     }
 

@@ -53,12 +53,11 @@ struct Head {
 }
 
 impl Contents {
-    /// What there is to keep of a client, and the fingerprint of its aliases.
+    /// What there is to keep of a client, and what to remember of its aliases.
     pub(super) fn collect(dir: &ClientDir) -> Result<(Self, String), RecoveryError> {
         let settings = dir.settings()?;
-        // If aliases are added in between, the marker says so: the fingerprint is of the older ones.
-        let fingerprint = super::fingerprint(dir)?;
         let listing = Aliases::of(dir).list()?;
+        let marker = super::marker_text(&listing);
         let aliases =
             listing.aliases.iter().map(|(name, cap)| Alias { name: name.clone(), cap: cap.to_string() });
         let contents = Self {
@@ -74,7 +73,7 @@ impl Contents {
             },
             aliases: aliases.collect(),
         };
-        Ok((contents, fingerprint))
+        Ok((contents, marker))
     }
 
     pub(super) fn to_text(&self) -> Zeroizing<String> {

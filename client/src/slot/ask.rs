@@ -271,7 +271,7 @@ impl Round {
             Held::Same => hinted,
             Held::Brief(..) if !brief => {
                 let said = "it answers in brief what it was asked in full";
-                let failure = MemberFailure::new(store, self.name(&store), said);
+                let failure = MemberFailure::answered(store, self.name(&store), said);
                 self.failures.insert(store, failure);
                 return;
             }
@@ -289,7 +289,7 @@ impl Round {
                     Some(held)
                 }
                 Err(error) => {
-                    let failure = MemberFailure::new(store, self.name(&store), error);
+                    let failure = MemberFailure::answered(store, self.name(&store), error);
                     self.failures.insert(store, failure);
                     return;
                 }

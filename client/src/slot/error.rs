@@ -16,11 +16,19 @@ pub struct MemberFailure {
     pub server: String,
     /// Why.
     pub reason: String,
+    /// Whether it answered at all.
+    pub answered: bool,
 }
 
 impl MemberFailure {
+    /// It did not answer.
     pub(crate) fn new(store: NodeId, server: String, reason: impl ToString) -> Self {
-        Self { store, server, reason: reason.to_string() }
+        Self { store, server, reason: reason.to_string(), answered: false }
+    }
+
+    /// It answered, and with nothing that is of use.
+    pub(crate) fn answered(store: NodeId, server: String, reason: impl ToString) -> Self {
+        Self { answered: true, ..Self::new(store, server, reason) }
     }
 
     pub(crate) fn verdict(store: NodeId, server: String, verdict: Verdict) -> Self {
@@ -34,7 +42,7 @@ impl MemberFailure {
             Verdict::Conflict => "it holds another record of the same ballot: two were signed",
             _ => "it answers in a way this program does not know",
         };
-        Self::new(store, server, reason)
+        Self::answered(store, server, reason)
     }
 }
 

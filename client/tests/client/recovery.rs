@@ -61,13 +61,30 @@ fn what_was_exported_is_remembered() {
     export(&home.dir, &file, PASSPHRASE, FAST).unwrap();
     assert_eq!(exported(&home.dir).unwrap(), Exported::Present);
     Aliases::of(&home.dir).add("more", &directory(3)).unwrap();
-    assert_eq!(exported(&home.dir).unwrap(), Exported::Before);
+    assert_eq!(exported(&home.dir).unwrap(), Exported::Without(vec!["more".into()]));
+    // A name that stands for something else by now counts as well.
+    let listed = Aliases::of(&home.dir).list().unwrap().aliases;
+    let name = listed.keys().find(|name| *name != "more").unwrap();
+    Aliases::of(&home.dir).remove(name).unwrap();
+    Aliases::of(&home.dir).add(name, &directory(4)).unwrap();
+    let mut both = vec!["more".to_owned(), name.clone()];
+    both.sort();
+    assert_eq!(exported(&home.dir).unwrap(), Exported::Without(both));
+    Aliases::of(&home.dir).remove(name).unwrap();
     Aliases::of(&home.dir).remove("more").unwrap();
+    assert_eq!(exported(&home.dir).unwrap(), Exported::Present, "what is gone need not be kept");
+    Aliases::of(&home.dir).add(name, &listed[name]).unwrap();
     assert_eq!(exported(&home.dir).unwrap(), Exported::Present);
     let error = export(&home.dir, &file, PASSPHRASE, FAST).unwrap_err();
     assert!(matches!(error, RecoveryError::FileExists { .. }), "{error}");
     let marker = fs::read_to_string(home.path("private/recovery.exported")).unwrap();
     assert!(!marker.contains("URI"));
+    // An older program remembered no single aliases.
+    let first = format!("{}\n", marker.lines().next().unwrap());
+    fs::write(home.path("private/recovery.exported"), first).unwrap();
+    assert_eq!(exported(&home.dir).unwrap(), Exported::Present);
+    Aliases::of(&home.dir).add("more", &directory(3)).unwrap();
+    assert_eq!(exported(&home.dir).unwrap(), Exported::Without(Vec::new()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use client::Client;
-use client::copy::{CopyError, CopyProblem, Form, TreeProgress, UploadOptions, Uploaded};
+use client::copy::{CopyError, CopyProblem, Directories, Files, Form, TreeProgress, UploadOptions, Uploaded};
 use client::filestore::{Child, DirEdit, DirView, FileStoreError, Replace};
 use client::local::{Entry, Excludes};
 use encoding::directory::{EntryKind, Name};
@@ -25,6 +25,7 @@ const NO_NAME: &str = "a file given by its cap alone has no name to be copied un
 struct Into<'a> {
     client: &'a Client,
     view: DirView,
+    at: &'a At,
     deep: bool,
     tree: &'a TreeProgress,
 }
@@ -50,7 +51,7 @@ pub(super) async fn copy(
         && let Some((name, above)) = at.names.split_last()
     {
         let view = client.make_path(&at.root, above).await.with_context(|| at.shown())?;
-        let into = Into { client, view, deep, tree };
+        let into = Into { client, view, at, deep, tree };
         return into.all(vec![(Some(name.clone()), source)]).await;
     }
     anyhow::ensure!(
@@ -61,7 +62,7 @@ pub(super) async fn copy(
     let named = sources.iter().map(|source| Ok((source.name()?, source)));
     let named = named.collect::<anyhow::Result<Vec<_>>>()?;
     let view = client.make_path(&at.root, &at.names).await.with_context(|| at.shown())?;
-    Into { client, view, deep, tree }.all(named).await
+    Into { client, view, at, deep, tree }.all(named).await
 }
 
 /// A copy under way.
@@ -115,8 +116,12 @@ impl Into<'_> {
             }
         }
         if !relinks.is_empty() {
-            let done = self.client.relink(relinks, &self.view).await?;
+            // What was copied whole is nobody else's yet.
+            let directories = if self.deep { Directories::Linked } else { Directories::Made };
+            let done = self.client.relink(relinks, &self.view, directories, self.tree).await;
+            let done = done.map_err(|error| named(self.at.shown(), error))?;
             copied.linked += done.linked;
+            copied.directories += done.made;
             copied.problems(done.problems);
         }
         self.link(writer, links).await?;
@@ -153,7 +158,9 @@ impl Into<'_> {
             }
             Source::GridFile { child, .. } => work.relinks.push((name.context(NO_NAME)?, (**child).clone())),
             Source::GridDirectory { child, view, .. } if self.deep => {
-                let done = self.client.copy_directory(view, self.tree).await?;
+                let done = self.client.copy_directory(view, Files::Stored, self.tree).await;
+                let shown = || name.as_ref().map_or_else(|| "the directory".to_owned(), Name::to_string);
+                let done = done.map_err(|error| named(shown(), error))?;
                 (copied.files, copied.bytes) = (copied.files + done.files, copied.bytes + done.bytes);
                 copied.directories += done.directories;
                 copied.problems(done.problems);
@@ -237,6 +244,16 @@ impl Into<'_> {
             );
         }
         Ok(())
+    }
+}
+
+/// Of what has no path below the root of a copy, says which root.
+fn named(root: String, error: CopyError) -> anyhow::Error {
+    match error {
+        CopyError::Grid { path, source } if path.as_os_str().is_empty() => {
+            anyhow::Error::new(source).context(root)
+        }
+        error => error.into(),
     }
 }
 

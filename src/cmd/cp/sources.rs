@@ -10,6 +10,7 @@ use client::local::Entry;
 use client::{Client, ClientDir};
 use encoding::directory::{EntryKind, Name};
 
+use crate::cmd::mv::IntoItself;
 use crate::cmd::target::{At, is_on_grid};
 
 /// What was named on the command line. It is read once: a cap on standard input is there once.
@@ -76,7 +77,7 @@ pub(super) async fn find(
     let mut sources = Vec::new();
     for given in from {
         let source = match given {
-            Given::Grid(at) => on_grid(client, at).await.with_context(|| at.shown())?,
+            Given::Grid(at) => on_grid(client, at).await.map_err(|error| at.of(error))?,
             Given::Local(path) => on_this_machine(path, &mut problems)?,
         };
         anyhow::ensure!(
@@ -125,6 +126,24 @@ pub(super) fn check_names(sources: &[Source]) -> anyhow::Result<()> {
     for source in sources {
         if let Some(name) = source.name()? {
             anyhow::ensure!(seen.insert(name.clone()), "two of the things to be copied are called {name}");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a directory that would end up in itself.
+pub(super) async fn check_places(
+    client: &Client,
+    from: &[Given],
+    sources: &[Source],
+    to: &At,
+) -> anyhow::Result<()> {
+    for (given, source) in from.iter().zip(sources) {
+        if let Source::GridDirectory { child, .. } = source
+            && let Some(hash) = child.caps.read.verify_hash()
+            && to.leads_through(client, &hash).await?
+        {
+            return Err(IntoItself { path: given.shown(), what: "copied" }.into());
         }
     }
     Ok(())

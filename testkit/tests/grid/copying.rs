@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use caps::{Cap, SlotWrite};
 use client::backup_db::{BackupDb, Known};
-use client::copy::{CopyError, CopyProblem, DownloadOptions, Form, TreeProgress, UploadOptions};
+use client::copy::{
+    CopyError, CopyProblem, Directories, DownloadOptions, Files, Form, TreeProgress, UploadOptions,
+};
 use client::filestore::{Child, DirEdit, FileStoreError, MAX_DEPTH, Replace};
 use client::local::{Excludes, Trust, scan};
 use client::{Client, ClientDir, GetOptions, PutOptions, Shares, Source};
@@ -101,7 +103,7 @@ fn a_directory_in_itself_ends() {
         assert!(matches!(&done.problems.list[..], [(_, CopyProblem::Cycle)]), "{:?}", done.problems);
         assert_eq!(fs::read(scratch.path().join("to/below/file")).unwrap(), b"hello");
         let view = client.open_directory(top.cap()).await.unwrap();
-        let copy = client.copy_directory(&view, &TreeProgress::default()).await.unwrap();
+        let copy = client.copy_directory(&view, Files::Stored, &TreeProgress::default()).await.unwrap();
         assert!(matches!(&copy.problems.list[..], [(_, CopyProblem::Cycle)]), "{:?}", copy.problems);
         assert_eq!((copy.files, copy.directories), (1, 2));
     });
@@ -128,7 +130,7 @@ fn what_lies_too_deep_is_told() {
         assert_eq!(opened, MAX_DEPTH + 1);
         assert!(matches!(refused[..], [(1025, Some(Err(FileStoreError::TooDeep)))]), "{refused:?}");
         let view = client.open_directory(top.cap()).await.unwrap();
-        let copy = client.copy_directory(&view, &TreeProgress::default()).await.unwrap();
+        let copy = client.copy_directory(&view, Files::Stored, &TreeProgress::default()).await.unwrap();
         let too_deep = |problem: &CopyProblem| matches!(problem, CopyProblem::Grid(FileStoreError::TooDeep));
         assert!(matches!(&copy.problems.list[..], [(_, problem)] if too_deep(problem)));
         assert_eq!(copy.directories, MAX_DEPTH as u64 + 1);
@@ -138,9 +140,46 @@ fn what_lies_too_deep_is_told() {
         link(&client, &from, "x", &from).await;
         link(&client, &into, "x", &into).await;
         let view = client.open_directory(into.cap()).await.unwrap();
-        let done = client.relink(vec![(name("x"), from)], &view).await.unwrap();
+        let progress = TreeProgress::default();
+        let done = client.relink(vec![(name("x"), from)], &view, Directories::Linked, &progress);
+        let done = done.await.unwrap();
         assert!(matches!(&done.problems.list[..], [(_, problem)] if too_deep(problem)));
         assert_eq!(done.filled_up, MAX_DEPTH as u64);
+    });
+}
+
+#[test]
+fn a_copy_has_directories_of_its_own_and_the_same_files() {
+    simulate(async {
+        let mut grid = SimGrid::start(6, 10).await;
+        let client = grid.client("3/7/10").await;
+        let (from, below) = (client.make_directory().await.unwrap(), client.make_directory().await.unwrap());
+        let (into, old) = (client.make_directory().await.unwrap(), client.make_directory().await.unwrap());
+        let source = Source::bytes(noise(1, 3000));
+        let mutable = client.make_mutable(source, PutOptions::default()).await.unwrap();
+        link(&client, &from, "below", &below).await;
+        link(&client, &below, "file", &mutable).await;
+        link(&client, &into, "old", &old).await;
+        let relink = async |place: &str| {
+            let view = client.open_directory(into.cap()).await.unwrap();
+            let progress = TreeProgress::default();
+            let children = vec![(name(place), from.clone())];
+            client.relink(children, &view, Directories::Made, &progress).await.unwrap()
+        };
+        // Where nothing is in the way, and into a directory that is there.
+        for (place, made) in [("new", 2), ("old", 1)] {
+            let done = relink(place).await;
+            assert_eq!((done.made, done.linked, done.problems.is_empty()), (made, 1, true), "{place}");
+            let names = [name(place), name("below")];
+            let copy = client.resolve(into.cap(), &names).await.unwrap();
+            assert!(copy.cap != *below.cap() && matches!(copy.cap, Cap::SlotWrite(_)));
+            let file = client.resolve(&copy.cap, &[name("file")]).await.unwrap();
+            assert_eq!(file.cap, *mutable.cap(), "a file is the same file");
+            let copy = Child::new(copy.cap, None).unwrap();
+            link(&client, &copy, place, &mutable).await;
+        }
+        let view = client.open_directory(below.cap()).await.unwrap();
+        assert_eq!(view.list().await.unwrap().len(), 1, "nothing of this shows in what was copied");
     });
 }
 
