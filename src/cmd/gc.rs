@@ -16,7 +16,10 @@ pub(crate) fn run(args: &Gc) -> anyhow::Result<()> {
         let path = storage.path.display().to_string();
         let collected = match store {
             Ok(store) => store.gc(options).map_err(|error| tell_of(&path, &error)),
-            Err(error) => Err(tell_of(&path, error)),
+            Err(error) => {
+                tell_of(&path, error);
+                Err(())
+            }
         };
         match collected {
             Ok(report) if args.json.json => stores.push(to_json(&path, &report)),
