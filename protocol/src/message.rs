@@ -3,10 +3,12 @@
 //! Fields are numbered and never reused. A receiver skips fields it does not know and refuses requests it does not know.
 
 mod small;
+mod usage;
 
 use minicbor::{Decode, Encode};
 
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
+pub use usage::{StoreUsage, Usage};
 
 use crate::identity::NodeId;
 use crate::slot_message::{SlotAccept, SlotPrepare, SlotRead};
@@ -78,6 +80,9 @@ pub enum Request {
     /// Store several small shares at once. The share files follow, one after the other. Answered by [`PutSmallDone`].
     #[n(12)]
     PutSmall(#[n(0)] PutSmall),
+    /// What is the account charged here, and what may it be? Answered by [`Usage`].
+    #[n(16)]
+    Usage,
 }
 
 /// Every answer: what was asked for, or an error.
@@ -158,6 +163,9 @@ pub enum ErrorCode {
     /// Not signed by the key of the slot it is for.
     #[n(12)]
     BadSignature,
+    /// The account would be charged more than its quota on this server.
+    #[n(13)]
+    OverQuota,
 }
 
 impl std::fmt::Display for ErrorCode {
@@ -176,6 +184,7 @@ impl std::fmt::Display for ErrorCode {
             Self::ShuttingDown => "shutting down",
             Self::BadAnnouncement => "bad announcement",
             Self::BadSignature => "bad signature",
+            Self::OverQuota => "over quota",
         })
     }
 }
