@@ -104,6 +104,8 @@ pub(crate) enum Command {
     Slot(SlotCommand),
     /// Show introducers, servers, space and round-trip times
     Status(Json),
+    /// Show how much this client's account is charged on each server, and how much it may be
+    Usage(Json),
     /// Give directories short names
     #[command(subcommand)]
     Alias(AliasCommand),

@@ -35,6 +35,7 @@ mod status;
 pub(crate) mod target;
 mod tree;
 mod trees;
+mod usage;
 mod walk;
 
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::run(&home()?, &args, cli.quiet).await,
         Command::Restore(args) => restore::run(&home()?, &args, cli.quiet).await,
         Command::Status(args) => status::run(&home()?, args.json).await,
+        Command::Usage(args) => usage::run(&home()?, args.json, cli.quiet).await,
         Command::Alias(command) => alias::run(&home()?, &command, cli.quiet).await,
         Command::Mkdir(args) => mkdir::run(&home()?, &args, cli.quiet).await,
         Command::Ls(args) => ls::run(&home()?, &args, cli.quiet).await,

@@ -380,9 +380,13 @@ fn classify_recovery(error: &RecoveryError) -> (Exit, Option<&'static str>) {
     }
 }
 
+const OVER_QUOTA: &str =
+    "this account has used up its quota there; `sarsen usage` shows how much it may store, and where";
+
 fn classify_upload(error: &UploadError) -> (Exit, Option<&'static str>) {
     match error {
         UploadError::NoServers => (Exit::Retry, Some(NO_SERVERS)),
+        UploadError::NotHappy { .. } if error.is_over_quota() => (Exit::Refused, Some(OVER_QUOTA)),
         UploadError::NotHappy { .. } if error.is_refusal() => {
             (Exit::Refused, Some("the servers refuse; ask their owners for room or admission"))
         }

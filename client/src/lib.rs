@@ -45,6 +45,7 @@ pub mod servers;
 pub mod slot;
 pub mod status;
 pub mod upload;
+pub mod usage;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +69,7 @@ pub use servers::{Servers, Timeouts};
 pub use status::{GridStatus, ServerStatus};
 pub use upload::{PutOptions, PutReport, ShareFailure, Source, UploadError};
 use upload::{SmallEncoders, SmallShares};
+pub use usage::ServerUsage;
 
 /// What a client needs of the world.
 #[derive(Clone)]

@@ -102,6 +102,7 @@ fn requests() -> Vec<Request> {
         Request::CancelLease(CancelLease { tag, hashes: vec![hash, hash] }),
         Request::Announce(Announce { announcement: announcement() }),
         Request::Subscribe(Subscribe { follow: true }),
+        Request::Usage,
         Request::PutSmall(PutSmall { store, shares: vec![SmallShare { len: 582, lease: terms }; 2] }),
     ]
 }

@@ -4,11 +4,13 @@
 
 mod census;
 mod small;
+mod usage;
 
 use minicbor::{Decode, Encode};
 
 pub use census::{Census, CensusReply, Counted, CountedShare, MAX_CENSUS_SHARES};
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
+pub use usage::{StoreUsage, Usage};
 
 use crate::identity::NodeId;
 use crate::slot_message::{SlotAccept, SlotPrepare, SlotRead};
@@ -83,6 +85,9 @@ pub enum Request {
     /// Which shares of these objects are here? Answered by [`CensusReply`].
     #[n(17)]
     Census(#[n(0)] Census),
+    /// What is the account charged here, and what may it be? Answered by [`Usage`].
+    #[n(16)]
+    Usage,
 }
 
 /// Every answer: what was asked for, or an error.
@@ -163,6 +168,9 @@ pub enum ErrorCode {
     /// Not signed by the key of the slot it is for.
     #[n(12)]
     BadSignature,
+    /// The account would be charged more than its quota on this server.
+    #[n(13)]
+    OverQuota,
 }
 
 impl std::fmt::Display for ErrorCode {
@@ -181,6 +189,7 @@ impl std::fmt::Display for ErrorCode {
             Self::ShuttingDown => "shutting down",
             Self::BadAnnouncement => "bad announcement",
             Self::BadSignature => "bad signature",
+            Self::OverQuota => "over quota",
         })
     }
 }

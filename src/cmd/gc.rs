@@ -14,17 +14,22 @@ pub(crate) fn run(args: &Gc) -> anyhow::Result<()> {
     let (mut stores, mut failed) = (Vec::new(), false);
     for (storage, store) in opened.config.storage.iter().zip(&opened.stores) {
         let path = storage.path.display().to_string();
-        let collected = match store {
-            Ok(store) => store.gc(options).map_err(|error| tell_of(&path, &error)),
+        let report = match store.as_ref().map(|store| store.gc(options)) {
+            Ok(Ok(report)) => report,
+            Ok(Err(error)) => {
+                tell_of(&path, &error);
+                failed = true;
+                continue;
+            }
             Err(error) => {
                 tell_of(&path, error);
-                Err(())
+                failed = true;
+                continue;
             }
         };
-        match collected {
-            Ok(report) if args.json.json => stores.push(to_json(&path, &report)),
-            Ok(report) => print(&path, &report, args.dry_run)?,
-            Err(()) => failed = true,
+        match args.json.json {
+            true => stores.push(to_json(&path, &report)),
+            false => print(&path, &report, args.dry_run)?,
         }
     }
     if args.json.json {

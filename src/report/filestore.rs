@@ -97,6 +97,11 @@ fn classify_refusal(refusal: &Refusal) -> Class {
 
 pub(super) fn classify_slot(error: &SlotError) -> Class {
     match error {
+        SlotError::TooFew { .. } | SlotError::Unknown { .. } | SlotError::NotHappy { .. }
+            if error.is_over_quota() =>
+        {
+            (Exit::Refused, Some(super::OVER_QUOTA))
+        }
         // Where as many did not answer as did, those may be the ones that have it.
         SlotError::NotFound { asked, failures } if *asked > failures.len() => (
             Exit::NotFound,

@@ -1,17 +1,20 @@
 //! Changes decided within the transaction that makes them so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use caps::VerifyHash;
 use encoding::slot::MAX_RECORD_LEN;
+use protocol::NodeId;
 use protocol::message::{LeaseTerms, StoreState};
 use protocol::slot_message::Verdict;
 
 use crate::collect::{Tidied, Tidy};
 use crate::commit::{Answer, Change, Committed, NewShare, Outcome, SlotChange};
 use crate::error::PutError;
-use crate::index::{IndexResult, Location, Place, Rows, ShareKey, WHILE_ALIVE};
+use crate::index::{IndexResult, Location, Place, Rows, SLOT_CHARGE, ShareKey, WHILE_ALIVE};
 use crate::slot::{Moved, SlotRow, decide};
 use crate::store::Store;
+use crate::usage::Hold;
 
 /// A batch within its transaction.
 pub(crate) struct Apply<'a, 't> {
@@ -25,6 +28,8 @@ pub(crate) struct Apply<'a, 't> {
     pub(crate) forgotten: Vec<u32>,
     /// The pack that is written, or will be next.
     pub(crate) pack: u32,
+    /// What is held of quotas for what is decided here.
+    pub(crate) holds: Vec<Hold>,
 }
 
 impl Apply<'_, '_> {
@@ -59,6 +64,11 @@ impl Apply<'_, '_> {
                 let here: IndexResult<Vec<bool>> =
                     hashes.iter().map(|hash| self.rows.has_object(*hash)).collect();
                 let here = here?;
+                let wanted: BTreeSet<VerifyHash> =
+                    hashes.iter().zip(&here).filter_map(|(hash, here)| here.then_some(*hash)).collect();
+                if let Err(error) = self.afford(account, wanted, 0, None)? {
+                    return Ok(Err(error));
+                }
                 if here.contains(&true) {
                     let (short, ends) = (self.rows.contact(account)?, ends(self.rows, terms));
                     for (hash, _) in hashes.iter().zip(&here).filter(|(_, here)| **here) {
@@ -88,7 +98,13 @@ impl Apply<'_, '_> {
     }
 
     fn share(&mut self, share: &NewShare) -> IndexResult<Answer> {
-        let (key, fresh) = (share.key, self.fresh.remove(&share.key));
+        let (key, fresh) = (share.key, self.fresh.get(&share.key).copied());
+        let is_new = fresh.is_some() && self.rows.share(key)?.is_none();
+        let more = if is_new { share.location.len } else { 0 };
+        if let Err(error) = self.afford(&share.account, [key.hash], more, share.hold())? {
+            return Ok(Err(error));
+        }
+        self.fresh.remove(&key);
         self.rows.spare(key.hash)?;
         if let Some(location) = &fresh {
             self.rows.add_share(key, location)?;
@@ -104,6 +120,14 @@ impl Apply<'_, '_> {
         let row = self.rows.slot(&change.hash)?;
         let member = self.store.member();
         let Moved { verdict, row: moved } = decide(&member, &change.hash, row.clone(), &change.step);
+        let leases = matches!(verdict, Verdict::Yes | Verdict::Kept);
+        let lease = change.lease.as_ref().filter(|_| leases);
+        let more = if row.is_none() { SLOT_CHARGE } else { 0 };
+        if let Some((account, _)) = lease
+            && let Err(error) = self.afford(account, [change.hash], more, None)?
+        {
+            return Ok(Err(error));
+        }
         if let Some(moved) = &moved {
             let grows = row.as_ref().map_or(0, SlotRow::len) < moved.len();
             if grows && let Err(error) = admit_slot(self.store, change, row.is_none()) {
@@ -111,13 +135,31 @@ impl Apply<'_, '_> {
             }
             self.rows.set_slot(&change.hash, moved)?;
         }
-        if let Some((account, terms)) = &change.lease
-            && matches!(verdict, Verdict::Yes | Verdict::Kept)
-        {
+        if let Some((account, terms)) = lease {
             let (short, ends) = (self.rows.contact(account)?, ends(self.rows, terms));
             self.rows.lease(short, terms.tag.0, change.hash, ends)?;
         }
         Ok(Ok(Outcome::Slot(verdict, moved.or(row))))
+    }
+
+    /// Whether an account may be charged for leases on these, and for `more` bytes that come to them; then that is held for it.
+    fn afford(
+        &mut self,
+        account: &NodeId,
+        hashes: impl IntoIterator<Item = VerifyHash>,
+        more: u64,
+        hold: Option<&Hold>,
+    ) -> IndexResult<Result<(), PutError>> {
+        let own = if hold.is_none() { self.store.hold(*account) } else { None };
+        let Some(hold) = hold.or(own.as_ref()) else { return Ok(Ok(())) };
+        let short = self.rows.known(account)?;
+        let mut cost = more;
+        for hash in hashes {
+            cost += self.rows.cost(short, hash)?;
+        }
+        let held = hold.reach(cost);
+        self.holds.extend(own);
+        Ok(held)
     }
 
     fn tidy(&mut self, tidy: &Tidy) -> IndexResult<Tidied> {

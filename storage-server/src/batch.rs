@@ -325,7 +325,7 @@ impl<'s> Batch<'s> {
         }
         let uptime_s = self.store.uptime_s();
         let end = self.pack_end(writer);
-        let (answers, unlinked, totals) = index.write(|rows| {
+        let (answers, unlinked, totals, charges, holds) = index.write(|rows| {
             rows.totals.uptime_s = rows.totals.uptime_s.max(uptime_s);
             if let Some((pack, end)) = end {
                 rows.set_pack(pack, end)?;
@@ -337,11 +337,20 @@ impl<'s> Batch<'s> {
                 moved: self.moved.clone(),
                 forgotten: self.forgotten.clone(),
                 pack: writer.pack,
+                holds: Vec::new(),
             };
             let mut answers = self.answers.clone();
             apply.all(changes, &mut answers)?;
-            Ok((answers, apply.refused_files()?, rows.totals))
+            let (unlinked, holds) = (apply.refused_files()?, apply.holds);
+            Ok((answers, unlinked, rows.totals, rows.charges()?, holds))
         })?;
+        if let Some(ledger) = self.store.ledger.get() {
+            let shares = changes.iter().filter_map(|change| match change {
+                Change::Share(share) => share.hold(),
+                _ => None,
+            });
+            ledger.settle(self.store, &charges, &holds.iter().chain(shares).collect::<Vec<_>>());
+        }
         self.unlinked = unlinked;
         for answer in answers.iter().flatten() {
             if let Ok(Outcome::Tidied(done)) = answer {

@@ -22,6 +22,7 @@ use crate::pack::record_len;
 use crate::slot::{Move, SlotRow};
 use crate::store::{Store, lock};
 use crate::upload::{Claim, ReadyShare};
+use crate::usage::Hold;
 
 /// Changes in one transaction, at most.
 const BATCH_MAX: usize = 1024;
@@ -69,9 +70,19 @@ pub(crate) struct NewShare {
     pub(crate) bytes: ShareBytes,
     pub(crate) account: NodeId,
     pub(crate) lease: LeaseTerms,
+    /// What is held for a small share; for one in a file its claim has it.
+    pub(crate) hold: Option<Hold>,
 }
 
 impl NewShare {
+    /// What is held of the account's quota for it.
+    pub(crate) fn hold(&self) -> Option<&Hold> {
+        match &self.bytes {
+            ShareBytes::Small(_) => self.hold.as_ref(),
+            ShareBytes::File(claim) => claim.hold.as_ref(),
+        }
+    }
+
     /// The share that was found intact, `len` bytes long.
     pub(crate) fn new(
         report: &ShareReport,
@@ -86,7 +97,14 @@ impl NewShare {
             ciphertext_len: report.descriptor.geometry.ciphertext_len(),
             bucket: report.descriptor.bucket.0,
         };
-        Self { key: ShareKey { hash: report.hash, number: report.number }, location, bytes, account, lease }
+        Self {
+            key: ShareKey { hash: report.hash, number: report.number },
+            location,
+            bytes,
+            account,
+            lease,
+            hold: None,
+        }
     }
 }
 

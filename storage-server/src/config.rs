@@ -1,6 +1,6 @@
 //! `server.toml`: what a server's owner decides. Unknown keys are refused.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use protocol::identity::AddressError;
@@ -12,6 +12,7 @@ use crate::period::Period;
 use crate::server::Admission;
 use crate::size::Size;
 use crate::store::{GRACE, IDLE_LIMIT};
+use crate::usage::Quotas;
 
 /// The content of `server.toml`.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Config {
     /// Who may store.
     #[serde(default, deserialize_with = "admission")]
     pub admission: AdmissionConfig,
+    /// Bytes that an account may be charged, in all stores together.
+    #[serde(default)]
+    pub quota: Option<Size>,
     /// How long an object stays after its last lease ended.
     #[serde(default = "grace")]
     pub grace: Period,
@@ -55,6 +59,7 @@ impl Default for Config {
             zone: None,
             introducers: Vec::new(),
             admission: AdmissionConfig::default(),
+            quota: None,
             grace: grace(),
             idle_limit: idle_limit(),
             storage: Vec::new(),
@@ -68,8 +73,17 @@ pub enum AdmissionConfig {
     /// `"open"`
     #[default]
     Open,
-    /// `{ accounts = ["<key>", ...] }`
-    Accounts(Vec<NodeId>),
+    /// `{ accounts = ["<key>", { key = "<key>", quota = "1T" }, ...] }`
+    Accounts(Vec<AccountConfig>),
+}
+
+/// An account that may store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AccountConfig {
+    /// Its key.
+    pub key: NodeId,
+    /// Bytes it may be charged, where that is for it alone.
+    pub quota: Option<Size>,
 }
 
 impl AdmissionConfig {
@@ -77,7 +91,9 @@ impl AdmissionConfig {
     pub fn to_admission(&self) -> Admission {
         match self {
             Self::Open => Admission::Open,
-            Self::Accounts(accounts) => Admission::Listed(accounts.iter().copied().collect()),
+            Self::Accounts(accounts) => {
+                Admission::Listed(accounts.iter().map(|account| account.key).collect())
+            }
         }
     }
 }
@@ -148,6 +164,17 @@ impl Config {
         }
     }
 
+    /// What accounts may be charged.
+    pub fn quotas(&self) -> Quotas {
+        let of = match &self.admission {
+            AdmissionConfig::Open => BTreeMap::new(),
+            AdmissionConfig::Accounts(accounts) => {
+                accounts.iter().filter_map(|account| Some((account.key, account.quota?.0))).collect()
+            }
+        };
+        Quotas { each: self.quota.map(|quota| quota.0), of }
+    }
+
     /// The commented text of a new `server.toml`.
     pub fn to_text(&self) -> String {
         let list = |items: Vec<String>| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
@@ -155,12 +182,17 @@ impl Config {
         let admission = match &self.admission {
             AdmissionConfig::Open => quoted("open"),
             AdmissionConfig::Accounts(accounts) => {
-                format!("{{ accounts = [{}] }}", list(accounts.iter().map(ToString::to_string).collect()))
+                let accounts: Vec<String> = accounts.iter().map(|account| account.to_text()).collect();
+                format!("{{ accounts = [{}] }}", accounts.join(", "))
             }
         };
         let zone = match &self.zone {
             Some(zone) => format!("zone = {}", quoted(zone)),
             None => "# zone = \"cellar\"".to_owned(),
+        };
+        let quota = match self.quota {
+            Some(quota) => format!("quota = \"{quota}\""),
+            None => "# quota = \"100G\"".to_owned(),
         };
         let mut text = format!(
             r#"# A storage server of Sarsen. Unknown keys are refused; sizes are like "50G" (10^9) or "50GiB" (2^30).
@@ -181,7 +213,12 @@ nickname = {nickname}
 introducers = [{introducers}]
 
 # Who may store: "open" (everybody), or {{ accounts = ["<key>", ...] }}. Reading needs no account.
+# {{ key = "<key>", quota = "1T" }} in place of a key gives that account a quota of its own.
 admission = {admission}
+
+# Bytes that an account may be charged on this server, all stores together. Without it: as much as there is room. Where admission is open,
+# anybody can make another account.
+{quota}
 
 # How long an object stays after its last lease ended, and how long an account may not be heard of before its leases end ("7d", "12h").
 # Both count the time the server runs.
@@ -204,6 +241,15 @@ idle_limit = "{idle_limit}"
             text.push_str(&store.to_text());
         }
         text
+    }
+}
+
+impl AccountConfig {
+    fn to_text(self) -> String {
+        match self.quota {
+            Some(quota) => format!("{{ key = \"{}\", quota = \"{quota}\" }}", self.key),
+            None => quoted(&self.key.to_string()),
+        }
     }
 }
 
@@ -246,12 +292,31 @@ fn admission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdmissionConf
     #[serde(rename_all = "lowercase")]
     enum Text {
         Open,
-        Accounts(Vec<String>),
+        Accounts(Vec<Account>),
     }
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a key, or { key = \"<key>\", quota = \"1T\" }")]
+    enum Account {
+        Key(String),
+        WithQuota(WithQuota),
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct WithQuota {
+        key: String,
+        quota: Size,
+    }
+    let account = |account: &Account| {
+        let (key, quota) = match account {
+            Account::Key(key) => (key, None),
+            Account::WithQuota(account) => (&account.key, Some(account.quota)),
+        };
+        Ok(AccountConfig { key: parsed(key)?, quota })
+    };
     match Text::deserialize(deserializer)? {
         Text::Open => Ok(AdmissionConfig::Open),
         Text::Accounts(accounts) => {
-            accounts.iter().map(|text| parsed(text)).collect::<Result<_, _>>().map(AdmissionConfig::Accounts)
+            accounts.iter().map(account).collect::<Result<_, _>>().map(AdmissionConfig::Accounts)
         }
     }
 }
@@ -268,7 +333,11 @@ mod tests {
             nickname: "the \"old\" one".into(),
             zone: Some("cellar".into()),
             introducers: vec![format!("sarsen://{}@h:1", NodeId::new([1; 32])).parse().unwrap()],
-            admission: AdmissionConfig::Accounts(vec![NodeId::new([2; 32])]),
+            admission: AdmissionConfig::Accounts(vec![
+                AccountConfig { key: NodeId::new([2; 32]), quota: None },
+                AccountConfig { key: NodeId::new([4; 32]), quota: Some(Size(1 << 40)) },
+            ]),
+            quota: Some(Size(100_000_000_000)),
             grace: "36h".parse().unwrap(),
             idle_limit: "90d".parse().unwrap(),
             storage: vec![StorageConfig {
@@ -279,7 +348,10 @@ mod tests {
             }],
         };
         assert_eq!(Config::parse(&config.to_text()).unwrap(), config);
-        let plain = Config { zone: None, admission: AdmissionConfig::Open, storage: vec![], ..config };
+        assert_eq!(config.quotas().of(&NodeId::new([4; 32])), Some(1 << 40));
+        assert_eq!(config.quotas().of(&NodeId::new([2; 32])), Some(100_000_000_000));
+        let plain =
+            Config { zone: None, quota: None, admission: AdmissionConfig::Open, storage: vec![], ..config };
         assert_eq!(Config::parse(&plain.to_text()).unwrap(), plain);
     }
 

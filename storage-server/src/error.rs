@@ -101,6 +101,16 @@ pub enum PutError {
         /// Bytes there are, without the reserve and what other uploads still want.
         available: u64,
     },
+    /// The account would be charged more than it may on this server.
+    #[error(
+        "the account's quota is used up: {needed} bytes are needed, {left} are left of it on this server"
+    )]
+    OverQuota {
+        /// Bytes wanted.
+        needed: u64,
+        /// Bytes of the quota that are neither charged nor on their way.
+        left: u64,
+    },
     /// The same share of the same upload is on its way already.
     #[error("this share of this upload is on its way already")]
     Busy,
@@ -155,6 +165,7 @@ impl PutError {
         match self {
             Self::ReadOnly => ErrorCode::ReadOnly,
             Self::NoSpace { .. } => ErrorCode::NoSpace,
+            Self::OverQuota { .. } => ErrorCode::OverQuota,
             Self::Busy | Self::Overloaded { .. } => ErrorCode::Busy,
             Self::TooLong { .. } | Self::TooShort { .. } | Self::WrongNumber { .. } => ErrorCode::BadRequest,
             Self::Corrupt { .. } => ErrorCode::Corrupt,

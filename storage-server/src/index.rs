@@ -20,7 +20,7 @@ use crate::backend::BackendHealth;
 use crate::slot::SlotRow;
 
 pub use leases::Reason;
-pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, Scope};
+pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, SLOT_CHARGE, Scope};
 
 pub(crate) const INDEX_FILE: &str = "index.redb";
 /// The index format this program writes, and the newest it reads. 1 had no counters of packs and accounts, and nothing to end a lease by.
@@ -390,6 +390,7 @@ impl Index {
                 usage: txn.open_table(USAGE).map_err(boxed)?,
                 live_by: BTreeMap::new(),
                 charged_by: BTreeMap::new(),
+                charges: Vec::new(),
             };
             let result = work(&mut rows)?;
             rows.settle()?;
@@ -418,6 +419,8 @@ pub(crate) struct Rows<'t> {
     live_by: BTreeMap<u32, i64>,
     /// Likewise of what accounts are charged.
     charged_by: BTreeMap<u32, i64>,
+    /// What accounts are charged now, of those for whom that changed and was written.
+    charges: Vec<(NodeId, u64)>,
 }
 
 /// A table. A store from before it was invented gets it with its next transaction.

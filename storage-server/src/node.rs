@@ -338,6 +338,7 @@ impl ServerNode {
             stores,
             failed,
             admission: config.admission.to_admission(),
+            quotas: config.quotas(),
             clock,
             pool,
             limits: ServerLimits { open_files: (descriptors / 2).clamp(64, 1024), ..ServerLimits::default() },

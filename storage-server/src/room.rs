@@ -61,7 +61,7 @@ impl Store {
             self.rewrite_now(writer);
             room = self.room()?;
         }
-        while room < needed && self.discard_oldest_partial() {
+        while room < needed && self.discard_oldest_partial(None) {
             room = self.room()?;
         }
         Ok(room)

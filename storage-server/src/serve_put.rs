@@ -327,13 +327,15 @@ impl AnyStore {
                 self.answered = true;
                 self.flags.iter_mut().zip(flags).for_each(|(any, flag)| *any |= flag);
             }
+            Err(_) if matches!(self.error, Some(PutError::OverQuota { .. })) => {}
             Err(error) => self.error = Some(error),
         }
     }
 
     fn into_flags(self) -> Result<Flags, Failure> {
         match self.error {
-            Some(error) if !self.answered => {
+            // That it is not leased is not to be taken for its not being here.
+            Some(error) if !self.answered || matches!(error, PutError::OverQuota { .. }) => {
                 Err(Failure::Refused(WireError::new(error.code(), error.to_string())))
             }
             _ => Ok(Flags { flags: self.flags }),

@@ -189,6 +189,8 @@ fn find(
             };
             match read() {
                 Ok(()) => {}
+                // It went since it was listed.
+                Err(Stop::Error(ReadError::NotFound)) => continue,
                 Err(Stop::Error(error)) => {
                     failed = Some(error);
                     continue;

@@ -19,6 +19,7 @@ use crate::pack::MAX_PACKED_LEN;
 use crate::resources::{Charge, Held, Resources, Stop, kib};
 use crate::senders::Senders;
 use crate::store::{Store, lock};
+use crate::usage::{Ledger, Quotas};
 
 /// Who may store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct ServerParts {
     pub failed: Vec<NodeId>,
     /// Who may store.
     pub admission: Admission,
+    /// And how much.
+    pub quotas: Quotas,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where disks are used and hashes computed.
@@ -103,6 +106,7 @@ pub struct Server {
     pub(crate) stores: Vec<Arc<Store>>,
     failed: Vec<NodeId>,
     admission: Admission,
+    pub(crate) ledger: Arc<Ledger>,
     clock: Arc<dyn Clock>,
     pub(crate) pool: Arc<dyn Pool>,
     pub(crate) limits: ServerLimits,
@@ -149,12 +153,15 @@ const LINGER: Duration = Duration::from_secs(2);
 impl Server {
     /// A server of these parts.
     pub fn new(parts: ServerParts) -> Arc<Self> {
-        let ServerParts { nickname, stores, failed, admission, clock, pool, limits } = parts;
+        let ServerParts { nickname, stores, failed, admission, quotas, clock, pool, limits } = parts;
+        let ledger = Ledger::new(quotas, &stores);
+        stores.iter().for_each(|store| store.join(ledger.clone()));
         Arc::new(Self {
             nickname,
             stores,
             failed,
             admission,
+            ledger,
             started: clock.uptime(),
             clock,
             pool,
@@ -390,6 +397,7 @@ impl Server {
             Request::ReadTable(read) => self.read_table(caller, read, stream).await,
             Request::ReadSlice(read) => self.read_slice(caller, read, stream).await,
             Request::Census(census) => self.census(caller, census, stream).await,
+            Request::Usage => self.usage(caller, stream).await,
             Request::Lease(lease) => self.lease(caller, lease, stream).await,
             Request::CancelLease(cancel) => self.cancel_lease(caller, cancel, stream).await,
             Request::SlotRead(read) => self.slot_read(caller, read, stream).await,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use encoding::slot::Member;
@@ -18,6 +18,7 @@ use crate::error::{PutError, ReadError, StoreError, is_out_of_files, is_passing}
 use crate::index::{Index, IndexResult, Totals};
 use crate::pack::{PACK_LEN, pack_path};
 use crate::upload::Uploads;
+use crate::usage::Ledger;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -73,6 +74,8 @@ pub struct Store {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) uploads: Mutex<Uploads>,
     pub(crate) collector: Collector,
+    /// Of the server that serves it.
+    pub(crate) ledger: OnceLock<Arc<Ledger>>,
     pack_files: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
     /// Last, so that the lock goes when everything else has.
     _lock: Box<dyn DiskLock>,
@@ -174,6 +177,7 @@ impl Store {
             queue: Mutex::default(),
             uploads: Mutex::new(Uploads::new(opened.partials, now)),
             collector: Collector::default(),
+            ledger: OnceLock::new(),
             pack_files: Mutex::default(),
             disk: opened.disk,
             _lock: opened.lock,

@@ -55,7 +55,7 @@ impl Store {
             Err(ShareError::Io(error)) => return Err(error),
             _ => {
                 let _writer = lock(&self.writer);
-                if !matches!(self.index().get(key), Ok(None)) {
+                if !self.is_stray(key, path)? {
                     return Ok(());
                 }
                 tracing::error!(store = %self.id(), share = %key, "a stray share is not intact: it goes into quarantine");
@@ -64,33 +64,44 @@ impl Store {
         };
         // Nothing is being committed meanwhile: what was is no longer a stray.
         let _writer = lock(&self.writer);
+        if !self.is_stray(key, path)? {
+            return Ok(());
+        }
         match self.adopt(key, &location) {
-            Ok(true) => {
+            Ok(()) => {
                 tracing::info!(store = %self.id(), share = %key, "took in a share that a crash had left")
             }
-            Ok(false) => {}
             Err(error) => drop(self.index_error("take in a stray share", *error)),
         }
         Ok(())
     }
 
-    fn adopt(&self, key: ShareKey, location: &Location) -> IndexResult<bool> {
-        let index = self.index();
-        if index.get(key)?.is_some() {
-            return Ok(false);
+    /// Whether the file is still there, and still without a row: it may have been one whose object was just then collected.
+    fn is_stray(&self, key: ShareKey, path: &str) -> io::Result<bool> {
+        let known = !matches!(self.index().get(key), Ok(None));
+        match self.disk.open(path, OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            opened => opened.map(|_| !known),
         }
+    }
+
+    fn adopt(&self, key: ShareKey, location: &Location) -> IndexResult<()> {
+        let index = self.index();
         let uptime_s = self.uptime_s();
-        let totals = index.write(|rows| {
+        let (totals, charges) = index.write(|rows| {
             rows.totals.uptime_s = rows.totals.uptime_s.max(uptime_s);
             let found = (rows.totals.uptime_s.saturating_add(self.idle_s()), Reason::NeverLeased);
             let (due, reason) = rows.spare(key.hash)?.unwrap_or(found);
             rows.add_share(key, location)?;
             rows.doom(key.hash, reason, due)?;
-            Ok(rows.totals)
+            Ok((rows.totals, rows.charges()?))
         })?;
         self.set_totals(totals);
+        if let Some(ledger) = self.ledger.get() {
+            ledger.settle(self, &charges, &[]);
+        }
         self.collector.changed();
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::disk::{DiskFile, OpenMode};
 use crate::error::PutError;
 use crate::pack::MAX_PACKED_LEN;
 use crate::store::{Store, lock};
+use crate::usage::Hold;
 
 /// Bytes of a share written before they are synced while the rest is still coming.
 const SYNC_EVERY: u64 = 32 * 1024 * 1024;
@@ -38,18 +39,25 @@ pub(crate) struct Uploads {
 }
 
 /// A partial share file.
-#[derive(Clone, Copy)]
 struct Partial {
     /// When it was last used, or found; by the clock's uptime.
     used: Duration,
     /// Its bytes, as far as they are known: nothing of one that was found.
     len: u64,
+    /// It counts against its account's quota, if that has one.
+    hold: Option<Hold>,
+}
+
+impl Partial {
+    fn new(now: Duration) -> Self {
+        Self { used: now, len: 0, hold: None }
+    }
 }
 
 impl Uploads {
     pub(crate) fn new(partials: HashSet<String>, now: Duration) -> Self {
         Self {
-            partials: partials.into_iter().map(|name| (name, Partial { used: now, len: 0 })).collect(),
+            partials: partials.into_iter().map(|name| (name, Partial::new(now))).collect(),
             ..Self::default()
         }
     }
@@ -97,6 +105,8 @@ impl Uploads {
 pub(crate) struct Claim {
     store: Arc<Store>,
     name: String,
+    /// What is held of the account's quota for it.
+    pub(crate) hold: Option<Hold>,
 }
 
 impl Claim {
@@ -106,8 +116,9 @@ impl Claim {
             return Err(PutError::Busy);
         }
         uploads.active.insert(name.clone(), 0);
+        let hold = uploads.partials.get_mut(&name).and_then(|partial| partial.hold.take());
         drop(uploads);
-        Ok(Self { store: store.clone(), name })
+        Ok(Self { store: store.clone(), name, hold })
     }
 
     pub(crate) fn path(&self) -> String {
@@ -138,6 +149,7 @@ impl Drop for Claim {
         uploads.active.remove(&self.name);
         if let Some(partial) = uploads.partials.get_mut(&self.name) {
             partial.used = now;
+            partial.hold = self.hold.take().inspect(|hold| hold.set(partial.len));
         }
     }
 }
@@ -187,15 +199,34 @@ impl Store {
         }
     }
 
-    /// Removes the partial share that nobody has used for the longest time; says no if there is none.
-    pub(crate) fn discard_oldest_partial(self: &Arc<Self>) -> bool {
-        let oldest =
-            lock(&self.uploads).idle().min_by_key(|(_, partial)| partial.used).map(|(name, _)| name.clone());
+    /// Removes the partial share, or that of an account, that nobody has used for the longest time; says no if there is none.
+    pub(crate) fn discard_oldest_partial(self: &Arc<Self>, of: Option<&NodeId>) -> bool {
+        let prefix = of.map_or(String::new(), |account| format!("{account}-"));
+        let oldest = {
+            let uploads = lock(&self.uploads);
+            let idle = uploads.idle().filter(|(name, _)| name.starts_with(&prefix));
+            idle.min_by_key(|(_, partial)| partial.used).map(|(name, _)| name.clone())
+        };
         let Some(claim) = oldest.and_then(|name| Claim::new(self, name).ok()) else { return false };
         tracing::info!(store = %self.id(), partial = %claim.name, "an interrupted upload makes way: removed");
         claim.discard();
         // One that cannot be removed would be found again for ever.
         !lock(&self.uploads).partials.contains_key(&claim.name)
+    }
+
+    /// Interrupted uploads of accounts with a quota count against it, whatever it says.
+    pub(crate) fn hold_partials(self: &Arc<Self>) {
+        let names: Vec<String> = lock(&self.uploads).idle().map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let account = name.split('-').next().and_then(|account| account.parse().ok());
+            let Some(hold) = account.and_then(|account| self.hold(account)) else { continue };
+            let len = self.disk.open(&format!("partial/{name}"), OpenMode::Read).and_then(|file| file.len());
+            if let Some(partial) = lock(&self.uploads).partials.get_mut(&name) {
+                partial.len = len.unwrap_or(0);
+                hold.set(partial.len);
+                partial.hold = Some(hold);
+            }
+        }
     }
 
     /// Begins an upload, or takes up an earlier one under the same account, upload id and share number.
@@ -226,6 +257,7 @@ impl Store {
             syncing: Arc::default(),
         };
         upload.find_partial()?;
+        upload.hold()?;
         upload.reserve()?;
         Ok(upload)
     }
@@ -261,11 +293,29 @@ impl Upload {
         }
         self.resume_to = whole;
         self.file = Some(file);
+        if let Some(partial) = lock(&self.store().uploads).partials.get_mut(&self.claim.name) {
+            partial.len = whole;
+        }
         Ok(())
     }
 
     fn room_for(&self, needed: u64) -> Result<u64, PutError> {
         self.store().room_for(needed).map_err(|e| self.store().failed("ask for free space", e))
+    }
+
+    /// Makes sure that the account may be charged for it, where its length is known. What the account left here itself makes way for it.
+    fn hold(&mut self) -> Result<(), PutError> {
+        if self.claim.hold.is_none() {
+            self.claim.hold = self.store().hold(self.account);
+        }
+        let Some(hold) = &self.claim.hold else { return Ok(()) };
+        loop {
+            match hold.reach(self.stated.unwrap_or(self.resume_to)) {
+                Err(PutError::OverQuota { .. })
+                    if self.store().discard_oldest_partial(Some(&self.account)) => {}
+                reached => return reached,
+            }
+        }
     }
 
     /// Makes sure there is room for the rest, where its length is known; promised is only the beginning of it.
@@ -352,6 +402,10 @@ impl Upload {
         if len > max {
             return Err(PutError::TooLong { len, max });
         }
+        if let Some(Err(error)) = self.claim.hold.as_ref().map(|hold| hold.reach_ahead(len)) {
+            self.claim.discard();
+            return Err(error);
+        }
         if self.stays_small(piece.len()) {
             self.small.extend_from_slice(piece);
         } else if let Err(error) = self.write(piece) {
@@ -405,7 +459,7 @@ impl Upload {
         }
         let file = self.store().disk.open(&self.claim.path(), OpenMode::CreateNew)?;
         let now = self.store().now();
-        lock(&self.store().uploads).partials.insert(self.claim.name.clone(), Partial { used: now, len: 0 });
+        lock(&self.store().uploads).partials.insert(self.claim.name.clone(), Partial::new(now));
         Ok(file)
     }
 
@@ -433,7 +487,7 @@ impl Upload {
         if let Some(stated) = self.stated.filter(|stated| *stated != self.len) {
             return Err(PutError::TooShort { len: self.len, stated });
         }
-        let Self { claim, account, number, lease, len, check, small, file, syncing, .. } = self;
+        let Self { mut claim, account, number, lease, len, check, small, file, syncing, .. } = self;
         let store = claim.store.clone();
         let checked = match &file {
             Some(file) => check.finish(len, |at, buffer| file.read_exact_at(buffer, at)),
@@ -456,8 +510,10 @@ impl Upload {
             file.sync().map_err(|e| store.fence("sync a share", &e))?;
         }
         // A small one has nothing on disk to guard: whoever sends it too at the same time is answered by the same commit.
+        let hold = if file.is_some() { None } else { claim.hold.take() };
         let bytes = if file.is_some() { ShareBytes::File(claim) } else { ShareBytes::Small(small.into()) };
-        Ok(ReadyShare(Change::Share(NewShare::new(&report, len, bytes, account, lease))))
+        let share = NewShare::new(&report, len, bytes, account, lease);
+        Ok(ReadyShare(Change::Share(NewShare { hold, ..share })))
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::announcement::{Announcement, Signed};
 use protocol::announcer::{GOOD_FOR, announce};
 use protocol::session::SOFTWARE;
 use protocol::{Clock, InlinePool, NodeAddress, NodeId, NodeKey, Random};
-use storage_server::{Admission, Server, ServerLimits, ServerParts, Store, StoreError, StoreOptions};
+use storage_server::{Admission, Quotas, Server, ServerLimits, ServerParts, Store, StoreError, StoreOptions};
 use tokio::task::JoinHandle;
 
 use crate::clock::SimClock;
@@ -52,6 +52,8 @@ pub struct SimServer {
     pub options: StoreOptions,
     /// Who may store.
     pub admission: Admission,
+    /// And how much.
+    pub quotas: Quotas,
     /// Its clock, which may jump alone.
     pub clock: Arc<SimClock>,
     running: Option<Running>,
@@ -115,6 +117,7 @@ impl SimGrid {
             zone: zone.map(str::to_owned),
             options: StoreOptions::default(),
             admission: Admission::Open,
+            quotas: Quotas::default(),
             clock: Arc::new(SimClock::following(self.clock.clone())),
             running: None,
             sequence: 0,
@@ -145,6 +148,7 @@ impl SimGrid {
             stores: vec![store],
             failed: Vec::new(),
             admission: server.admission.clone(),
+            quotas: server.quotas.clone(),
             clock: clock.clone(),
             pool: Arc::new(InlinePool),
             limits: ServerLimits::default(),

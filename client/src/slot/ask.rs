@@ -206,7 +206,7 @@ impl Round {
                     return Some((store, Some((kind, answer.verdict))));
                 }
                 Err(error) => {
-                    let failure = MemberFailure::new(store, self.name(&store), &error);
+                    let failure = MemberFailure::asked(store, self.name(&store), &error);
                     self.failures.insert(store, failure);
                     return Some((store, None));
                 }

@@ -2,6 +2,8 @@
 
 use encoding::SectionError;
 use protocol::NodeId;
+use protocol::message::ErrorCode;
+use protocol::session::RequestError;
 use protocol::slot_message::Verdict;
 
 use super::memory::Forgetful;
@@ -18,12 +20,23 @@ pub struct MemberFailure {
     pub reason: String,
     /// Whether it answered at all.
     pub answered: bool,
+    /// The kind of refusal, where its server refused.
+    pub code: Option<ErrorCode>,
 }
 
 impl MemberFailure {
+    /// Of a request that failed.
+    pub(crate) fn asked(store: NodeId, server: String, error: &RequestError) -> Self {
+        let code = match error {
+            RequestError::Refused(error) => Some(error.code),
+            _ => None,
+        };
+        Self { code, answered: code.is_some(), ..Self::new(store, server, error) }
+    }
+
     /// It did not answer.
     pub(crate) fn new(store: NodeId, server: String, reason: impl ToString) -> Self {
-        Self { store, server, reason: reason.to_string(), answered: false }
+        Self { store, server, reason: reason.to_string(), answered: false, code: None }
     }
 
     /// It answered, and with nothing that is of use.
@@ -129,6 +142,20 @@ impl SlotError {
             | Self::NotHappy { failures, .. } => failures,
             _ => &[],
         }
+    }
+
+    /// Whether every store that failed refused for want of authority or room.
+    pub fn is_refusal(&self) -> bool {
+        use ErrorCode::{NoSpace, NotAdmitted, OverQuota, ReadOnly};
+        let refused = |failure: &MemberFailure| {
+            matches!(failure.code, Some(NotAdmitted | NoSpace | OverQuota | ReadOnly))
+        };
+        !self.failures().is_empty() && self.failures().iter().all(refused)
+    }
+
+    /// Whether the account's quota is used up on some of those.
+    pub fn is_over_quota(&self) -> bool {
+        self.is_refusal() && self.failures().iter().any(|failure| failure.code == Some(ErrorCode::OverQuota))
     }
 }
 

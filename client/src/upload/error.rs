@@ -76,9 +76,16 @@ impl UploadError {
     pub fn is_refusal(&self) -> bool {
         let Self::NotHappy { failures, .. } = self else { return false };
         let refused = |failure: &ShareFailure| {
-            matches!(failure.code, Some(ErrorCode::NotAdmitted | ErrorCode::NoSpace | ErrorCode::ReadOnly))
+            use ErrorCode::{NoSpace, NotAdmitted, OverQuota, ReadOnly};
+            matches!(failure.code, Some(NotAdmitted | NoSpace | OverQuota | ReadOnly))
         };
         !failures.is_empty() && failures.iter().all(refused)
+    }
+
+    /// Whether the account's quota is used up on some of the servers that refused.
+    pub fn is_over_quota(&self) -> bool {
+        let Self::NotHappy { failures, .. } = self else { return false };
+        self.is_refusal() && failures.iter().any(|failure| failure.code == Some(ErrorCode::OverQuota))
     }
 }
 

@@ -100,6 +100,8 @@ fn the_error_codes_of_the_spec() {
         ErrorCode::StoreFailed,
         ErrorCode::ShuttingDown,
         ErrorCode::BadAnnouncement,
+        ErrorCode::BadSignature,
+        ErrorCode::OverQuota,
     ];
     for code in codes {
         let number = minicbor::to_vec(code).unwrap()[1];

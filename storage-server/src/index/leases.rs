@@ -7,8 +7,8 @@ use protocol::NodeId;
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::{
-    ACCOUNTS, DYING, EXPIRY, Index, IndexResult, LEASES, Location, Rows, ShareKey, USAGE, WHILE_ALIVE, boxed,
-    lease_key, table_of,
+    ACCOUNTS, DYING, EXPIRY, Index, IndexResult, LEASES, Location, Place, Rows, ShareKey, USAGE, WHILE_ALIVE,
+    boxed, lease_key, table_of,
 };
 use crate::collect::{GoneBy, count};
 
@@ -18,6 +18,8 @@ pub(crate) const CONTACT_GRAIN_S: u64 = 3600;
 pub(crate) const SLOT_CHARGE: u64 = 64 * 1024;
 /// Set in the last contact of an account that was idle for too long and whose leases were ended for it.
 const GONE: u64 = 1 << 63;
+/// Share files that one transaction lets go, at most: nobody else commits while they are removed.
+const FILES_MAX: usize = 256;
 /// Rows that are passed over in search of one that may go.
 const PASSED_MAX: usize = 10_000;
 
@@ -315,9 +317,9 @@ impl Rows<'_> {
 
     /// Takes out objects without a lease, at most `limit`.
     pub(crate) fn collect(&mut self, scope: Scope, limit: usize) -> IndexResult<Vec<Removed>> {
-        let (mut gone, mut freed) = (Vec::new(), 0);
+        let (mut gone, mut freed, mut files) = (Vec::new(), 0, 0);
         for hash in self.doomed(scope, limit)? {
-            if matches!(scope, Scope::Room(wanted) if freed >= wanted) {
+            if files >= FILES_MAX || matches!(scope, Scope::Room(wanted) if freed >= wanted) {
                 break;
             }
             let Some((_, reason)) = self.spare(hash)? else { continue };
@@ -329,6 +331,7 @@ impl Rows<'_> {
             for (key, location) in &shares {
                 self.remove_share(*key)?;
                 freed += location.len;
+                files += usize::from(location.place == Place::File);
             }
             gone.push(Removed { reason, shares });
         }
@@ -413,8 +416,15 @@ impl Rows<'_> {
             let Some((account, bytes)) = row else { continue };
             let bytes = bytes.saturating_add_signed(by);
             self.usage.insert(short, &usage_row(&account, bytes)).map_err(boxed)?;
+            self.charges.push((account, bytes));
         }
         Ok(())
+    }
+
+    /// What accounts are charged after all that was done so far, of those for whom that changed.
+    pub(crate) fn charges(&mut self) -> IndexResult<Vec<(NodeId, u64)>> {
+        self.settle_charges()?;
+        Ok(std::mem::take(&mut self.charges))
     }
 }
 

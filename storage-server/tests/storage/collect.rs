@@ -574,12 +574,16 @@ fn scenario(setup: &Setup, store: &Arc<Store>, objects: &[Object]) -> BTreeMap<S
     }
     setup.pass(2 * DAY);
     // Others come in the middle of it.
-    let mut late = go.iter().map(|(_, object)| *object).skip(3).step_by(7);
+    let mut late = go.iter().map(|(_, object)| *object).skip(3).step_by(7).enumerate();
     while now(store.tidy(&inline())) {
-        if let Some(object) = late.next()
-            && store_share(store, &object.shares[2], 2, 92).is_ok()
-        {
+        let Some((at, object)) = late.next() else { continue };
+        let lease =
+            || now(store.lease(&inline(), account(), terms(), vec![object.hash])).is_ok_and(|here| here[0]);
+        if at % 2 == 0 && store_share(store, &object.shares[2], 2, 92).is_ok() {
             leased.insert(object.key(2), object.shares[2].clone());
+        } else if at % 2 == 1 && lease() {
+            // If it is here still, all of it stays.
+            leased.insert(object.key(0), object.shares[0].clone());
         }
     }
     leased
@@ -595,6 +599,7 @@ fn nothing_leased_is_lost_at_any_sync_of_collection_and_rewriting() {
     let incarnation = store.incarnation();
     let leased = scenario(&setup, &store, &objects);
     assert!(leased.len() > 15, "{}", leased.len());
+    assert!(!setup.disk.files().contains(&"packs/00000000.pack".to_owned()), "a pack was rewritten");
     assert_eq!(store.status().shares as usize, leased.len() + back_without_other(&store, &objects, &leased));
     sound(&store);
     drop(store);

@@ -14,7 +14,7 @@ use protocol::message::{
 };
 use protocol::session::{RequestError, Session, our_hello, read_reply};
 use protocol::transport::Stream;
-use storage_server::{Admission, Disk, Server, ServerLimits, ServerParts, Store, StoreOptions};
+use storage_server::{Admission, Disk, Quotas, Server, ServerLimits, ServerParts, Store, StoreOptions};
 
 use crate::crash_disk::CrashDisk;
 use crate::objects::{
@@ -48,6 +48,7 @@ pub(crate) fn start_store(admission: Admission, limits: ServerLimits, options: S
         stores: vec![store.clone()],
         failed: vec![NodeId::new([66; 32])],
         admission,
+        quotas: Quotas::default(),
         clock: Arc::new(ManualClock::default()),
         pool: inline(),
         limits,

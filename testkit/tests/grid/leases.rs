@@ -39,6 +39,8 @@ async fn what_is_leased_for_days_goes_after_them_and_what_is_renewed_stays() {
     for (seed, len) in [(1, 9_000), (2, 700_000), (3, 9_000), (4, 700_000)] {
         caps.push(client.put(Source::bytes(noise(seed, len)), options()).await.unwrap().cap);
     }
+    // Slots are charged and never go.
+    let directory = client.make_directory().await.unwrap();
     let (ending, renewed) = ([&caps[0], &caps[1]], [&caps[2], &caps[3]]);
     lease(&grid, 3, &caps.iter().collect::<Vec<_>>()).await;
     sleep(SECOND * (2 * DAY)).await;
@@ -54,9 +56,15 @@ async fn what_is_leased_for_days_goes_after_them_and_what_is_renewed_stays() {
         let gone = get(&client, cap).await;
         assert!(matches!(gone, Err(DownloadError::NotEnoughShares { found: 0, .. })), "{gone:?}");
     }
+    client.make_directory().await.unwrap();
+    client.open_directory(directory.cap()).await.unwrap();
     reads_back(&client, renewed[0], &noise(3, 9_000)).await;
     reads_back(&client, renewed[1], &noise(4, 700_000)).await;
     for server in &grid.servers {
-        assert_eq!(server.server().unwrap().status().stores[0].shares, 2);
+        let server = server.server().unwrap();
+        assert_eq!(server.status().stores[0].shares, 2);
+        for store in server.stores() {
+            assert_eq!(store.audit().unwrap(), Vec::<String>::new());
+        }
     }
 }

@@ -10,7 +10,7 @@ use introducer::{Introducer, MemoryKeep, Parts};
 use protocol::announcer::announce;
 use protocol::quic::{QuicConnector, QuicListener, bind, server_config};
 use protocol::{Clock, InlinePool, NodeAddress, NodeKey, OsRandom, Random, SystemClock};
-use storage_server::{Admission, RealDisk, Server, ServerLimits, ServerParts, Store, StoreOptions};
+use storage_server::{Admission, Quotas, RealDisk, Server, ServerLimits, ServerParts, Store, StoreOptions};
 
 /// Starts an introducer and four servers with stores under `dir`; they run until the runtime ends.
 async fn live_grid(dir: &Path) -> Result<NodeAddress, Box<dyn std::error::Error>> {
@@ -46,6 +46,7 @@ async fn live_grid(dir: &Path) -> Result<NodeAddress, Box<dyn std::error::Error>
             stores: vec![store],
             failed: Vec::new(),
             admission: Admission::Open,
+            quotas: Quotas::default(),
             clock,
             pool: Arc::new(InlinePool),
             limits: ServerLimits::default(),

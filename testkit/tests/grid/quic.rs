@@ -9,7 +9,7 @@ use client::{Client, GridView, Seams, Settings, Timeouts};
 use protocol::announcement::{Announcement, Signed};
 use protocol::quic::{QuicConnector, QuicListener, server_config};
 use protocol::{Clock, InlinePool, NodeKey};
-use storage_server::{Admission, Server, ServerLimits, ServerParts, Store, StoreOptions};
+use storage_server::{Admission, Quotas, Server, ServerLimits, ServerParts, Store, StoreOptions};
 use testkit::clock::SimClock;
 use testkit::disk::SimDisk;
 use testkit::random::SimRandom;
@@ -54,6 +54,7 @@ async fn serve(index: u8, disk: SimDisk, announced: Arc<Mutex<Vec<Signed>>>) -> 
         stores: vec![store],
         failed: Vec::new(),
         admission: Admission::Open,
+        quotas: Quotas::default(),
         clock,
         pool: Arc::new(InlinePool),
         limits: ServerLimits::default(),

@@ -117,8 +117,8 @@ async fn a_server_drops_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_refuses() {
-    use ErrorCode::{Busy, NoSpace, NotAdmitted, NotFound, ReadOnly, ShuttingDown, StoreFailed};
-    for code in [Busy, NoSpace, NotAdmitted, NotFound, ReadOnly, ShuttingDown, StoreFailed] {
+    use ErrorCode::{Busy, NoSpace, NotAdmitted, NotFound, OverQuota, ReadOnly, ShuttingDown, StoreFailed};
+    for code in [Busy, NoSpace, NotAdmitted, NotFound, OverQuota, ReadOnly, ShuttingDown, StoreFailed] {
         let refusal = Lie::message(&Reply::<()>::Err(WireError::new(code, "so there")));
         // Busy is worth some patience; small shares go elsewhere at once.
         offers_meet(refusal.clone(), ONE_SEGMENT, SECOND * 5).await;
