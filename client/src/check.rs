@@ -119,6 +119,8 @@ pub struct Health {
     pub bad: Vec<BadShare>,
     /// Shares made anew, and where they were put. Of a slot: members it was brought back to, numbered in their order.
     pub made: Vec<(u16, NodeId)>,
+    /// Leases that were wanted on it and are not: servers that failed, or one if nobody has any of it.
+    pub not_renewed: u64,
     /// What stood in the way: servers that did not answer, or took nothing.
     pub problems: Vec<String>,
     /// Whether the shares do not belong together as the uploader made them: no server is to blame, and nothing mends it.

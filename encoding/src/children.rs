@@ -88,13 +88,24 @@ impl Children {
         if count > MAX_CHILDREN as u64 {
             return Err(ChildrenError);
         }
-        let mut list = Vec::new();
+        let (mut list, mut impossible) = (Vec::new(), 0);
         for _ in 0..count {
-            list.push(read_child(&mut d)?);
+            let child = read_child(&mut d)?;
+            if is_possible(&child) { list.push(child) } else { impossible += 1 }
         }
-        let unknown = d.u64()?;
+        let unknown = d.u64()?.saturating_add(impossible);
         if d.position() == bytes.len() { Ok(Self { list, unknown }) } else { Err(ChildrenError) }
     }
+}
+
+/// Whether there can be such an object. Another is not checked, and nobody shall think that it was.
+fn is_possible(child: &Cap) -> bool {
+    let (needed, total) = match child {
+        Cap::ImmutableVerify(cap) => (cap.needed, cap.total),
+        Cap::Repair(RepairCap { kind: RepairKind::Immutable { needed, total, .. }, .. }) => (*needed, *total),
+        _ => return true,
+    };
+    1 <= needed && needed <= total && total <= 256
 }
 
 type Written = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
@@ -166,4 +177,26 @@ fn read_child(d: &mut Decoder<'_>) -> Result<Cap, ChildrenError> {
 
 fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], ChildrenError> {
     d.bytes()?.try_into().map_err(|_| ChildrenError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_that_cannot_be_are_counted_and_not_listed() {
+        let child = |needed, total| {
+            Cap::ImmutableVerify(ImmutableVerify {
+                storage_index: StorageIndex::new([1; 16]),
+                hash: VerifyHash::new([2; 32]),
+                needed,
+                total,
+                size: 5,
+                directory: false,
+            })
+        };
+        let list = vec![child(3, 10), child(5, 2), child(0, 0), child(1, 257)];
+        let parsed = Children::parse(&Children { list, unknown: 1 }.to_bytes()).expect("it is well-formed");
+        assert_eq!(parsed, Children { list: vec![child(3, 10)], unknown: 4 });
+    }
 }

@@ -260,6 +260,7 @@ fn summary(totals: &DeepTotals, grade: Grade, json: bool, out: &mut Lines) -> an
         ("bad-shares", totals.bad_shares),
         ("unknown", totals.unknown),
         ("leased", totals.leased),
+        ("not-renewed", totals.not_renewed),
         ("root-only", totals.root_only),
     ];
     if json {
@@ -281,10 +282,9 @@ fn summary(totals: &DeepTotals, grade: Grade, json: bool, out: &mut Lines) -> an
 fn verdict(totals: &DeepTotals) -> anyhow::Result<()> {
     let verdict = match totals {
         DeepTotals { unrecoverable: 1.., .. } => Verdict::Unrecoverable,
-        DeepTotals { unhealthy: 1.., .. } | DeepTotals { bad_shares: 1.., repaired: 0, .. } => {
-            Verdict::Unhealthy
-        }
+        DeepTotals { unhealthy: 1.., .. } => Verdict::Unhealthy,
         DeepTotals { root_only: 1.., .. } | DeepTotals { unknown: 1.., .. } => Verdict::NotAll,
+        DeepTotals { not_renewed: 1.., .. } => Verdict::NotAllRenewed,
         DeepTotals { repaired: 1.., .. } => Verdict::Repaired,
         _ => return Ok(()),
     };

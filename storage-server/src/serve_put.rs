@@ -95,7 +95,10 @@ impl Server {
             Ok(None) | Err(_) => return Ok(None),
         };
         let leased = store.lease_known(&self.pool, caller.account, put.lease, vec![key.hash]).await?;
-        Ok((leased == [true]).then_some(Bytes32(hash)))
+        // The lease is on the object: this very share may have been collected while it was read, and others of the object come again since.
+        let at = store.clone();
+        let here = self.pool.run(move || at.open_share(key).is_ok()).await;
+        Ok((here && leased == [true]).then_some(Bytes32(hash)))
     }
 
     /// Reads all of a share file: one at a time for each key and store, with no more memory than a piece takes.
@@ -335,7 +338,11 @@ impl AnyStore {
     fn into_flags(self) -> Result<Flags, Failure> {
         match self.error {
             // That it is not leased is not to be taken for its not being here.
-            Some(error) if !self.answered || matches!(error, PutError::OverQuota { .. }) => {
+            Some(error)
+                if !self.answered
+                    || self.flags.contains(&false)
+                    || matches!(error, PutError::OverQuota { .. }) =>
+            {
                 Err(Failure::Refused(WireError::new(error.code(), error.to_string())))
             }
             _ => Ok(Flags { flags: self.flags }),

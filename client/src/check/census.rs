@@ -77,8 +77,12 @@ pub(super) async fn census(client: &Client, hashes: &[VerifyHash]) -> Counted {
 }
 
 /// The numbers of the shares that one server says it has of each object.
-async fn ask(client: &Client, server: &Server, hashes: &[VerifyHash]) -> Result<Vec<Vec<u16>>, RequestError> {
-    let mut found = Vec::new();
+async fn ask(
+    client: &Client,
+    server: &Server,
+    hashes: &[VerifyHash],
+) -> Result<Vec<BTreeSet<u16>>, RequestError> {
+    let mut found: Vec<BTreeSet<u16>> = Vec::new();
     let session = client.readers().session(server).await?;
     while found.len() < hashes.len() {
         let rest = hashes[found.len()..].iter().take(MAX_BATCH);
@@ -94,8 +98,11 @@ async fn ask(client: &Client, server: &Server, hashes: &[VerifyHash]) -> Result<
         if reply.objects.is_empty() || reply.objects.len() > count {
             return Err(RequestError::Nonsense { what: "it counts what it was not asked about" });
         }
-        let numbers = reply.objects.into_iter().map(|counted| counted.0.iter().map(|s| s.number).collect());
-        found.extend(numbers);
+        // No object has a share of a higher number, and each counts once.
+        let numbers = |counted: protocol::message::Counted| {
+            counted.0.iter().map(|s| s.number).filter(|n| *n < 256).collect()
+        };
+        found.extend(reply.objects.into_iter().map(numbers));
     }
     Ok(found)
 }

@@ -52,7 +52,7 @@ pub struct DeepTotals {
     pub leased: u64,
     /// Leases added or renewed, over all servers.
     pub leases: u64,
-    /// Servers that renewed nothing of a batch.
+    /// Things that no server keeps, and servers that renewed nothing of a batch.
     pub not_renewed: u64,
     /// Trees of which only the root could be checked, for want of a repair cap or because they could not be opened.
     pub root_only: u64,
@@ -67,7 +67,10 @@ impl DeepTotals {
             self.repaired += 1;
             return;
         }
+        self.not_renewed += health.not_renewed;
         match health.now() {
+            // One that nobody needs is still on somebody's disk.
+            State::Healthy if !health.bad.is_empty() => self.unhealthy += 1,
             State::Healthy => self.healthy += 1,
             State::Unhealthy => self.unhealthy += 1,
             State::Unrecoverable => self.unrecoverable += 1,
@@ -107,7 +110,8 @@ impl TreeCheck {
     /// The totals, once all reports were taken.
     pub async fn finish(mut self) -> DeepTotals {
         while self.reports.recv().await.is_some() {}
-        (&mut self.task).await.unwrap_or_default()
+        // A walk that broke off has not seen all.
+        (&mut self.task).await.unwrap_or(DeepTotals { root_only: 1, ..DeepTotals::default() })
     }
 }
 
@@ -147,6 +151,26 @@ impl Node {
             }
             _ => None,
         }
+    }
+
+    /// Tells caps apart that differ in anything.
+    fn fingerprint(&self) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.hash().as_bytes());
+        let key = match self {
+            Self::Object { object, key, .. } => {
+                hasher.update(&object.needed.to_le_bytes()).update(&object.total.to_le_bytes());
+                hasher.update(&object.bucket.0.to_le_bytes()).update(&[0]);
+                key
+            }
+            Self::Slot { at, key, .. } => {
+                hasher.update(&at.1.0.to_le_bytes()).update(&[1]);
+                key
+            }
+        };
+        hasher.update(key.as_ref().map_or(&[], |key| &key.expose()[..]));
+        let hash = hasher.finalize();
+        std::array::from_fn(|i| hash.as_bytes()[i])
     }
 
     fn hash(&self) -> VerifyHash {
@@ -197,17 +221,20 @@ impl Client {
             _ => None,
         };
         let Some(cap) = self.repair_cap(cap).await? else { return Ok(None) };
+        let mut not_renewed = 0;
         if let (Some(renewal), Some(hash)) = (options.renew, cap.verify_hash()) {
             let leased = leasing::lease_all(self, leasing::terms(&hash, renewal.seconds()), &[hash]).await;
             leased.failures.iter().for_each(|failure| tracing::warn!(failure, "a lease was not renewed"));
+            not_renewed = leased.failures.len() as u64 + u64::from(leased.objects == 0);
         }
-        match Node::of(cap).ok_or(CheckError::Unknown)? {
+        let health = match Node::of(cap).ok_or(CheckError::Unknown)? {
             Node::Object { cap, object, .. } => {
                 let found = find(self, object, options.grade).await;
-                Ok(Some(judge(self, cap, object, found, options).await))
+                judge(self, cap, object, found, options).await
             }
-            Node::Slot { cap, at, .. } => Ok(Some(slot::check(self, cap, at, write, options).await.0)),
-        }
+            Node::Slot { cap, at, .. } => slot::check(self, cap, at, write, options).await.0,
+        };
+        Ok(Some(Health { not_renewed, ..health }))
     }
 
     /// Checks everything below these caps (verify caps or better), each thing once.
@@ -245,11 +272,13 @@ struct Deep {
     options: CheckOptions,
     reports: mpsc::Sender<Health>,
     totals: DeepTotals,
-    seen: HashSet<VerifyHash>,
+    /// By all that a cap says: a wrong one for the same H must not hide the right one.
+    seen: HashSet<[u8; 16]>,
     queue: Vec<Node>,
     opening: JoinSet<Below>,
     batch: Vec<(Cap, ObjectRef)>,
-    judging: JoinSet<Vec<Health>>,
+    /// Reports, and how many objects no report could be made of.
+    judging: JoinSet<(Vec<Health>, u64)>,
     to_lease: Vec<VerifyHash>,
     leasing: JoinSet<Leased>,
     /// For the sake of which root.
@@ -304,7 +333,7 @@ impl Deep {
         self.lease_batch().await;
         self.replace_members().await;
         while let Some(judged) = self.judging.join_next().await {
-            self.report(judged.unwrap_or_default()).await;
+            self.take_judged(judged).await;
         }
         while let Some(leased) = self.leasing.join_next().await {
             self.take_leased(leased.unwrap_or_default());
@@ -315,7 +344,7 @@ impl Deep {
     fn push(&mut self, cap: Cap, root: Option<SlotWrite>) {
         match Node::of(cap) {
             Some(mut node) => {
-                if self.seen.insert(node.hash()) {
+                if self.seen.insert(node.fingerprint()) {
                     self.to_lease.push(node.hash());
                     if let Node::Slot { write, .. } = &mut node {
                         *write = root;
@@ -389,7 +418,7 @@ impl Deep {
         while self.judging.len() >= BATCHES
             && let Some(judged) = self.judging.join_next().await
         {
-            self.report(judged.unwrap_or_default()).await;
+            self.take_judged(judged).await;
         }
         let (client, options, batch) = (self.client.clone(), self.options, std::mem::take(&mut self.batch));
         self.judging.spawn(async move { judge_all(&client, batch, options).await });
@@ -417,8 +446,8 @@ impl Deep {
                     let at = (write.hash, write.key.read_key().slot_storage_index().placement_bucket());
                     let (mut after, _) =
                         slot::check(&client, before.cap.clone(), at, Some(&write), options).await;
+                    after.after = Some(after.now());
                     after.state = before.state;
-                    after.after.get_or_insert(State::Healthy);
                     after.made = [before.made, after.made].concat();
                     after
                 });
@@ -451,11 +480,19 @@ impl Deep {
 
     fn take_leased(&mut self, leased: Leased) {
         self.totals.leased += leased.objects;
+        // What no server has, nobody keeps.
+        self.totals.not_renewed += leased.sought.saturating_sub(leased.objects);
         self.totals.leases += leased.leases;
         for failure in leased.failures {
             tracing::warn!(failure, "leases were not renewed");
             self.totals.not_renewed += 1;
         }
+    }
+
+    async fn take_judged(&mut self, judged: Result<(Vec<Health>, u64), tokio::task::JoinError>) {
+        let (judged, failed) = judged.unwrap_or((Vec::new(), 1));
+        self.totals.root_only += failed;
+        self.report(judged).await;
     }
 
     async fn report(&mut self, judged: Vec<Health>) {
@@ -483,9 +520,14 @@ async fn object_children(client: &Client, object: ObjectRef, key: &TraversalKey)
     Children::parse(tree_children(&payload).ok()?).ok()
 }
 
-async fn judge_all(client: &Client, batch: Vec<(Cap, ObjectRef)>, options: CheckOptions) -> Vec<Health> {
+/// Reports of all objects of a batch, and how many could not be made.
+async fn judge_all(
+    client: &Client,
+    batch: Vec<(Cap, ObjectRef)>,
+    options: CheckOptions,
+) -> (Vec<Health>, u64) {
     if options.grade == Grade::Unseen {
-        return Vec::new();
+        return (Vec::new(), 0);
     }
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut counted = match options.grade {
@@ -495,7 +537,11 @@ async fn judge_all(client: &Client, batch: Vec<(Cap, ObjectRef)>, options: Check
         }
         Grade::Full | Grade::Unseen => None,
     };
-    let (mut judged, mut tasks) = (Vec::new(), JoinSet::new());
+    let (mut judged, mut failed, mut tasks) = (Vec::new(), 0, JoinSet::new());
+    let mut take = |judged: &mut Vec<Health>, done: Result<Health, _>| match done {
+        Ok(health) => judged.push(health),
+        Err(tokio::task::JoinError { .. }) => failed += 1,
+    };
     for (cap, object) in batch {
         let found = counted.as_mut().map(|counted| counted.found(&object));
         let whole = found.as_ref().is_some_and(|found| found.holders.len() == usize::from(object.total));
@@ -512,9 +558,11 @@ async fn judge_all(client: &Client, batch: Vec<(Cap, ObjectRef)>, options: Check
             judge(&client, cap, object, found, options).await
         });
         while let Some(done) = tasks.try_join_next() {
-            judged.extend(done);
+            take(&mut judged, done);
         }
     }
-    judged.extend(tasks.join_all().await);
-    judged
+    while let Some(done) = tasks.join_next().await {
+        take(&mut judged, done);
+    }
+    (judged, failed)
 }

@@ -25,6 +25,8 @@ pub(super) fn root_tag(root: &VerifyHash) -> [u8; 16] {
 pub(super) struct Leased {
     /// Objects that at least one server has, and keeps now.
     pub(super) objects: u64,
+    /// Objects that were to be leased.
+    pub(super) sought: u64,
     /// Leases that were made or renewed, over all servers.
     pub(super) leases: u64,
     /// Servers that did not do it, and why.
@@ -57,6 +59,7 @@ pub(super) async fn lease_all(client: &Client, terms: LeaseTerms, hashes: &[Veri
             Err(_) => {}
         }
     }
+    leased.sought = hashes.len() as u64;
     leased.objects = kept.into_iter().filter(|kept| *kept).count() as u64;
     leased.failures.sort();
     leased

@@ -12,6 +12,7 @@ use protocol::limits::MAX_SMALL_SHARE_LEN;
 use protocol::message::{Bytes32, LeaseTerms};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Health;
 use super::object::happy;
@@ -243,8 +244,9 @@ impl Making {
         let mut open = Vec::new();
         for (number, queue) in lanes.drain(..) {
             let at = self.numbers.iter().position(|n| *n == number).expect("the plan's are made");
-            // One that failed says why when it is joined.
-            if queue.send(kind(made[at].clone())).await.is_ok() {
+            // One that failed says why when it is joined; one that takes so long is left behind, lest the others give up waiting.
+            let patience = self.client.writers().timeouts().stall;
+            if let Ok(Ok(())) = timeout(patience, queue.send(kind(made[at].clone()))).await {
                 open.push((number, queue));
             }
         }

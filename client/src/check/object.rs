@@ -47,6 +47,7 @@ pub(super) async fn judge(
         stores: BTreeSet::new(),
         bad: found.bad,
         made: Vec::new(),
+        not_renewed: 0,
         problems: found.away.into_values().chain(found.problems).collect(),
         wrong_encoding: None,
     };
@@ -63,7 +64,7 @@ pub(super) async fn judge(
 
 /// Servers that an object wants: those its uploader's client would, as far as there are shares.
 pub(super) fn happy(client: &Client, object: &ObjectRef) -> usize {
-    client.shares_happy().clamp(object.needed.into(), object.total.into())
+    client.shares_happy().max(object.needed.into()).min(object.total.into())
 }
 
 fn state_of(client: &Client, object: &ObjectRef, holders: &Holders) -> State {

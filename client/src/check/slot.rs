@@ -57,6 +57,11 @@ async fn repair(
     }
     let replaced = async {
         let members = client.live_members(write).await?;
+        // With fewer than before less could be lost than if those that are away just came back.
+        if members.len() < after.record.config.members.len() {
+            let reason = "there are too few other servers; those that are away may come back".to_owned();
+            return Err(SlotError::Members { reason });
+        }
         client.change_members(write, members, client.shares_happy()).await
     };
     match replaced.await {
@@ -82,6 +87,7 @@ fn judge(client: &Client, cap: Cap, hash: VerifyHash, found: &Result<SlotHealth,
         stores: BTreeSet::new(),
         bad: Vec::new(),
         made: Vec::new(),
+        not_renewed: 0,
         problems: Vec::new(),
         wrong_encoding: None,
     };
@@ -91,7 +97,11 @@ fn judge(client: &Client, cap: Cap, hash: VerifyHash, found: &Result<SlotHealth,
             let quorum = usize::from(found.record.config.quorum);
             (health.good, health.needed, health.total) = (good, quorum, total);
             (health.happiness, health.happy) = (good, quorum);
-            health.state = if good == total { State::Healthy } else { State::Unhealthy };
+            health.state = match good {
+                0 => State::Unrecoverable,
+                good if good == total => State::Healthy,
+                _ => State::Unhealthy,
+            };
             health.problems = found.failures.iter().map(ToString::to_string).collect();
             health.stores = found.holding.iter().copied().collect();
         }

@@ -46,6 +46,8 @@ pub(super) async fn verify(client: &Client, object: ObjectRef) -> Found {
         }
     }
     let Some(descriptor) = descriptor else { return found };
+    known.sort_by_key(|share: &KnownShare| (share.number, share.server.id));
+    known.dedup_by_key(|share| (share.number, share.server.id));
     let params = descriptor.geometry.params();
     if (params.needed(), params.total()) != (object.needed, object.total) {
         found.problems.push("the cap's parameters are not those of its object: it was altered".to_owned());

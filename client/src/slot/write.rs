@@ -189,7 +189,8 @@ impl<'c> Editing<'c> {
         if attempts == 1
             && let Some((ballot, base)) = self.cell.take_grant()
         {
-            return Ok(Some(Begun { ballot, base, settled: true }));
+            // A quorum held it then. Whether anybody was ahead since shows when the next record is sent, and what sends none has asked nobody.
+            return Ok(Some(Begun { ballot, base, settled: false }));
         }
         let known = match self.cell.known().newest {
             Some(known) => known,

@@ -229,3 +229,21 @@ fn everything_below_a_root_is_leased_by_whoever_holds_its_repair_cap() {
         assert_eq!((totals.leases, totals.not_renewed), (totals.leased * 9, 1));
     });
 }
+
+#[test]
+fn a_repair_does_not_shrink_a_slots_members_while_some_are_away() {
+    simulate(async {
+        let mut grid = SimGrid::start(48, 10).await;
+        let owner = grid.client("3/7/10").await;
+        let top = owner.make_directory().await.unwrap();
+        (0..3).for_each(|server| grid.kill(server));
+        let health = check(&owner, top.cap(), REPAIR).await;
+        assert_eq!((health.now(), health.good, health.total), (State::Unhealthy, 7, 10), "{health:?}");
+        for server in 0..3 {
+            grid.restart(server).await.unwrap();
+        }
+        sleep(SECOND * 40).await;
+        let health = check(&owner, top.cap(), CLAIMED).await;
+        assert_eq!((health.state, health.good), (State::Healthy, 10), "{health:?}");
+    });
+}
