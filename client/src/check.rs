@@ -23,11 +23,11 @@ pub use deep::{DeepTotals, TreeCheck};
 /// What a report rests on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Grade {
-    /// Nobody was asked. Of slots, the members were.
+    /// Nobody was asked.
     Unseen,
     /// Servers say that they hold it. They may have lost it without knowing, or lie.
     Claimed,
-    /// All of it was fetched and held against H. Of slots, the signed records were.
+    /// All of it was fetched and held against H; of slots, every member's signed record.
     Full,
 }
 

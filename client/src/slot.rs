@@ -26,6 +26,7 @@ pub(crate) use ask::slot_lease_tag;
 pub use create::NewSlot;
 pub use doubts::Doubts;
 pub use error::{EditError, MemberFailure, SlotError};
+pub(crate) use members::Look;
 pub use members::SlotHealth;
 pub use memory::{Forgetful, SlotMemory};
 

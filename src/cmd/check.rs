@@ -169,7 +169,7 @@ impl Checking<'_> {
         let is_slot = health.is_slot();
         let what = if is_slot { "members" } else { "shares" };
         let Health { good, total, needed, .. } = health;
-        let grade = if is_slot { String::new() } else { format!(" ({})", grade_name(health.grade)) };
+        let grade = format!(" ({})", grade_name(health.grade));
         let found = format!("{good} of {total} {what}, {needed} needed{grade}");
         match health.after {
             None => out.line(format_args!("{name}: {}: {found}", state_name(health.state)))?,

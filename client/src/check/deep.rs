@@ -300,7 +300,10 @@ impl Deep {
                 self.writable.push(root.clone());
             }
             match self.client.repair_cap(&root).await {
-                Ok(Some(cap)) => self.push(cap, write),
+                Ok(Some(cap)) => {
+                    self.totals.root_only += u64::from(self.is_closed_tree(&cap).await);
+                    self.push(cap, write);
+                }
                 Ok(None) => {}
                 Err(_) => self.totals.unknown += 1,
             }
@@ -339,6 +342,14 @@ impl Deep {
             self.take_leased(leased.unwrap_or_default());
         }
         self.totals
+    }
+
+    /// Whether this is a verify cap of a large file's index: what hangs off it is out of reach.
+    async fn is_closed_tree(&self, cap: &Cap) -> bool {
+        let Cap::ImmutableVerify(verify) = cap else { return false };
+        let object = Object::find(self.client.clone(), verify.into()).await;
+        // Of directories it is known without asking.
+        !verify.directory && object.is_ok_and(|object| object.kind() == Kind::Tree)
     }
 
     fn push(&mut self, cap: Cap, root: Option<SlotWrite>) {

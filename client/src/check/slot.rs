@@ -8,7 +8,7 @@ use encoding::slot::SignedRecord;
 
 use super::{CheckOptions, Grade, Health, State};
 use crate::Client;
-use crate::slot::{SlotError, SlotHealth};
+use crate::slot::{Look, SlotError, SlotHealth};
 
 /// Checks a slot, and brings it back where that is wanted. Whoever may write may also replace members that are lost.
 pub(super) async fn check(
@@ -18,8 +18,9 @@ pub(super) async fn check(
     write: Option<&SlotWrite>,
     options: CheckOptions,
 ) -> (Health, Option<Arc<SignedRecord>>) {
-    let found = client.slot_health(&hash, bucket, false).await;
-    let mut health = judge(client, cap, hash, &found);
+    let look = if options.grade == Grade::Full { Look::Records } else { Look::Claims };
+    let found = client.slot_health(&hash, bucket, look).await;
+    let mut health = judge(client, cap, hash, &found, options.grade);
     let mut record = found.ok().map(|found| found.record);
     if options.repair && health.state == State::Unhealthy {
         let (repaired, problem) = repair(client, (hash, bucket), write).await;
@@ -27,7 +28,7 @@ pub(super) async fn check(
         match repaired {
             Ok(after) => {
                 let members = after.record.members().count();
-                let now = judge(client, health.cap.clone(), hash, &Ok(after.clone()));
+                let now = judge(client, health.cap.clone(), hash, &Ok(after.clone()), health.grade);
                 let fresh = after.holding.iter().filter(|store| !health.stores.contains(*store)).copied();
                 health.made = (0..members as u16).zip(fresh).collect();
                 (health.good, health.needed, health.total) = (now.good, now.needed, now.total);
@@ -50,7 +51,7 @@ async fn repair(
     (hash, bucket): (VerifyHash, PlacementBucket),
     write: Option<&SlotWrite>,
 ) -> (Result<SlotHealth, SlotError>, Option<String>) {
-    let restored = client.slot_health(&hash, bucket, true).await;
+    let restored = client.slot_health(&hash, bucket, Look::Restore).await;
     let (Ok(after), Some(write)) = (&restored, write) else { return (restored, None) };
     if after.holding.len() == after.record.members().count() {
         return (restored, None);
@@ -65,19 +66,24 @@ async fn repair(
         client.change_members(write, members, client.shares_happy()).await
     };
     match replaced.await {
-        Ok(_) => (client.slot_health(&hash, bucket, true).await, None),
+        Ok(_) => (client.slot_health(&hash, bucket, Look::Restore).await, None),
         Err(error) => (restored, Some(format!("its lost members could not be replaced: {error}"))),
     }
 }
 
-fn judge(client: &Client, cap: Cap, hash: VerifyHash, found: &Result<SlotHealth, SlotError>) -> Health {
+fn judge(
+    client: &Client,
+    cap: Cap,
+    hash: VerifyHash,
+    found: &Result<SlotHealth, SlotError>,
+    grade: Grade,
+) -> Health {
     let mut health = Health {
         cap,
         hash,
         state: State::Unrecoverable,
         after: None,
-        // Records are signed, and were fetched.
-        grade: Grade::Full,
+        grade,
         good: 0,
         needed: 1,
         total: 1,

@@ -1,11 +1,12 @@
 //! What a directory links to.
 
 use caps::{Cap, ImmutableRead, SlotWrite};
+use encoding::Kind;
 use encoding::directory::{ChildCaps, Entry, EntryKind, Metadata, Mutability, seal_write};
 
 use super::error::FileStoreError;
 use crate::Client;
-use crate::upload::CHUNKED_FROM;
+use crate::download::Object;
 
 /// A child for a directory: its caps, the salt that leads a walker on, and what is said of it.
 #[derive(Clone, Debug)]
@@ -115,11 +116,9 @@ impl Client {
         Child::new(cap, salt)
     }
 
+    /// The salt of a tree. Only the descriptor says whether something is one: a change in place makes trees of small files, too.
     async fn tree_salt(&self, cap: &ImmutableRead) -> Option<[u8; 32]> {
-        // A heuristic, that saves asking for each small file: a smaller tree, as changes in place make them, is linked without its salt.
-        if cap.directory || cap.size >= CHUNKED_FROM {
-            return self.get_tree(cap).await.ok().map(|(_, salt)| salt);
-        }
-        None
+        let object = Object::find(self.clone(), cap.into()).await.ok()?;
+        (object.kind() == Kind::Tree).then_some(object.descriptor.salt)
     }
 }

@@ -106,9 +106,19 @@ impl Round {
     /// Asks a store what it has; with `brief`, ballot and hash will do.
     pub(crate) fn read(&mut self, store: NodeId, brief: bool) {
         let known = self.newest.as_ref().map(|record| Bytes32(record.hash().0));
+        self.reading(store, known, brief);
+    }
+
+    /// Asks a store for its record, whole: that it has it is not enough.
+    pub(crate) fn read_whole(&mut self, store: NodeId) {
+        self.reading(store, None, false);
+    }
+
+    fn reading(&mut self, store: NodeId, known: Option<Bytes32>, brief: bool) {
         let ask = SlotRead { hash: self.wire_hash(), store: Some(store), known, brief };
         let (client, server) = (self.client.clone(), self.client.grid().server_of(&store));
-        let hinted = self.hinted();
+        // Who was told of no record cannot have the same.
+        let hinted = known.and_then(|_| self.hinted());
         self.asking.spawn(async move {
             let asked = match server {
                 Some(server) => read_slot(client.readers(), &server, ask).await,

@@ -29,6 +29,17 @@ pub struct SlotHealth {
     pub failures: Vec<MemberFailure>,
 }
 
+/// What members are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Look {
+    /// Whether they hold the newest record: they may say so having lost it.
+    Claims,
+    /// The record that they hold, whole.
+    Records,
+    /// To take the newest record where they lack it.
+    Restore,
+}
+
 impl SlotHealth {
     /// How many more members may be lost before writing stops; negative if it has.
     pub fn spare(&self) -> i64 {
@@ -43,7 +54,7 @@ impl Client {
     ///
     /// [`SlotError`].
     pub async fn restore_slot(&self, cap: &SlotVerify) -> Result<SlotHealth, SlotError> {
-        self.slot_health(&cap.hash, cap.storage_index.placement_bucket(), true).await
+        self.slot_health(&cap.hash, cap.storage_index.placement_bucket(), Look::Restore).await
     }
 
     /// The newest record of a slot of which no more than H is known.
@@ -56,22 +67,23 @@ impl Client {
         Ok(self.look(hash, bucket, &cell).await?.record)
     }
 
-    /// How a slot's members are, after the newest record was sent to those that lack it where that is wanted.
+    /// How a slot's members are.
     pub(crate) async fn slot_health(
         &self,
         hash: &VerifyHash,
         bucket: PlacementBucket,
-        restore: bool,
+        look: Look,
     ) -> Result<SlotHealth, SlotError> {
         let cell = self.slots().cell(hash);
         let record = self.look(hash, bucket, &cell).await?.record;
         let mut round = Round::new(self, *hash, Some(record.clone()));
         for member in record.members() {
             let store = NodeId::new(member.store);
-            match restore {
+            match look {
                 _ if !round.is_there(&store) => {}
-                true => round.accept(store, &record, Leasing::IfNew),
-                false => round.read(store, true),
+                Look::Restore => round.accept(store, &record, Leasing::IfNew),
+                Look::Claims => round.read(store, true),
+                Look::Records => round.read_whole(store),
             }
         }
         while round.next().await.is_some() {}
