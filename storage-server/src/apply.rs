@@ -105,7 +105,7 @@ impl Apply<'_, '_> {
             return Ok(Err(error));
         }
         self.fresh.remove(&key);
-        self.rows.spare(key.hash)?;
+        self.rows.keep(key.hash)?;
         if let Some(location) = &fresh {
             self.rows.add_share(key, location)?;
         }

@@ -268,8 +268,8 @@ fn find_pack_end(disk: &dyn Disk, last: Option<(u32, u64)>) -> io::Result<(Write
             return Ok((Writer::at_new_pack(pack), Age::Present));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            tracing::error!(disk = %disk.name(), pack, "a pack file is missing: its shares are lost");
-            return Ok((Writer::at_new_pack(pack + 1), Age::Present));
+            tracing::error!(disk = %disk.name(), pack, "a pack file is missing: its shares are lost, or this is an old index, whose packs were rewritten since");
+            return Ok((Writer::at_new_pack(pack + 1), Age::Old));
         }
         Err(error) => return Err(error),
     };

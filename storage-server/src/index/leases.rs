@@ -190,8 +190,7 @@ impl Rows<'_> {
             self.expiry.insert(&timed_key(ends, hash), ()).map_err(boxed)?;
         }
         self.charge(short, cost as i64);
-        self.spare(hash)?;
-        Ok(())
+        self.keep(hash)
     }
 
     /// Lets a lease go; says whether there was one.
@@ -294,13 +293,30 @@ impl Rows<'_> {
         if self.next_lessee(hash, 0)?.is_some() || !self.has_shares(hash)? {
             return Ok(());
         }
-        self.spare(hash)?;
+        let (due, reason) = match self.spare(hash)? {
+            // It had this time before somebody leased it who let it go again.
+            Some((known, Reason::NeverLeased)) if known > due => (known, Reason::NeverLeased),
+            _ => (due, reason),
+        };
         self.dying.insert(&timed_key(due, hash), reason as u8).map_err(boxed)?;
         self.due.insert(hash.as_bytes(), due).map_err(boxed)?;
         if reason != Reason::NeverLeased {
             self.totals.dying += self.share_bytes(hash)?;
         }
         Ok(())
+    }
+
+    /// Somebody leases an object, which therefore does not die. What was found without a lease keeps its time all the same: whoever leases
+    /// it and lets it go must not shorten that for an owner who was not heard of since.
+    pub(crate) fn keep(&mut self, hash: VerifyHash) -> IndexResult<()> {
+        match self.spare(hash)? {
+            Some((due, Reason::NeverLeased)) if due > self.totals.uptime_s => {
+                self.dying.insert(&timed_key(due, hash), Reason::NeverLeased as u8).map_err(boxed)?;
+                self.due.insert(hash.as_bytes(), due).map_err(boxed)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// An object no longer dies; returns when and why it would have gone.
@@ -323,7 +339,7 @@ impl Rows<'_> {
                 break;
             }
             let Some((_, reason)) = self.spare(hash)? else { continue };
-            // Such an object has no row here. Should it have one all the same, the lease counts.
+            // What was found without a lease keeps its row when somebody leases it (`keep`): the lease counts.
             if self.next_lessee(hash, 0)?.is_some() {
                 continue;
             }
@@ -363,7 +379,11 @@ impl Rows<'_> {
         let mut waiting = GoneBy::new();
         for row in self.dying.iter().map_err(boxed)? {
             let (key, reason) = row.map_err(boxed)?;
-            let shares = self.shares_of(timed(key.value()).1)?;
+            let hash = timed(key.value()).1;
+            if self.next_lessee(hash, 0)?.is_some() {
+                continue;
+            }
+            let shares = self.shares_of(hash)?;
             count(&mut waiting, &[Removed { reason: Reason::parse(reason.value()), shares }]);
         }
         Ok(waiting)

@@ -140,7 +140,12 @@ impl Index {
             let (at, hash) = timed(key.value());
             let kept = due.get(hash.as_bytes()).map_err(boxed)?.map(|at| at.value());
             same("when an object goes", &kept, &Some(at));
-            doomed.insert(*hash.as_bytes());
+            // What was found without a lease keeps its row when somebody leases it.
+            let kept =
+                reason.value() == Reason::NeverLeased as u8 && !tally.unleased.contains(hash.as_bytes());
+            if !kept {
+                doomed.insert(*hash.as_bytes());
+            }
             if reason.value() != Reason::NeverLeased as u8 {
                 dying += bytes_of(&shares, hash)?;
             }

@@ -238,6 +238,28 @@ fn what_was_found_without_a_lease_stays_long_and_never_makes_way() {
 }
 
 #[test]
+fn who_leases_what_was_found_and_lets_it_go_does_not_shorten_its_time() {
+    let mut setup = Setup::new();
+    let object = object(1, 3000);
+    put(&setup.open(), &object.shares[0], 0, terms());
+    setup.options.idle_limit = Duration::from_secs(100 * DAY);
+    let dynamic: Arc<dyn Disk> = Arc::new(setup.disk.clone());
+    dynamic.remove("index.redb").unwrap();
+    let store = setup.open();
+    lease(&store, terms(), &[&object]);
+    sound(&store);
+    cancel(&store, &[&object]);
+    sound(&store);
+    setup.pass(60 * DAY);
+    tidy(&store);
+    assert!(is_here(&store, &object), "its owner still has time to say so");
+    setup.pass(41 * DAY);
+    tidy(&store);
+    assert!(!is_here(&store, &object));
+    sound(&store);
+}
+
+#[test]
 fn accounts_that_are_not_heard_of_lose_their_undated_leases() {
     let setup = Setup::new();
     let store = setup.open();
