@@ -15,7 +15,11 @@ mod sizes;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::foreign::parse();

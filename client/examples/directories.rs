@@ -14,6 +14,10 @@ use encoding::directory::Name;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const SIZE: usize = 4096;

@@ -8,6 +8,10 @@ use client::Client;
 use client::filestore::{Child, DirEdit, Replace};
 use encoding::directory::Name;
 
+// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut args = std::env::args().skip(1);
