@@ -49,7 +49,12 @@ impl Place {
                     return Ok(Self::File(Regular { path: real, before: None }));
                 }
                 Err(error) => return Err(error).with_context(cannot),
-                Ok(found) if found.is_symlink() => folder.join(fs::read_link(&real).with_context(cannot)?),
+                Ok(found) if found.is_symlink() => {
+                    if !may_follow(&found, &fs::metadata(&folder).with_context(cannot)?) {
+                        bail!("{} is somebody else's symbolic link in a folder open to all", path.display());
+                    }
+                    folder.join(fs::read_link(&real).with_context(cannot)?)
+                }
                 Ok(found) if found.is_dir() => bail!("{} is a folder", named.display()),
                 Ok(found) if found.is_file() => {
                     return Ok(Self::File(Regular { path: real, before: Some(found) }));
@@ -59,6 +64,13 @@ impl Place {
         }
         bail!("{} leads through too many symbolic links", named.display())
     }
+}
+
+/// As Linux has it for `open` (`fs.protected_symlinks`, proc(5)): in a sticky folder that all may write, only links of one's own or of the
+/// folder's owner lead on.
+fn may_follow(link: &Metadata, folder: &Metadata) -> bool {
+    let open_to_all = folder.mode() & 0o1002 == 0o1002;
+    !open_to_all || [rustix::process::geteuid().as_raw(), folder.uid()].contains(&link.uid())
 }
 
 /// Opens what is no regular file. Of a FIFO this waits for its reader.
@@ -93,7 +105,12 @@ impl Beside {
         let beside = path.with_file_name(beside);
         let cannot = || format!("cannot write beside {}", path.display());
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32);
         if before.is_some() {
             options.mode(0o600);
         }
@@ -177,6 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn links_of_others_lead_nowhere_in_a_folder_open_to_all() {
+        // The tests may run as root, to whom nothing belongs to others: /proc/self is root's, in a folder of root's.
+        let (link, folder) = (fs::symlink_metadata("/proc/self").unwrap(), fs::metadata("/proc").unwrap());
+        assert!(may_follow(&link, &folder));
+        let (place, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink("anywhere", place.path().join("link")).unwrap();
+        let link = place.path().join("link");
+        let owned = std::os::unix::fs::lchown(&link, Some(65_534), None).is_ok();
+        fs::set_permissions(shared.path(), PermissionsExt::from_mode(0o1777)).unwrap();
+        let (link, shared) = (fs::symlink_metadata(link).unwrap(), fs::metadata(shared.path()).unwrap());
+        // Only root can give a link away.
+        assert_eq!(may_follow(&link, &shared), !owned);
+    }
+
+    #[test]
     fn links_are_followed_to_their_end() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -191,6 +223,9 @@ mod tests {
             fs::write(&real, "").unwrap();
         }
         symlink("loop", at("loop")).unwrap();
+        // Whose link is in a folder open to all counts; ours is.
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).unwrap();
+        assert_eq!(regular(&at("first")).path, real);
         assert!(Place::find(&at("loop")).is_err());
         assert!(matches!(Place::find(Path::new("/proc/self/fd/1")), Ok(Place::Stream(_))));
         assert!(Place::find(folder.path()).is_err() && Place::find(&at("none/x")).is_err());
