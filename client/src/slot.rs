@@ -8,6 +8,7 @@ mod ask;
 mod create;
 mod doubts;
 mod error;
+mod gather;
 mod members;
 mod memory;
 mod prepare;
@@ -81,6 +82,7 @@ pub(crate) struct Slots {
     pub(crate) memory: SlotMemory,
     doubts: doubts::Ledger,
     stragglers: stragglers::Stragglers,
+    pub(crate) gathering: gather::Gathering,
 }
 
 /// Slots kept in memory before those that nobody uses are dropped.

@@ -16,10 +16,11 @@ use protocol::message::{
     FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
     ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
+use protocol::slot_message::{SlotRead, SlotReads, SlotStates};
 
 fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
-    match kind % 12 {
+    match kind % 13 {
         0 => check::<Request>(bytes),
         1 => check::<Reply<Hello>>(bytes),
         2 => check::<Reply<Status>>(bytes),
@@ -31,6 +32,7 @@ fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {
         8 => check::<Reply<Announcements>>(bytes),
         9 => check::<Reply<PutSmallDone>>(bytes),
         10 => check::<Reply<CensusReply>>(bytes),
+        11 => check::<Reply<SlotStates>>(bytes),
         _ => check::<Reply<Done>>(bytes),
     }
 });
@@ -103,6 +105,9 @@ fn requests() -> Vec<Request> {
         Request::Announce(Announce { announcement: announcement() }),
         Request::Subscribe(Subscribe { follow: true }),
         Request::Usage,
+        Request::SlotReads(SlotReads {
+            reads: vec![SlotRead { hash, store: Some(store), known: None, brief: true }; 2],
+        }),
         Request::PutSmall(PutSmall { store, shares: vec![SmallShare { len: 582, lease: terms }; 2] }),
     ]
 }

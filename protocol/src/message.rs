@@ -13,7 +13,7 @@ pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 pub use usage::{StoreUsage, Usage};
 
 use crate::identity::NodeId;
-use crate::slot_message::{SlotAccept, SlotPrepare, SlotRead};
+use crate::slot_message::{SlotAccept, SlotPrepare, SlotRead, SlotReads};
 
 /// Major version of the protocol: nodes that differ in it do not talk.
 pub const MAJOR: u16 = 1;
@@ -73,6 +73,9 @@ pub enum Request {
     /// What does a store hold of this slot? Answered by [`crate::slot_message::SlotState`].
     #[n(13)]
     SlotRead(#[n(0)] SlotRead),
+    /// The same of several slots. Answered by [`crate::slot_message::SlotStates`].
+    #[n(25)]
+    SlotReads(#[n(0)] SlotReads),
     /// Promise a ballot. Answered by [`crate::slot_message::SlotAnswer`].
     #[n(14)]
     SlotPrepare(#[n(0)] SlotPrepare),
@@ -91,7 +94,7 @@ pub enum Request {
 }
 
 /// Every answer: what was asked for, or an error.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Reply<T> {
     /// What was asked for.
     #[n(0)]

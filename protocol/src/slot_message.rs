@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::identity::NodeId;
-use crate::message::{Bytes32, LeaseTerms};
+use crate::message::{Bytes32, LeaseTerms, Reply};
 
 /// Bytes of a signed record, opaque here: whoever uses it checks it.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -44,6 +44,28 @@ pub struct SlotRead {
     #[n(3)]
     pub brief: bool,
 }
+
+/// See [`crate::message::Request::SlotReads`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SlotReads {
+    /// At most [`crate::limits::MAX_LIST`].
+    #[n(0)]
+    #[cbor(with = "crate::bounded::short_list")]
+    pub reads: Vec<SlotRead>,
+}
+
+/// The answer to [`SlotReads`], in their order. Where the records are longer than [`MAX_STATES_LEN`] in all, the list ends early, with at
+/// least one answer: the rest is to be asked again.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SlotStates {
+    /// What each of them would have been answered.
+    #[n(0)]
+    #[cbor(with = "crate::bounded::short_list")]
+    pub states: Vec<Reply<SlotState>>,
+}
+
+/// Bytes of records in one answer, from which on no further slots are read.
+pub const MAX_STATES_LEN: usize = 512 * 1024;
 
 /// What a store holds of a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

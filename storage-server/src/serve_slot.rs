@@ -8,9 +8,10 @@ use std::sync::Arc;
 use caps::VerifyHash;
 use encoding::slot::{Ballot, MAX_RECORD_LEN, Promise, RecordError, SignedRecord, UncheckedRecord};
 use protocol::NodeId;
-use protocol::message::{Bytes32, ErrorCode, LeaseTerms, WireError};
+use protocol::message::{Bytes32, ErrorCode, LeaseTerms, Reply, WireError};
 use protocol::slot_message::{
-    Held, RecordBytes, SlotAccept, SlotAnswer, SlotPrepare, SlotPromise, SlotRead, SlotState, Verdict,
+    Held, MAX_STATES_LEN, RecordBytes, SlotAccept, SlotAnswer, SlotPrepare, SlotPromise, SlotRead, SlotReads,
+    SlotState, SlotStates, Verdict,
 };
 use protocol::transport::Stream;
 
@@ -39,26 +40,48 @@ impl Server {
         stream: &mut Stream,
     ) -> Result<(), Failure> {
         let _memory = self.memory(caller, SLOT_MEMORY).await?;
-        let stores = match &read.store {
+        let stores = self.stores_of(&read)?;
+        let state = self.pool.run(move || look(&stores, &read)).await?;
+        answer(stream, self.limits.stalled, &state).await
+    }
+
+    pub(crate) async fn slot_reads(
+        &self,
+        caller: &Caller,
+        SlotReads { reads }: SlotReads,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        if reads.is_empty() {
+            return Err(Failure::refused(ErrorCode::BadRequest, "one slot at least is to be read"));
+        }
+        let _memory = self.memory(caller, SLOT_MEMORY + 2 * MAX_STATES_LEN as u64).await?;
+        let reads: Vec<_> = reads.into_iter().map(|read| (self.stores_of(&read), read)).collect();
+        let states = self.pool.run(move || {
+            let (mut states, mut len) = (Vec::new(), 0);
+            for (stores, read) in reads {
+                let state = match stores.and_then(|stores| look(&stores, &read)) {
+                    Ok(state) => Reply::Ok(state),
+                    Err(Failure::Refused(error)) => Reply::Err(error),
+                    Err(gone @ Failure::Gone) => return Err(gone),
+                };
+                if let Reply::Ok(SlotState { held: Held::Record(record), .. }) = &state {
+                    len += record.0.len();
+                }
+                if len > MAX_STATES_LEN && !states.is_empty() {
+                    break;
+                }
+                states.push(state);
+            }
+            Ok(SlotStates { states })
+        });
+        answer(stream, self.limits.stalled, &states.await?).await
+    }
+
+    fn stores_of(&self, read: &SlotRead) -> Result<Vec<Arc<Store>>, Failure> {
+        Ok(match &read.store {
             Some(id) => vec![self.store(id)?.clone()],
             None => self.stores.clone(),
-        };
-        let hash = VerifyHash::new(read.hash.0);
-        let state = self.pool.run(move || {
-            let asked = Asked { known: read.known, brief: read.brief };
-            let (mut first, mut failed) = (None, None);
-            for store in &stores {
-                match store.index().slot(&hash) {
-                    Ok(Some(row)) => return Ok(Some(state(store, Some(row), asked))),
-                    Ok(None) => drop(first.get_or_insert_with(|| state(store, None, asked))),
-                    // One bad disk does not speak for the others.
-                    Err(error) => failed = Some(ReadError::from(error)),
-                }
-            }
-            failed.map_or(Ok(first), Err)
-        });
-        let state = state_or_none(state.await?)?;
-        answer(stream, self.limits.stalled, &state).await
+        })
     }
 
     pub(crate) async fn slot_prepare(
@@ -125,6 +148,25 @@ impl Server {
         };
         let reply = SlotAnswer { verdict, state: state(store, row, asked) };
         answer(stream, self.limits.stalled, &reply).await
+    }
+}
+
+/// What the first of these stores holds that holds anything.
+fn look(stores: &[Arc<Store>], read: &SlotRead) -> Result<SlotState, Failure> {
+    let hash = VerifyHash::new(read.hash.0);
+    let asked = Asked { known: read.known, brief: read.brief };
+    let (mut first, mut failed) = (None, None);
+    for store in stores {
+        match store.index().slot(&hash) {
+            Ok(Some(row)) => return Ok(state(store, Some(row), asked)),
+            Ok(None) => drop(first.get_or_insert_with(|| state(store, None, asked))),
+            // One bad disk does not speak for the others.
+            Err(error) => failed = Some(ReadError::from(error)),
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => first.ok_or_else(|| Failure::refused(ErrorCode::NotFound, "this server has no store")),
     }
 }
 
@@ -198,10 +240,6 @@ fn bad_record(error: RecordError) -> Failure {
 
 fn bad_signature(message: &str) -> Failure {
     Failure::Refused(WireError::new(ErrorCode::BadSignature, message))
-}
-
-fn state_or_none(state: Option<SlotState>) -> Result<SlotState, Failure> {
-    state.ok_or_else(|| Failure::refused(ErrorCode::NotFound, "this server has no store"))
 }
 
 fn state(store: &Store, row: Option<SlotRow>, asked: Asked) -> SlotState {

@@ -401,6 +401,7 @@ impl Server {
             Request::Lease(lease) => self.lease(caller, lease, stream).await,
             Request::CancelLease(cancel) => self.cancel_lease(caller, cancel, stream).await,
             Request::SlotRead(read) => self.slot_read(caller, read, stream).await,
+            Request::SlotReads(reads) => self.slot_reads(caller, reads, stream).await,
             Request::SlotPrepare(prepare) => self.slot_prepare(caller, prepare, stream).await,
             Request::SlotAccept(accept) => self.slot_accept(caller, accept, stream).await,
             Request::Announce(_) | Request::Subscribe(_) => {

@@ -49,6 +49,8 @@ mod slots;
 mod slots_doubt;
 #[path = "grid/slots_malice.rs"]
 mod slots_malice;
+#[path = "grid/slots_many.rs"]
+mod slots_many;
 #[path = "grid/small.rs"]
 mod small;
 #[path = "grid/stragglers.rs"]

@@ -73,7 +73,7 @@ type Hinted = Option<(Ballot, RecordHash)>;
 pub(crate) struct Answered {
     store: NodeId,
     hinted: Hinted,
-    asked: Result<Asked, RequestError>,
+    asked: Result<Asked, Arc<RequestError>>,
 }
 
 /// The members of one slot being asked, and all they said so far.
@@ -121,7 +121,7 @@ impl Round {
         let hinted = known.and_then(|_| self.hinted());
         self.asking.spawn(async move {
             let asked = match server {
-                Some(server) => read_slot(client.readers(), &server, ask).await,
+                Some(server) => client.slots().gathering.read(&client, &server, ask).await,
                 None => Err(unannounced()),
             };
             Answered { store, hinted, asked: asked.map(|state| Asked::Read(state, brief)) }
@@ -143,11 +143,11 @@ impl Round {
         let ask = SlotRead { hash: self.wire_hash(), store: None, known: None, brief: false };
         let client = self.client.clone();
         self.asking.spawn(async move {
-            let mut asked = read_slot(client.readers(), &server, ask).await;
+            let mut asked = client.slots().gathering.read(&client, &server, ask).await;
             // It speaks for its own stores, which have signed that it serves them, and for no others.
             let is_its_own = |state: &SlotState| server.stores.iter().any(|store| store.id == state.store);
             if asked.as_ref().is_ok_and(|state| !is_its_own(state)) {
-                asked = Err(RequestError::Nonsense { what: "it answers for another server's store" });
+                asked = Err(RequestError::Nonsense { what: "it answers for another server's store" }.into());
             }
             let store = asked.as_ref().map_or(server.id, |state| state.store);
             Answered { store, hinted: None, asked: asked.map(|state| Asked::Read(state, false)) }
@@ -183,7 +183,7 @@ impl Round {
                 Some(server) => {
                     let hash = leases.then_some(&hash);
                     let moved = move_slot(client.writers(), &server, request, hash).await;
-                    moved.map(|answer| Asked::Moved(kind, answer))
+                    moved.map(|answer| Asked::Moved(kind, answer)).map_err(Arc::new)
                 }
                 None => Err(unannounced()),
             };
@@ -292,6 +292,10 @@ impl Round {
                 }
                 Some((ballot, RecordHash(hash.0)))
             }
+            // All members answer at once: that they say the same costs nothing more.
+            Held::Record(bytes) if self.newest.as_ref().is_some_and(|newest| newest.bytes() == bytes.0) => {
+                self.hinted()
+            }
             Held::Record(bytes) => match SignedRecord::parse(&self.hash, &bytes.0) {
                 Ok(record) => {
                     let held = (record.ballot(), record.hash());
@@ -335,8 +339,8 @@ pub(crate) fn slot_lease_tag(hash: &VerifyHash) -> [u8; 16] {
     std::array::from_fn(|i| tag[i])
 }
 
-fn unannounced() -> RequestError {
-    RequestError::Nonsense { what: "no server announces this store" }
+fn unannounced() -> Arc<RequestError> {
+    RequestError::Nonsense { what: "no server announces this store" }.into()
 }
 
 fn on_wire(promise: &Promise) -> SlotPromise {
@@ -344,20 +348,8 @@ fn on_wire(promise: &Promise) -> SlotPromise {
 }
 
 /// Requests about slots are small, and so are the answers: no reason to wait longer than for a connection.
-fn patience(servers: &Servers) -> Duration {
+pub(super) fn patience(servers: &Servers) -> Duration {
     servers.timeouts().connect.min(servers.timeouts().answer)
-}
-
-async fn read_slot(servers: &Servers, server: &Server, ask: SlotRead) -> Result<SlotState, RequestError> {
-    let expected = ask.store;
-    let session = servers.session(server).await?;
-    let request = Request::SlotRead(ask);
-    let asked = within(patience(servers), session.request::<SlotState>(&request)).await;
-    let (state, _) = asked.inspect_err(|error| blame(servers, server, error))?;
-    if expected.is_some_and(|store| store != state.store) {
-        return Err(RequestError::Nonsense { what: "it answers for another store" });
-    }
-    Ok(state)
 }
 
 /// A slot that is new to the store comes again with a lease, where one is to be had.
@@ -386,7 +378,7 @@ async fn move_slot(
 
 /// A server that says no is not a server that fails. Of one that says nothing, the connection may be to a process that is gone: the next
 /// request gets another.
-fn blame(servers: &Servers, server: &Server, error: &RequestError) {
+pub(super) fn blame(servers: &Servers, server: &Server, error: &RequestError) {
     match error {
         RequestError::Refused(_) => {}
         RequestError::Timeout { .. } => {

@@ -10,6 +10,7 @@ use protocol::message::{
     PutSmallDone, ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status,
     StoreState, StoreStatus, Subscribe, WireError,
 };
+use protocol::slot_message::{SlotRead, SlotReads};
 use protocol::{NodeAddress, NodeId, frame};
 
 fn bytes32() -> impl Strategy<Value = Bytes32> {
@@ -82,6 +83,15 @@ fn request() -> impl Strategy<Value = Request> {
         signed().prop_map(|announcement| Request::Announce(Announce { announcement })),
         any::<bool>().prop_map(|follow| Request::Subscribe(Subscribe { follow })),
         put_small().prop_map(Request::PutSmall),
+        prop::collection::vec((bytes32(), any::<bool>()), 0..=64).prop_map(|reads| {
+            let read = |(hash, brief): (_, bool)| SlotRead {
+                hash,
+                store: None,
+                known: brief.then_some(hash),
+                brief,
+            };
+            Request::SlotReads(SlotReads { reads: reads.into_iter().map(read).collect() })
+        }),
     ]
 }
 
