@@ -110,7 +110,7 @@ fn requests() -> Vec<Request> {
 fn replies() -> Vec<Vec<u8>> {
     let (hash, id) = (Bytes32([3; 32]), NodeKey::from_seed(&[2; 32]).id());
     let store =
-        StoreStatus { id, incarnation: 1, state: StoreState::Writable, available: 9, used: 8, shares: 7 };
+        StoreStatus { id, incarnation: 1, state: StoreState::Writable, available: 9, used: 8, shares: 7, scrub: None };
     let status = Status {
         nickname: "n".into(),
         software: "s".into(),
