@@ -103,6 +103,7 @@ fn requests() -> Vec<Request> {
         Request::Announce(Announce { announcement: announcement() }),
         Request::Subscribe(Subscribe { follow: true }),
         Request::Usage,
+        Request::Sample(Sample { hash, number, chunks: vec![0, 3, 1 << 33] }),
         Request::PutSmall(PutSmall { store, shares: vec![SmallShare { len: 582, lease: terms }; 2] }),
     ]
 }

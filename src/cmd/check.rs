@@ -6,10 +6,10 @@ use std::path::Path;
 use caps::{Authority, Cap, VerifyHash};
 use client::check::{CheckOptions, DeepTotals, Grade, Health, Renewal, State};
 
+use super::long::day;
 use super::long::without_controls;
 use super::session::{self, Session};
 use super::target::At;
-use super::long::day;
 use crate::cli::{Check, Renew, Thoroughness};
 use crate::out::{Lines, say};
 use crate::report::Verdict;

@@ -48,7 +48,11 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
                 let ms = up.round_trip.as_secs_f64() * 1e3;
                 let used: u64 = up.status.stores.iter().fold(0, |sum, store| store.used.saturating_add(sum));
                 let (used, available) = (human(used), human(available));
-                say!("server {}{zone}  {used} used, {available} free, {ms:.2} ms", server.server.name())?;
+                let scrubbed = scrubbed(&up.status.stores);
+                say!(
+                    "server {}{zone}  {used} used, {available} free, {scrubbed}, {ms:.2} ms",
+                    server.server.name()
+                )?;
                 for store in &up.status.stores {
                     tell_of_store(store)?;
                 }
@@ -67,7 +71,7 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
     )
 }
 
-/// What is to be known of a store beside its space: nothing where it is well and was scrubbed.
+/// What is to be known of a store beside its space: nothing where it is well.
 fn tell_of_store(store: &StoreStatus) -> anyhow::Result<()> {
     let id = store.id.short();
     match store.state {
@@ -79,9 +83,16 @@ fn tell_of_store(store: &StoreStatus) -> anyhow::Result<()> {
     if scrub.bad > 0 {
         say!("  store {id} found {} bad shares so far, {} of them unreadable", scrub.bad, scrub.unreadable)?;
     }
-    match scrub.finished_s.and_then(day) {
-        Some(day) => say!("  store {id} was scrubbed {day}"),
-        None => say!("  store {id} was not scrubbed yet"),
+    Ok(())
+}
+
+/// Since when all stores of a server have been scrubbed.
+fn scrubbed(stores: &[StoreStatus]) -> String {
+    let dates: Option<Vec<u64>> =
+        stores.iter().filter_map(|store| store.scrub.as_ref()).map(|scrub| scrub.finished_s).collect();
+    match dates.and_then(|dates| dates.into_iter().min()).and_then(day) {
+        Some(day) => format!("scrubbed {day}"),
+        None => "not scrubbed yet".to_owned(),
     }
 }
 

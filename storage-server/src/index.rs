@@ -21,8 +21,8 @@ use crate::backend::BackendHealth;
 use crate::slot::SlotRow;
 
 pub use leases::Reason;
-pub(crate) use scrubbed::ScrubTotals;
 pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, SLOT_CHARGE, Scope};
+pub(crate) use scrubbed::ScrubTotals;
 
 pub(crate) const INDEX_FILE: &str = "index.redb";
 /// The index format this program writes, and the newest it reads. 1 had no counters of packs and accounts, and nothing to end a lease by.

@@ -282,7 +282,12 @@ impl Store {
             let mut first = [0; 32];
             first[..8].copy_from_slice(&self.totals().scrub.at.to_be_bytes());
             let hash = caps::VerifyHash::new(first);
-            *run = Run { begun: true, next: Some(ShareKey { hash, number: 0 }), at: self.totals().scrub.at, ..Run::default() };
+            *run = Run {
+                begun: true,
+                next: Some(ShareKey { hash, number: 0 }),
+                at: self.totals().scrub.at,
+                ..Run::default()
+            };
         }
         while looked.bytes < limit && looked.found.is_none() {
             if run.file.is_some() {
@@ -490,7 +495,8 @@ impl Store {
             return Ok(());
         }
         let mut writer = lock(&self.writer);
-        let answer = self.commit_locked(&mut writer, &[Change::Tidy(crate::collect::Tidy::Scrub(note))]).pop();
+        let answer =
+            self.commit_locked(&mut writer, &[Change::Tidy(crate::collect::Tidy::Scrub(note))]).pop();
         answer.unwrap_or(Err(PutError::Failed)).map(drop)
     }
 
@@ -570,4 +576,3 @@ fn judge(key: ShareKey, report: Result<ShareReport, ShareError>) -> Result<(), R
         _ => Err(ReadError::Corrupt),
     }
 }
-

@@ -46,11 +46,7 @@ impl Server {
 
 impl StoredShare {
     /// Chunks of its blocks with their proofs. Before anything large is read, `room` is asked for that many bytes.
-    fn sample(
-        &self,
-        chunks: Vec<u64>,
-        room: impl FnOnce(u64) -> Result<(), Stop>,
-    ) -> Result<Vec<u8>, Stop> {
+    fn sample(&self, chunks: Vec<u64>, room: impl FnOnce(u64) -> Result<(), Stop>) -> Result<Vec<u8>, Stop> {
         let (descriptor, layout) = self.descriptor()?;
         let descriptor = encoding::Descriptor::parse(&descriptor).map_err(|_| ReadError::Corrupt)?;
         let geometry = descriptor.geometry;

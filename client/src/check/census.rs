@@ -95,11 +95,7 @@ struct At {
 }
 
 /// What one server says that it has of each object.
-async fn ask(
-    client: &Client,
-    server: &Server,
-    hashes: &[VerifyHash],
-) -> Result<Vec<At>, RequestError> {
+async fn ask(client: &Client, server: &Server, hashes: &[VerifyHash]) -> Result<Vec<At>, RequestError> {
     let mut found: Vec<At> = Vec::new();
     let session = client.readers().session(server).await?;
     while found.len() < hashes.len() {

@@ -141,8 +141,18 @@ fn read_everything(bytes: &[u8], text: &str) {
 #[test]
 fn answers_round_trip() {
     let (id, hash) = (NodeId::new([1; 32]), Bytes32([2; 32]));
-    let state = |state| StoreStatus { id, incarnation: 1, state, available: 2, used: 3, shares: u64::MAX, scrub: None };
-    let stores = [StoreState::Writable, StoreState::ReadOnly, StoreState::Failed, StoreState::Failing].map(state).to_vec();
+    let state = |state| StoreStatus {
+        id,
+        incarnation: 1,
+        state,
+        available: 2,
+        used: 3,
+        shares: u64::MAX,
+        scrub: None,
+    };
+    let stores = [StoreState::Writable, StoreState::ReadOnly, StoreState::Failed, StoreState::Failing]
+        .map(state)
+        .to_vec();
     check_round_trip(&Reply::Ok(Status { nickname: "n".into(), software: "s".into(), uptime_s: 9, stores }));
     check_round_trip(&Reply::Ok(Flags { flags: vec![true, false] }));
     check_round_trip(&Reply::Ok(PutReply::Have(hash)));

@@ -2,8 +2,8 @@
 
 use redb::{ReadableDatabase, ReadableTable};
 
-use super::{Index, IndexResult, Location, Reason, Rows, SHARES, ShareKey, boxed};
 use super::leases::timed_key;
+use super::{Index, IndexResult, Location, Reason, Rows, SHARES, ShareKey, boxed};
 
 /// Counters of scrubbing, kept over all runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -211,7 +211,8 @@ fn the_bytes_are_spread_over_the_period_and_over_restarts() {
     let mut setup = Setup::new();
     setup.options.scrub.max_rate = 1_000_000;
     let mut store = setup.open();
-    let objects: Vec<Object> = (0..40).map(|at| object(at, if at % 2 == 0 { 9000 } else { 200_000 })).collect();
+    let objects: Vec<Object> =
+        (0..40).map(|at| object(at, if at % 2 == 0 { 9000 } else { 200_000 })).collect();
     for object in &objects {
         put(&store, &object.shares[0], 0, dated(900));
     }
@@ -234,7 +235,10 @@ fn the_bytes_are_spread_over_the_period_and_over_restarts() {
             break;
         }
         let due = used * day / 30;
-        assert!(after.done >= due.saturating_sub(longest) && after.done <= due + longest, "day {day}: {after:?}");
+        assert!(
+            after.done >= due.saturating_sub(longest) && after.done <= due + longest,
+            "day {day}: {after:?}"
+        );
         let rate = (after.done - before.done) as f64 / waited.max(1e-9);
         assert!(rate < 1_001_000.0, "{rate} bytes a second");
         if day % 7 == 0 {
@@ -350,7 +354,10 @@ fn a_damaged_record_no_longer_keeps_its_pack() {
     tidy(&store);
     sound(&store);
     assert!(store.dead_bytes() == 0 || packs(&setup) <= 1, "{} in {}", store.dead_bytes(), packs(&setup));
-    assert_eq!(setup.disk.content(&format!("quarantine/{}", objects[0].key(0))).len(), objects[0].shares[0].len() + 64);
+    assert_eq!(
+        setup.disk.content(&format!("quarantine/{}", objects[0].key(0))).len(),
+        objects[0].shares[0].len() + 64
+    );
 }
 
 #[test]
