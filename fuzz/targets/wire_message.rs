@@ -14,7 +14,7 @@ use protocol::limits::MAX_FRAME_LEN;
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, CensusReply, Done, ErrorCode, Expected, Flags, Found,
     FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
-    ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
+    ReadBlocks, ReadSlice, ReadTable, Reply, Request, Sample, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
 
 fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {

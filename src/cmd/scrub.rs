@@ -69,7 +69,7 @@ fn scrub(opened: &OpenedStores, now: bool) -> Vec<Row<'_>> {
                 store.map(|store| {
                     scope.spawn(move || {
                         let began = Instant::now();
-                        let report = store.scrub_now(&mut |_, _| {})?;
+                        let report = store.scrub_now()?;
                         Ok(Outcome { report, took: began.elapsed() })
                     })
                 })

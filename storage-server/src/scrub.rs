@@ -19,8 +19,8 @@ use crate::pack::record_len;
 use crate::read::{StoredShare, share_path};
 use crate::store::{Store, lock};
 
-/// Bytes that are read at a time, and hashed before the next.
-const PIECE: usize = 4 * 1024 * 1024;
+/// Bytes that are read at a time, and hashed while the processor still has them at hand: the longest block there is.
+const PIECE: usize = 1024 * 1024;
 /// Bytes that one step of the background goes through.
 const STEP: u64 = 16 * 1024 * 1024;
 /// The same by hand.
@@ -458,13 +458,12 @@ impl Store {
         Err(ReadError::Io(gone))
     }
 
-    /// Goes through all shares at once, without a limit on the rate. The store must not be served meanwhile. `tell` hears of shares and
-    /// bytes as they are done.
+    /// Goes through all shares at once, without a limit on the rate. The store must not be served meanwhile.
     ///
     /// # Errors
     ///
     /// [`PutError`]; [`PutError::Failed`] too where the index cannot be read.
-    pub fn scrub_now(self: &Arc<Self>, tell: &mut dyn FnMut(u64, u64)) -> Result<ScrubReport, PutError> {
+    pub fn scrub_now(self: &Arc<Self>) -> Result<ScrubReport, PutError> {
         let mut report = ScrubReport::default();
         let mut run = Run { begun: true, ..Run::default() };
         self.write_scrub(ScrubNote { begins: true, now_s: self.unix_s().max(1), ..ScrubNote::default() })?;
@@ -476,7 +475,6 @@ impl Store {
             };
             report.shares += run.checked;
             report.bytes += run.bytes;
-            tell(report.shares, report.bytes);
             report.bad.extend(looked.found.iter().map(|(found, _)| found.clone()));
             let (over, found) = (looked.over, looked.found.clone());
             let note = self.note(&mut run, looked, false);

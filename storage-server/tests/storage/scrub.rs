@@ -143,7 +143,7 @@ fn a_bad_share_without_a_lease_leaves_the_counters_right() {
     flip(&setup, &path(&objects[1], 1), 7);
     flip(&setup, &path(&objects[3], 1), 7);
     // By hand: else the grace would be over before the period is.
-    let report = store.scrub_now(&mut |_, _| {}).unwrap();
+    let report = store.scrub_now().unwrap();
     assert_eq!((report.shares, report.bad.len()), (12, 3));
     sound(&store);
     setup.pass(8 * DAY);
@@ -165,14 +165,14 @@ fn a_medium_that_cannot_read_several_shares_is_failing_until_it_reads_all() {
     whole_pass(&setup, &store);
     assert_eq!((scrubbed(&store).bad, scrubbed(&store).unreadable), (3, 2), "of this pass");
     setup.disk.fail_reads(&path(&objects[5], 1));
-    store.scrub_now(&mut |_, _| {}).unwrap();
+    store.scrub_now().unwrap();
     assert_eq!(store.state(), StoreState::Writable);
     let more: Vec<Object> = (20..23).map(|seed| object(seed, 300_000)).collect();
     for object in &more {
         put(&store, &object.shares[0], 0, dated(900));
         setup.disk.fail_reads(&path(object, 0));
     }
-    let report = store.scrub_now(&mut |_, _| {}).unwrap();
+    let report = store.scrub_now().unwrap();
     assert!(report.bad.len() == 3 && report.bad.iter().all(|bad| bad.unreadable));
     assert_eq!(store.state(), StoreState::Failing);
     let another = object(30, 300_000);
@@ -182,7 +182,7 @@ fn a_medium_that_cannot_read_several_shares_is_failing_until_it_reads_all() {
     drop(store);
     let store = setup.open();
     assert_eq!((store.state(), store.status().available), (StoreState::Failing, 0));
-    store.scrub_now(&mut |_, _| {}).unwrap();
+    store.scrub_now().unwrap();
     assert_eq!(store.state(), StoreState::Writable, "it read all there is");
     sound(&store);
 }
@@ -349,7 +349,7 @@ fn a_damaged_record_no_longer_keeps_its_pack() {
     setup.pass(8 * DAY);
     tidy(&store);
     assert!(packs(&setup) >= 1 && packs(&setup) < before);
-    let report = store.scrub_now(&mut |_, _| {}).unwrap();
+    let report = store.scrub_now().unwrap();
     assert_eq!(report.bad.iter().map(|bad| bad.key).collect::<Vec<_>>(), [objects[0].key(0)]);
     tidy(&store);
     sound(&store);
@@ -370,13 +370,13 @@ fn a_crash_while_a_bad_share_is_put_aside_loses_nothing_else() {
             flip(&setup, &path(&objects[1], 0), 9);
             flip_packed(&setup, &objects[2].shares[1]);
             setup.disk.cut_after(syncs);
-            let _ = store.scrub_now(&mut |_, _| {});
+            let _ = store.scrub_now();
             drop(store);
             let setup = Setup { disk: setup.disk.after_crash(unsynced), ..setup };
             let store = setup.open();
             (0..).take_while(|step| store.sweep(*step)).for_each(drop);
             sound(&store);
-            let report = store.scrub_now(&mut |_, _| {}).unwrap();
+            let report = store.scrub_now().unwrap();
             assert!(report.bad.len() <= 2);
             assert_eq!((store.status().shares, scrubbed(&store).unreadable), (10, 0));
             for object in [&objects[0], &objects[3], &objects[4], &objects[5]] {
