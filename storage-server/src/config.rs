@@ -120,6 +120,16 @@ impl Default for ScrubConfig {
 }
 
 impl ScrubConfig {
+    fn to_text(self) -> String {
+        let Self { period, max_rate } = self;
+        format!(
+            r#"# Every share is read and held against its hashes once in this time (by the wall clock or by the time the server runs, whichever has more
+# gone by), spread evenly over it, at no more than so many bytes a second of each store. "0s": never.
+scrub.period = "{period}"
+scrub.max_rate = "{max_rate}""#
+        )
+    }
+
     /// As a store takes it.
     pub fn to_options(self) -> ScrubOptions {
         ScrubOptions { period: self.period.0, max_rate: self.max_rate.0 }
@@ -253,10 +263,7 @@ admission = {admission}
 grace = "{grace}"
 idle_limit = "{idle_limit}"
 
-# Every share is read and held against its hashes once in this time (by the wall clock or by the time the server runs, whichever has more
-# gone by), spread evenly over it, at no more than so many bytes a second of each store. "0s": never.
-scrub.period = "{scrub_period}"
-scrub.max_rate = "{scrub_rate}"
+{scrub}
 
 # Stores, one for each disk. `sarsen server disk add|remove|set` edits them.
 #   path       its directory
@@ -269,8 +276,7 @@ scrub.max_rate = "{scrub_rate}"
             nickname = quoted(&self.nickname),
             grace = self.grace,
             idle_limit = self.idle_limit,
-            scrub_period = self.scrub.period,
-            scrub_rate = self.scrub.max_rate,
+            scrub = self.scrub.to_text(),
         );
         for store in &self.storage {
             text.push_str(&store.to_text());

@@ -45,5 +45,12 @@ fn a_flipped_byte_is_found_by_a_scrub_seen_by_a_check_and_healed_by_a_repair() {
     assert!(sampled.contains("(sampled: 459 pieces of each share)"), "{sampled}");
     let whole = client.run(["check", "--verify", &cap]).ok().text();
     assert!(whole.contains("4 of 4 shares") && whole.contains("(full)"), "{whole}");
+    // What it announced is known when it is away.
+    grid.servers[rotten].stop();
+    let away = client.run(["status"]).text();
+    assert!(
+        away.contains("announced itself as one that takes shares") && away.contains("scrubbed 2"),
+        "{away}"
+    );
     client.run(["check", "--verify=sampled", "--samples", "3", &cap]).fails(2, &["cannot be used with"]);
 }

@@ -1,7 +1,7 @@
 //! Every share is hashed again now and then; what is bad is put aside, and nothing else is.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use protocol::Pool;
@@ -268,7 +268,7 @@ fn with_a_finding(store: &Arc<Store>, meanwhile: impl FnOnce()) {
     assert_eq!(late.work(), 1);
     meanwhile();
     for _ in 0..10 {
-        if let Poll::Ready(_) = scrubbing.as_mut().poll(&mut context) {
+        if scrubbing.as_mut().poll(&mut context).is_ready() {
             return;
         }
         late.work();
