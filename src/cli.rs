@@ -14,7 +14,7 @@ use storage_server::config::StorageConfig;
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use trees::{Backup, Cp, Restore};
-pub(crate) use upkeep::{Check, Renew};
+pub(crate) use upkeep::{Check, Renew, Thoroughness};
 
 mod filestore;
 
@@ -362,6 +362,8 @@ pub(crate) enum ServerCommand {
     },
     /// Remove at once what nobody leases any more; the server must not run
     Gc(Gc),
+    /// Say how the scrubbing of its stores goes, or do it; the server must not run
+    Scrub(Scrub),
     /// Change its disks
     #[command(subcommand)]
     Disk(DiskCommand),
@@ -375,6 +377,17 @@ pub(crate) struct Gc {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Do not wait for the grace; what was found without a lease keeps its time all the same
+    #[arg(long)]
+    pub(crate) now: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Args)]
+pub(crate) struct Scrub {
+    /// The server's directory
+    pub(crate) server_dir: PathBuf,
+    /// Hash every share now, as fast as the disks can; bad ones go into quarantine
     #[arg(long)]
     pub(crate) now: bool,
     #[command(flatten)]

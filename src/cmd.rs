@@ -26,6 +26,7 @@ mod put;
 mod recovery;
 mod restore;
 mod rm;
+mod scrub;
 pub(crate) mod server;
 mod session;
 mod share;

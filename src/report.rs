@@ -56,6 +56,14 @@ pub(crate) struct LeftOut {
 #[error("the share file is not intact")]
 pub(crate) struct Damaged(#[source] pub(crate) ShareError);
 
+/// Shares of a server are bad, which has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} bad {} found", if *count == 1 { "share was" } else { "shares were" })]
+pub(crate) struct BadShares {
+    /// How many.
+    pub(crate) count: usize,
+}
+
 /// The command line says something that makes no sense.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -264,6 +272,9 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
             Exit::Usage,
             Some("a capability is one line that begins with URI:; was it cut when it was copied?"),
         );
+    }
+    if error.downcast_ref::<BadShares>().is_some() {
+        return (Exit::Unhealthy, Some("they are in quarantine; `sarsen check -r --repair` makes them anew"));
     }
     if error.downcast_ref::<Damaged>().is_some() {
         return (Exit::Unhealthy, Some("any other k shares of the file still give it back"));

@@ -36,6 +36,8 @@ mod quota;
 mod racing;
 #[path = "e2e/recovery.rs"]
 mod recovery;
+#[path = "e2e/scrub.rs"]
+mod scrub;
 #[path = "e2e/secrets.rs"]
 mod secrets;
 #[path = "e2e/servers.rs"]

@@ -8,6 +8,7 @@ mod deep;
 mod leasing;
 mod mending;
 mod object;
+mod sample;
 mod slot;
 mod verify;
 
@@ -27,6 +28,13 @@ pub enum Grade {
     Unseen,
     /// Servers say that they hold it. They may have lost it without knowing, or lie.
     Claimed,
+    /// Random chunks of each share were fetched with their proofs; shares that are shorter than a request is worth, whole. Of slots, every
+    /// member's signed record.
+    Sampled {
+        /// Chunks of 1 KiB of each share; `None`: 459 of an object, evenly of all its shares. 459 of a share find with 99 % that a
+        /// hundredth of it is lost; one finds that all of it is.
+        chunks: Option<u32>,
+    },
     /// All of it was fetched and held against H; of slots, every member's signed record.
     Full,
 }
@@ -125,6 +133,10 @@ pub struct Health {
     pub problems: Vec<String>,
     /// Whether the shares do not belong together as the uploader made them: no server is to blame, and nothing mends it.
     pub wrong_encoding: Option<String>,
+    /// Where it was sampled: chunks of the share that had the fewest. `None` where all shares were so short that they came whole.
+    pub sampled: Option<u32>,
+    /// Where it was claimed: since when, in seconds since 1970, all stores that hold it say that they scrubbed it; `None` if one never did.
+    pub scrubbed_s: Option<u64>,
 }
 
 impl Health {

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use protocol::announcement::{AnnouncedStore, Announcement, Signed};
 use protocol::frame::FrameError;
 use protocol::limits::MAX_BATCH;
-use protocol::message::{Announcements, Request, Subscribe};
+use protocol::message::{Announcements, Request, StoreReport, Subscribe};
 use protocol::session::{RequestError, Session, read_reply};
 use protocol::transport::Connector;
 use protocol::{NodeAddress, NodeId, frame};
@@ -46,6 +46,8 @@ pub struct ServedStore {
     pub id: NodeId,
     /// New whenever it lost its index.
     pub incarnation: u64,
+    /// How it said that it is.
+    pub report: Option<StoreReport>,
 }
 
 impl Server {
@@ -77,7 +79,8 @@ impl From<Announcement> for Server {
 }
 
 fn announced(stores: Vec<AnnouncedStore>) -> Vec<ServedStore> {
-    stores.into_iter().map(|store| ServedStore { id: store.id, incarnation: store.incarnation }).collect()
+    let served = |AnnouncedStore { id, incarnation, report, .. }| ServedStore { id, incarnation, report };
+    stores.into_iter().map(served).collect()
 }
 
 /// What one introducer answered.

@@ -165,7 +165,7 @@ mod tests {
     fn server(number: u8, zone: Option<&str>) -> Server {
         let id = NodeId::new([number; 32]);
         let store = NodeId::new([number ^ 0x80; 32]);
-        let stores = vec![crate::grid::ServedStore { id: store, incarnation: 1 }];
+        let stores = vec![crate::grid::ServedStore { id: store, incarnation: 1, report: None }];
         Server { id, stores, zone: zone.map(str::to_owned), ..Server::unknown(id) }
     }
 

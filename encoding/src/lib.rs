@@ -42,6 +42,7 @@ mod geometry;
 mod keys;
 mod matrix;
 mod mend;
+mod sample;
 mod sections;
 mod share;
 mod tree;
@@ -64,6 +65,7 @@ pub use file_index::{
 pub use geometry::{BLOCK_LEN, Geometry, GeometryError, MAX_PLAINTEXT_LEN, Params};
 pub use keys::ObjectId;
 pub use mend::{MendError, ShareMender};
+pub use sample::{CHUNK_LEN, Sampled};
 pub use sections::{
     MAX_SLOT_SECTIONS_LEN, SLOT_PAYLOAD_LENS, SectionError, Sections, open_slot, open_slot_children,
     open_tree, seal_slot, seal_tree, tree_children, tree_hash,

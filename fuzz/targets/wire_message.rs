@@ -14,7 +14,7 @@ use protocol::limits::MAX_FRAME_LEN;
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, CensusReply, Done, ErrorCode, Expected, Flags, Found,
     FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
-    ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
+    ReadBlocks, ReadSlice, ReadTable, Reply, Request, Sample, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
 use protocol::slot_message::{SlotRead, SlotReads, SlotStates};
 
@@ -108,6 +108,7 @@ fn requests() -> Vec<Request> {
         Request::SlotReads(SlotReads {
             reads: vec![SlotRead { hash, store: Some(store), known: None, brief: true }; 2],
         }),
+        Request::Sample(Sample { hash, number, chunks: vec![0, 3, 1 << 33] }),
         Request::PutSmall(PutSmall { store, shares: vec![SmallShare { len: 582, lease: terms }; 2] }),
     ]
 }
@@ -115,7 +116,7 @@ fn requests() -> Vec<Request> {
 fn replies() -> Vec<Vec<u8>> {
     let (hash, id) = (Bytes32([3; 32]), NodeKey::from_seed(&[2; 32]).id());
     let store =
-        StoreStatus { id, incarnation: 1, state: StoreState::Writable, available: 9, used: 8, shares: 7 };
+        StoreStatus { id, incarnation: 1, state: StoreState::Writable, available: 9, used: 8, shares: 7, scrub: None };
     let status = Status {
         nickname: "n".into(),
         software: "s".into(),

@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 
 use crate::identity::{NodeId, NodeKey};
 use crate::limits::{MAX_LIST, MAX_TEXT_LEN};
+use crate::message::StoreReport;
 
 const CONTEXT: &str = "sarsen v1 announcement";
 const STORE_CONTEXT: &str = "sarsen v1 store binding";
@@ -70,13 +71,16 @@ pub struct AnnouncedStore {
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     pub binding: [u8; 64],
+    /// How it is. The server's word, not the store's.
+    #[n(3)]
+    pub report: Option<StoreReport>,
 }
 
 impl AnnouncedStore {
     /// The binding of a store to the server that serves it.
     pub fn new(store: &NodeKey, incarnation: u64, server: &NodeId) -> Self {
         let binding = store.sign(STORE_CONTEXT, &Self::bound(incarnation, server));
-        Self { id: store.id(), incarnation, binding }
+        Self { id: store.id(), incarnation, binding, report: None }
     }
 
     fn bound(incarnation: u64, server: &NodeId) -> Vec<u8> {

@@ -3,12 +3,16 @@
 //! Fields are numbered and never reused. A receiver skips fields it does not know and refuses requests it does not know.
 
 mod census;
+mod health;
+mod sample;
 mod small;
 mod usage;
 
 use minicbor::{Decode, Encode};
 
 pub use census::{Census, CensusReply, Counted, CountedShare, MAX_CENSUS_SHARES};
+pub use health::{Scrubbed, StoreReport};
+pub use sample::Sample;
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 pub use usage::{StoreUsage, Usage};
 
@@ -91,6 +95,9 @@ pub enum Request {
     /// What is the account charged here, and what may it be? Answered by [`Usage`].
     #[n(16)]
     Usage,
+    /// Random pieces of a share. Answered by [`Bulk`] with one length, and the proofs.
+    #[n(22)]
+    Sample(#[n(0)] Sample),
 }
 
 /// Every answer: what was asked for, or an error.
@@ -257,6 +264,9 @@ pub struct StoreStatus {
     /// Shares it holds.
     #[n(5)]
     pub shares: u64,
+    /// How its scrubbing goes; `None` of a store that could not be opened.
+    #[n(6)]
+    pub scrub: Option<Scrubbed>,
 }
 
 /// Whether a store takes shares.
@@ -272,6 +282,9 @@ pub enum StoreState {
     /// Its disk failed or is not there.
     #[n(2)]
     Failed,
+    /// Its disk cannot read all that was written to it: it takes nothing more, and serves what it can.
+    #[n(3)]
+    Failing,
 }
 
 /// See [`Request::HasLengths`].

@@ -1,6 +1,6 @@
 //! The grammar of looking after what is stored.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 #[derive(Args)]
 pub(crate) struct Check {
@@ -10,9 +10,13 @@ pub(crate) struct Check {
     /// Check all that is below, too. With a repair cap no name and no byte of it is read
     #[arg(short = 'r', long, visible_alias = "deep")]
     pub(crate) recursive: bool,
-    /// Fetch every share and hold all of it against the capability, instead of asking who has what
-    #[arg(long)]
-    pub(crate) verify: bool,
+    /// Hold shares against the capability, instead of asking who has what: all of each (full), or random pieces (sampled: 459 of a file,
+    /// of all its shares together)
+    #[arg(long, value_name = "GRADE", num_args = 0..=1, require_equals = true, default_missing_value = "full")]
+    pub(crate) verify: Option<Thoroughness>,
+    /// As --verify=sampled, with so many pieces of 1 KiB of each share: 459 find with 99 % that a hundredth of it is lost
+    #[arg(long, value_name = "PIECES", conflicts_with = "verify", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) samples: Option<u32>,
     /// Make missing shares anew, and put them on servers that have none
     #[arg(long)]
     pub(crate) repair: bool,
@@ -22,6 +26,14 @@ pub(crate) struct Check {
     /// Print a line of JSON for each thing, and one of totals
     #[arg(long, visible_alias = "raw")]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Thoroughness {
+    /// Random pieces of each share, with proofs
+    Sampled,
+    /// Every share, whole
+    Full,
 }
 
 #[derive(Args)]

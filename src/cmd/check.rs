@@ -6,10 +6,11 @@ use std::path::Path;
 use caps::{Authority, Cap, VerifyHash};
 use client::check::{CheckOptions, DeepTotals, Grade, Health, Renewal, State};
 
+use super::long::day;
 use super::long::without_controls;
 use super::session::{self, Session};
 use super::target::At;
-use crate::cli::{Check, Renew};
+use crate::cli::{Check, Renew, Thoroughness};
 use crate::out::{Lines, say};
 use crate::report::Verdict;
 
@@ -18,7 +19,12 @@ const HINT: &str = "what was repaired until then stays; the same command may be 
 
 pub(crate) async fn run(home: &Path, args: &Check, quiet: bool) -> anyhow::Result<()> {
     session::run(home, quiet, HINT, async |session| {
-        let grade = if args.verify { Grade::Full } else { Grade::Claimed };
+        let grade = match (args.verify, args.samples) {
+            (Some(Thoroughness::Full), _) => Grade::Full,
+            (Some(Thoroughness::Sampled), _) => Grade::Sampled { chunks: None },
+            (None, Some(chunks)) => Grade::Sampled { chunks: Some(chunks) },
+            (None, None) => Grade::Claimed,
+        };
         let renew = args.renew.then_some(Renewal::WhileAlive);
         let options = CheckOptions { grade, repair: args.repair, renew };
         let mut out = Lines::new();
@@ -169,7 +175,7 @@ impl Checking<'_> {
         let is_slot = health.is_slot();
         let what = if is_slot { "members" } else { "shares" };
         let Health { good, total, needed, .. } = health;
-        let grade = format!(" ({})", grade_name(health.grade));
+        let grade = format!(" ({})", grade_text(health));
         let found = format!("{good} of {total} {what}, {needed} needed{grade}");
         match health.after {
             None => out.line(format_args!("{name}: {}: {found}", state_name(health.state)))?,
@@ -220,6 +226,8 @@ impl Checking<'_> {
             "state": state_name(health.state),
             "after": health.after.map(state_name),
             "grade": grade_name(health.grade),
+            "samples": health.sampled,
+            "scrubbed": health.scrubbed_s,
             "good": health.good,
             "needed": health.needed,
             "total": health.total,
@@ -245,7 +253,24 @@ fn grade_name(grade: Grade) -> &'static str {
     match grade {
         Grade::Unseen => "unseen",
         Grade::Claimed => "claimed",
+        Grade::Sampled { .. } => "sampled",
         Grade::Full => "full",
+    }
+}
+
+/// The grade, and what there is to say of it.
+fn grade_text(health: &Health) -> String {
+    let name = grade_name(health.grade);
+    match health.grade {
+        Grade::Sampled { .. } if !health.is_slot() => match health.sampled {
+            Some(chunks) => format!("{name}: {chunks} pieces of each share"),
+            None => format!("{name}: shares so short that they came whole"),
+        },
+        Grade::Claimed => match health.scrubbed_s.and_then(day) {
+            Some(day) => format!("{name}, scrubbed {day}"),
+            None => name.to_owned(),
+        },
+        _ => name.to_owned(),
     }
 }
 

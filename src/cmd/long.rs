@@ -62,6 +62,12 @@ fn rfc3339(time: Time) -> Option<String> {
     in_range.then(|| humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string())
 }
 
+/// A day in UTC; nothing for one that no calendar of four-digit years has.
+pub(crate) fn day(unix_s: u64) -> Option<String> {
+    let seconds = i64::try_from(unix_s).ok()?;
+    rfc3339(Time { seconds, nanoseconds: 0 }).map(|text| text.chars().take_while(|c| *c != 'T').collect())
+}
+
 /// What stands after a name with `-F`.
 pub(crate) fn mark(kind: EntryKind, cap: &Cap) -> &'static str {
     match kind {

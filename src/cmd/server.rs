@@ -44,6 +44,7 @@ pub(crate) async fn run(command: &ServerCommand) -> anyhow::Result<()> {
         }
         ServerCommand::Run { server_dir } => serve(server_dir).await,
         ServerCommand::Gc(args) => super::gc::run(args),
+        ServerCommand::Scrub(args) => super::scrub::run(args),
         ServerCommand::Disk(DiskCommand::Add(args)) => {
             let id = node::add_storage(&args.server_dir, args.storage.clone())?;
             eprintln!("store {id}; restart the server to use it");

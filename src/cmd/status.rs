@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use client::{Client, GridStatus, ServerStatus};
-use protocol::message::StoreState;
+use protocol::message::{StoreReport, StoreState, StoreStatus};
 
+use super::long::day;
 use crate::out::say;
 use crate::sizes::human;
 
@@ -32,7 +33,14 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
     for server in &status.servers {
         let zone = server.server.zone.as_ref().map_or_else(String::new, |zone| format!("  zone {zone}"));
         match &server.outcome {
-            Err(error) => say!("server {}{zone}  does not answer: {error}", server.server.name())?,
+            Err(error) => {
+                say!("server {}{zone}  does not answer: {error}", server.server.name())?;
+                for store in &server.server.stores {
+                    if let Some(report) = &store.report {
+                        say!("  store {} announced itself {}", store.id.short(), announced(report))?;
+                    }
+                }
+            }
             Ok(up) => {
                 let available = available(server);
                 free = free.saturating_add(available);
@@ -40,9 +48,13 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
                 let ms = up.round_trip.as_secs_f64() * 1e3;
                 let used: u64 = up.status.stores.iter().fold(0, |sum, store| store.used.saturating_add(sum));
                 let (used, available) = (human(used), human(available));
-                say!("server {}{zone}  {used} used, {available} free, {ms:.2} ms", server.server.name())?;
-                for store in up.status.stores.iter().filter(|store| store.state != StoreState::Writable) {
-                    say!("  store {} takes no shares: {:?}", store.id.short(), store.state)?;
+                let scrubbed = scrubbed(&up.status.stores);
+                say!(
+                    "server {}{zone}  {used} used, {available} free, {scrubbed}, {ms:.2} ms",
+                    server.server.name()
+                )?;
+                for store in &up.status.stores {
+                    tell_of_store(store)?;
                 }
             }
         }
@@ -57,6 +69,45 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
         shares.needed,
         shares.total
     )
+}
+
+/// What is to be known of a store beside its space: nothing where it is well.
+fn tell_of_store(store: &StoreStatus) -> anyhow::Result<()> {
+    let id = store.id.short();
+    match store.state {
+        StoreState::Writable if store.available == 0 => say!("  store {id} is full")?,
+        StoreState::Writable => {}
+        state => say!("  store {id} takes no shares: it {}", state_text(state))?,
+    }
+    let Some(scrub) = &store.scrub else { return Ok(()) };
+    if scrub.bad > 0 {
+        say!("  store {id} found {} bad shares so far, {} of them unreadable", scrub.bad, scrub.unreadable)?;
+    }
+    Ok(())
+}
+
+/// Since when all stores of a server have been scrubbed.
+fn scrubbed(stores: &[StoreStatus]) -> String {
+    let dates: Option<Vec<u64>> =
+        stores.iter().filter_map(|store| store.scrub.as_ref()).map(|scrub| scrub.finished_s).collect();
+    match dates.and_then(|dates| dates.into_iter().min()).and_then(day) {
+        Some(day) => format!("scrubbed {day}"),
+        None => "not scrubbed yet".to_owned(),
+    }
+}
+
+fn state_text(state: StoreState) -> &'static str {
+    match state {
+        StoreState::Writable => "takes shares",
+        StoreState::ReadOnly => "is read-only",
+        StoreState::Failing => "is failing: its disk cannot read all that was written to it",
+        _ => "failed: its disk broke its word, or is not there",
+    }
+}
+
+fn announced(report: &StoreReport) -> String {
+    let scrubbed = report.scrubbed_s.and_then(day).map_or("never".to_owned(), |day| day);
+    format!("as one that {}; {} used, scrubbed {scrubbed}", state_text(report.state), human(report.used))
 }
 
 /// Where introducers differ, the union is used and the difference shown.
@@ -128,7 +179,9 @@ fn server_json(server: &ServerStatus) -> serde_json::Value {
             let stores = up.status.stores.iter().map(|store| {
                 serde_json::json!({ "id": store.id.to_string(), "incarnation": store.incarnation,
                     "state": format!("{:?}", store.state), "available": store.available, "used": store.used,
-                    "shares": store.shares })
+                    "shares": store.shares, "scrub": store.scrub.map(|scrub| serde_json::json!({
+                        "finished": scrub.finished_s, "done": scrub.done, "checked": scrub.checked, "bad": scrub.bad,
+                        "unreadable": scrub.unreadable })) })
             });
             out["stores"] = stores.collect::<Vec<_>>().into();
         }

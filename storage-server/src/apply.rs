@@ -180,6 +180,7 @@ impl Apply<'_, '_> {
             }
             Tidy::Forget(_) => self.rows.forget_packs(&std::mem::take(&mut self.forgotten), self.pack)?,
             Tidy::Uptime => {}
+            Tidy::Scrub(note) => done.quarantined = self.store.apply_scrub(self.rows, note)?,
         }
         Ok(done)
     }

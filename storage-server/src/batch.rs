@@ -47,6 +47,8 @@ pub(crate) struct Batch<'s> {
     forgotten: Vec<u32>,
     /// Share files that nothing refers to once the transaction is durable.
     unlinked: Vec<ShareKey>,
+    /// Bad shares that nothing refers to by then.
+    quarantined: Vec<(ShareKey, Location)>,
 }
 
 impl<'s> Batch<'s> {
@@ -59,6 +61,7 @@ impl<'s> Batch<'s> {
             end: None,
             forgotten: Vec::new(),
             unlinked: Vec::new(),
+            quarantined: Vec::new(),
         };
         batch.admit(changes);
         batch
@@ -74,9 +77,12 @@ impl<'s> Batch<'s> {
         for (answer, change) in self.answers.iter_mut().zip(changes) {
             let refused = match change {
                 _ if state == StoreState::Failed => Some(PutError::Failed),
+                // What is bad is put aside wherever that can be written.
+                Change::Tidy(Tidy::Scrub(_)) if self.store.medium_writable => None,
                 Change::Share(_) | Change::Tidy(_) if state == StoreState::ReadOnly => {
                     Some(PutError::ReadOnly)
                 }
+                Change::Share(_) if state == StoreState::Failing => Some(PutError::Failing),
                 _ if !self.store.medium_writable => Some(PutError::ReadOnly),
                 _ => None,
             };
@@ -294,6 +300,7 @@ impl<'s> Batch<'s> {
             self.store.sync_dir("shares")?;
             writer.dirs.insert(dir.clone());
         }
+        self.store.scrubber.replaced(key);
         disk.rename(&claim.path(), &path).map_err(|e| self.disk_error("name a share", e))?;
         claim.forget_partial();
         Ok(dir)
@@ -357,6 +364,7 @@ impl<'s> Batch<'s> {
                 let shares = done.removed.iter().flat_map(|removed| &removed.shares);
                 let files = shares.filter(|(_, location)| location.place == Place::File);
                 self.unlinked.extend(files.map(|(key, _)| *key));
+                self.quarantined.extend(done.quarantined);
             }
         }
         self.answers = answers;
@@ -380,6 +388,7 @@ impl<'s> Batch<'s> {
                 tracing::warn!(store = %self.store.id(), share = %key, %error, "a share's file could not be removed: it will be taken in again");
             }
         }
+        self.quarantined.iter().for_each(|(key, location)| self.store.quarantine(*key, location));
     }
 
     /// Of each change, whether it is a share whose bytes were put where they belong.

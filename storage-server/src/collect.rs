@@ -10,7 +10,10 @@ use protocol::{NodeId, Pool};
 
 use crate::commit::{Change, Outcome};
 use crate::compact::{MovedRecord, Rewrite};
-use crate::index::{CONTACT_GRAIN_S, IndexResult, LeaseKey, Reason, Removed, Rows, Scope};
+use crate::index::{
+    CONTACT_GRAIN_S, IndexResult, LeaseKey, Location, Reason, Removed, Rows, Scope, ShareKey,
+};
+use crate::scrub::ScrubNote;
 use crate::store::{Store, lock};
 
 /// Objects that one transaction removes, at most.
@@ -36,12 +39,16 @@ pub(crate) enum Tidy {
     Forget(Vec<u32>),
     /// Writes down the uptime.
     Uptime,
+    /// Writes down how far scrubbing is, and takes out a share that is bad.
+    Scrub(ScrubNote),
 }
 
 /// What a step did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tidied {
     pub(crate) removed: Vec<Removed>,
+    /// A share that is bad, and where it lay.
+    pub(crate) quarantined: Option<(ShareKey, Location)>,
 }
 
 /// What went, or would.

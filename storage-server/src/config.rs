@@ -9,6 +9,7 @@ use protocol::{NodeAddress, NodeId};
 use serde::{Deserialize, Deserializer};
 
 use crate::period::Period;
+use crate::scrub::{SCRUB_PERIOD, SCRUB_RATE, ScrubOptions};
 use crate::server::Admission;
 use crate::size::Size;
 use crate::store::{GRACE, IDLE_LIMIT};
@@ -44,6 +45,9 @@ pub struct Config {
     /// How long an account may not be heard of before its leases end.
     #[serde(default = "idle_limit")]
     pub idle_limit: Period,
+    /// How its stores are scrubbed.
+    #[serde(default)]
+    pub scrub: ScrubConfig,
     /// Its stores.
     #[serde(default)]
     pub storage: Vec<StorageConfig>,
@@ -62,6 +66,7 @@ impl Default for Config {
             quota: None,
             grace: grace(),
             idle_limit: idle_limit(),
+            scrub: ScrubConfig::default(),
             storage: Vec::new(),
         }
     }
@@ -95,6 +100,39 @@ impl AdmissionConfig {
                 Admission::Listed(accounts.iter().map(|account| account.key).collect())
             }
         }
+    }
+}
+
+/// How stores are scrubbed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrubConfig {
+    /// Every share is hashed again once in this time.
+    pub period: Period,
+    /// Bytes a second that are read for it, at most, of each store.
+    pub max_rate: Size,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { period: Period(SCRUB_PERIOD), max_rate: Size(SCRUB_RATE) }
+    }
+}
+
+impl ScrubConfig {
+    fn to_text(self) -> String {
+        let Self { period, max_rate } = self;
+        format!(
+            r#"# Every share is read and held against its hashes once in this time (by the wall clock or by the time the server runs, whichever has more
+# gone by), spread evenly over it, at no more than so many bytes a second of each store. "0s": never.
+scrub.period = "{period}"
+scrub.max_rate = "{max_rate}""#
+        )
+    }
+
+    /// As a store takes it.
+    pub fn to_options(self) -> ScrubOptions {
+        ScrubOptions { period: self.period.0, max_rate: self.max_rate.0 }
     }
 }
 
@@ -225,6 +263,8 @@ admission = {admission}
 grace = "{grace}"
 idle_limit = "{idle_limit}"
 
+{scrub}
+
 # Stores, one for each disk. `sarsen server disk add|remove|set` edits them.
 #   path       its directory
 #   reserve    bytes of the disk that are left free
@@ -236,6 +276,7 @@ idle_limit = "{idle_limit}"
             nickname = quoted(&self.nickname),
             grace = self.grace,
             idle_limit = self.idle_limit,
+            scrub = self.scrub.to_text(),
         );
         for store in &self.storage {
             text.push_str(&store.to_text());
@@ -340,6 +381,7 @@ mod tests {
             quota: Some(Size(100_000_000_000)),
             grace: "36h".parse().unwrap(),
             idle_limit: "90d".parse().unwrap(),
+            scrub: ScrubConfig { period: "14d".parse().unwrap(), max_rate: Size(20_000_000) },
             storage: vec![StorageConfig {
                 path: "/disk/a".into(),
                 reserve: Size(50_000_000_000),

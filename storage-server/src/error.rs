@@ -154,6 +154,9 @@ pub enum PutError {
     /// A slot that is new to the store came without a lease: nobody asks for it to be kept.
     #[error("a slot that is new here needs a lease")]
     NoLease,
+    /// The disk cannot read all that was written to it.
+    #[error("the disk is failing: shares in it could not be read")]
+    Failing,
     /// The disk failed; the store takes nothing more until it is opened again.
     #[error("the disk failed")]
     Failed,
@@ -170,7 +173,7 @@ impl PutError {
             Self::TooLong { .. } | Self::TooShort { .. } | Self::WrongNumber { .. } => ErrorCode::BadRequest,
             Self::Corrupt { .. } => ErrorCode::Corrupt,
             Self::NoLease => ErrorCode::NotAdmitted,
-            Self::Failed => ErrorCode::StoreFailed,
+            Self::Failing | Self::Failed => ErrorCode::StoreFailed,
         }
     }
 }

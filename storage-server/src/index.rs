@@ -3,6 +3,7 @@
 
 mod leases;
 mod rows;
+mod scrubbed;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::slot::SlotRow;
 
 pub use leases::Reason;
 pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, SLOT_CHARGE, Scope};
+pub(crate) use scrubbed::ScrubTotals;
 
 pub(crate) const INDEX_FILE: &str = "index.redb";
 /// The index format this program writes, and the newest it reads. 1 had no counters of packs and accounts, and nothing to end a lease by.
@@ -142,6 +144,7 @@ pub(crate) struct Totals {
     pub(crate) slots: u64,
     /// Bytes of shares whose leases have ended.
     pub(crate) dying: u64,
+    pub(crate) scrub: ScrubTotals,
 }
 
 impl Totals {
@@ -158,6 +161,7 @@ impl Totals {
             next_account: get("next_account")?,
             slots: get("slots")?,
             dying: get("dying")?,
+            scrub: ScrubTotals::read(get)?,
         })
     }
 
@@ -172,7 +176,9 @@ impl Totals {
             ("slots", old.slots, self.slots),
             ("dying", old.dying, self.dying),
         ];
-        for (name, _, new) in rows.into_iter().filter(|(_, old, new)| old != new) {
+        let scrub = old.scrub.rows().into_iter().zip(self.scrub.rows());
+        let scrub = scrub.map(|((name, old), (_, new))| (name, old, new));
+        for (name, _, new) in rows.into_iter().chain(scrub).filter(|(_, old, new)| old != new) {
             meta.insert(name, new).map_err(boxed)?;
         }
         Ok(())

@@ -290,6 +290,7 @@ pub fn open_stores(dir: &Path) -> Result<OpenedStores, NodeError> {
             expected: storage.id,
             grace: config.grace.0,
             idle_limit: config.idle_limit.0,
+            scrub: config.scrub.to_options(),
             ..StoreOptions::default()
         };
         Store::open(disk, clock.clone(), &OsRandom, options)

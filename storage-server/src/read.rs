@@ -16,7 +16,7 @@ use crate::store::Store;
 /// Bytes of slices that one answer may have.
 pub const MAX_SLICES_LEN: u64 = 16 * 1024 * 1024;
 /// Columns longer than this are not sliced here: it takes all of a column in memory to do so.
-const MAX_COLUMN_LEN: u64 = 32 * 1024 * 1024;
+pub(crate) const MAX_COLUMN_LEN: u64 = 32 * 1024 * 1024;
 /// Read at once from the end of a share: footer, and descriptors up to about N = 24.
 const TAIL_LEN: u64 = 1024;
 /// Bytes that [`Proof::step`] hashes.
@@ -35,7 +35,7 @@ pub struct StoredShare {
     source: Source,
 }
 
-enum Source {
+pub(crate) enum Source {
     Memory(Bytes),
     File(Arc<dyn DiskFile>),
 }
@@ -98,7 +98,7 @@ impl Store {
         Ok(StoredShare { key, len: location.len, source })
     }
 
-    fn open_at(&self, key: ShareKey, location: &Location) -> Result<Source, ReadError> {
+    pub(crate) fn open_at(&self, key: ShareKey, location: &Location) -> Result<Source, ReadError> {
         match location.place {
             Place::Pack { pack, offset } => self.read_record(key, location, pack, offset).map(Source::Memory),
             Place::File => self.open_file(key, location).map(Source::File),
@@ -135,7 +135,7 @@ impl Store {
 }
 
 /// What the index knows and the medium does not was lost: that is corruption, not absence.
-fn gone(error: io::Error) -> ReadError {
+pub(crate) fn gone(error: io::Error) -> ReadError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => ReadError::Corrupt,
         _ => error.into(),
@@ -143,6 +143,22 @@ fn gone(error: io::Error) -> ReadError {
 }
 
 impl StoredShare {
+    pub(crate) fn new(key: ShareKey, len: u64, source: Source) -> Self {
+        Self { key, len, source }
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.key.number
+    }
+
+    /// The file it has for itself, if it has one.
+    pub(crate) fn file(&self) -> Option<Arc<dyn DiskFile>> {
+        match &self.source {
+            Source::Memory(_) => None,
+            Source::File(file) => Some(file.clone()),
+        }
+    }
+
     /// Whether it came out of a pack, whole and checked.
     pub(crate) fn in_pack(&self) -> bool {
         matches!(self.source, Source::Memory(_))
@@ -173,6 +189,14 @@ impl StoredShare {
                 file.read_exact_at(&mut buffer, offset).map_err(gone)?;
                 Ok(buffer.into())
             }
+        }
+    }
+
+    /// The same into a buffer, all of it.
+    pub(crate) fn read_into(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        match &self.source {
+            Source::Memory(bytes) => Ok(crate::upload::read_slice(bytes, offset, buffer).map_err(gone)?),
+            Source::File(file) => file.read_exact_at(buffer, offset).map_err(gone),
         }
     }
 

@@ -25,6 +25,14 @@ impl Store {
         self.make_room(&mut lock(&self.writer), needed)
     }
 
+    /// Bytes that may be promised, and those that could be after all that may go has gone.
+    pub(crate) fn room_and_more(&self) -> io::Result<(u64, u64)> {
+        let room = self.room()?;
+        let partial = lock(&self.uploads).idle_bytes();
+        let could = room.saturating_add(self.dying_bytes()).saturating_add(self.dead_bytes());
+        Ok((room, could.saturating_add(partial)))
+    }
+
     /// Before a batch is written.
     pub(crate) fn find_room(self: &Arc<Self>, writer: &mut Writer, changes: &[Change]) {
         let mut needed: u64 =
@@ -45,9 +53,7 @@ impl Store {
         if self.state() != StoreState::Writable || needed <= room {
             return Ok(room);
         }
-        let partial = lock(&self.uploads).idle_bytes();
-        let could = room.saturating_add(self.dying_bytes()).saturating_add(self.dead_bytes());
-        if could.saturating_add(partial) < needed {
+        if self.room_and_more()?.1 < needed {
             return Ok(room);
         }
         loop {

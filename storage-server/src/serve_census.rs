@@ -48,5 +48,6 @@ fn count(stores: &[Arc<Store>], census: &Census) -> Result<CensusReply, ReadErro
         shares > MAX_CENSUS_SHARES
     });
     objects.truncate(rest.unwrap_or(objects.len()).max(1));
-    Ok(CensusReply { stores: stores.iter().map(|store| store.id()).collect(), objects })
+    let scrubbed_s = stores.iter().map(|store| store.totals().scrub.finished_s).collect();
+    Ok(CensusReply { stores: stores.iter().map(|store| store.id()).collect(), objects, scrubbed_s })
 }

@@ -212,7 +212,7 @@ fn find(
 }
 
 /// The share, from the first store that has it and can read it.
-fn open_any(stores: &[Arc<Store>], hash: Bytes32, number: u16) -> Result<StoredShare, ReadError> {
+pub(crate) fn open_any(stores: &[Arc<Store>], hash: Bytes32, number: u16) -> Result<StoredShare, ReadError> {
     let key = ShareKey { hash: VerifyHash::new(hash.0), number };
     let mut failed = ReadError::NotFound;
     for store in stores {

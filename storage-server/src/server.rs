@@ -10,6 +10,7 @@ use protocol::session::{SOFTWARE, our_hello};
 use protocol::transport::{Handshake, Incoming, Listener, Stream};
 use protocol::{Clock, NodeId, Pool};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::answer::{Failure, answer, receive_request};
@@ -115,6 +116,7 @@ pub struct Server {
     under_way: watch::Sender<usize>,
     memory: Arc<Semaphore>,
     files: Arc<Semaphore>,
+    pub(crate) samplers: Semaphore,
     listed: Connections,
     pub(crate) senders: Senders,
     /// When accounts were last noted as alive, by our uptime.
@@ -146,6 +148,10 @@ const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 /// How often it is looked for what is over.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// Samples that are made at once.
+const SAMPLES_AT_ONCE: usize = 2;
+/// A server that just started has other things to do first.
+const SCRUB_AFTER: Duration = Duration::from_secs(60);
 const CONTACT_EVERY: Duration = Duration::from_secs(3600);
 /// Time for a refused caller to read why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -167,6 +173,7 @@ impl Server {
             pool,
             memory: Arc::new(Semaphore::new(limits.memory_kib)),
             files: Arc::new(Semaphore::new(limits.open_files)),
+            samplers: Semaphore::new(SAMPLES_AT_ONCE),
             listed: Connections::default(),
             senders: Senders::default(),
             limits,
@@ -186,6 +193,7 @@ impl Server {
             () = self.take_connections(&*listener) => {}
             () = self.expire() => {}
             () = self.tidy() => {}
+            () = self.scrub() => {}
         }
         listener.close();
     }
@@ -251,6 +259,7 @@ impl Server {
             available: 0,
             used: 0,
             shares: 0,
+            scrub: None,
         });
         Status {
             nickname: self.nickname.clone(),
@@ -397,6 +406,7 @@ impl Server {
             Request::ReadTable(read) => self.read_table(caller, read, stream).await,
             Request::ReadSlice(read) => self.read_slice(caller, read, stream).await,
             Request::Census(census) => self.census(caller, census, stream).await,
+            Request::Sample(sample) => self.sample(caller, sample, stream).await,
             Request::Usage => self.usage(caller, stream).await,
             Request::Lease(lease) => self.lease(caller, lease, stream).await,
             Request::CancelLease(cancel) => self.cancel_lease(caller, cancel, stream).await,
@@ -450,6 +460,23 @@ impl Server {
             }
             tokio::time::sleep(TIDY_EVERY).await;
         }
+    }
+
+    /// Hashes every share again, now and then, all stores at once. Never returns.
+    async fn scrub(&self) {
+        let mut scrubbing = JoinSet::new();
+        for store in self.stores.clone() {
+            let pool = self.pool.clone();
+            scrubbing.spawn(async move {
+                let mut wait = SCRUB_AFTER;
+                loop {
+                    tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
+                    wait = store.scrub(&pool).await;
+                }
+            });
+        }
+        while scrubbing.join_next().await.is_some() {}
+        std::future::pending().await
     }
 
     /// Removes what a crash may have left beside the shares.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use encoding::slot::Member;
 use protocol::announcement::AnnouncedStore;
-use protocol::message::{StoreState, StoreStatus};
+use protocol::message::{Scrubbed, StoreReport, StoreState, StoreStatus};
 use protocol::{Clock, NodeId, NodeKey, Random};
 
 use crate::collect::Collector;
@@ -17,6 +17,7 @@ use crate::disk::{Disk, DiskFile, DiskLock, OpenMode};
 use crate::error::{PutError, ReadError, StoreError, is_out_of_files, is_passing};
 use crate::index::{Index, IndexResult, Totals};
 use crate::pack::{PACK_LEN, pack_path};
+use crate::scrub::{ScrubOptions, Scrubber, UNREADABLE_MAX};
 use crate::upload::Uploads;
 use crate::usage::Ledger;
 
@@ -35,6 +36,8 @@ pub struct StoreOptions {
     pub idle_limit: Duration,
     /// Bytes from which on a pack takes no more records.
     pub pack_len: u64,
+    /// How often all of it is hashed again.
+    pub scrub: ScrubOptions,
 }
 
 /// See [`StoreOptions::grace`].
@@ -51,6 +54,7 @@ impl Default for StoreOptions {
             grace: GRACE,
             idle_limit: IDLE_LIMIT,
             pack_len: PACK_LEN,
+            scrub: ScrubOptions::default(),
         }
     }
 }
@@ -74,6 +78,7 @@ pub struct Store {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) uploads: Mutex<Uploads>,
     pub(crate) collector: Collector,
+    pub(crate) scrubber: Scrubber,
     /// Of the server that serves it.
     pub(crate) ledger: OnceLock<Arc<Ledger>>,
     pack_files: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
@@ -177,6 +182,7 @@ impl Store {
             queue: Mutex::default(),
             uploads: Mutex::new(Uploads::new(opened.partials, now)),
             collector: Collector::default(),
+            scrubber: Scrubber::default(),
             ledger: OnceLock::new(),
             pack_files: Mutex::default(),
             disk: opened.disk,
@@ -201,7 +207,10 @@ impl Store {
 
     /// What the store says of the server that serves it.
     pub fn announced(&self, server: &NodeId) -> AnnouncedStore {
-        AnnouncedStore::new(&self.key, self.incarnation, server)
+        let StoreStatus { state, available, used, scrub, .. } = self.status();
+        let Scrubbed { bad, finished_s: scrubbed_s, .. } = scrub.unwrap_or_default();
+        let report = StoreReport { state, available, used, bad, scrubbed_s };
+        AnnouncedStore { report: Some(report), ..AnnouncedStore::new(&self.key, self.incarnation, server) }
     }
 
     /// The directory, for people.
@@ -212,6 +221,7 @@ impl Store {
     /// Whether it takes shares.
     pub fn state(&self) -> StoreState {
         match self.state.load(Ordering::Acquire) {
+            WRITABLE if self.is_failing() => StoreState::Failing,
             WRITABLE => StoreState::Writable,
             READ_ONLY => StoreState::ReadOnly,
             _ => StoreState::Failed,
@@ -230,6 +240,7 @@ impl Store {
             available,
             used: totals.used,
             shares: totals.shares,
+            scrub: Some(self.scrub_status(&totals.scrub)),
         }
     }
 
@@ -332,6 +343,7 @@ impl Store {
         match self.state() {
             StoreState::Writable => Ok(()),
             StoreState::ReadOnly => Err(PutError::ReadOnly),
+            StoreState::Failing => Err(PutError::Failing),
             _ => Err(PutError::Failed),
         }
     }
@@ -347,6 +359,24 @@ impl Store {
         let index = Arc::new(crate::open::open_index(&*self.disk)?);
         *slot = index.clone();
         Ok(index)
+    }
+
+    /// Whether the medium could not read several shares.
+    fn is_failing(&self) -> bool {
+        self.totals().scrub.unreadable >= UNREADABLE_MAX
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        *lock(&self.totals)
+    }
+
+    pub(crate) fn scrub_options(&self) -> ScrubOptions {
+        self.options.scrub
+    }
+
+    /// Seconds since 1970, as the wall clock has it.
+    pub(crate) fn unix_s(&self) -> u64 {
+        self.clock.unix_time().as_secs()
     }
 
     pub(crate) fn set_totals(&self, totals: Totals) {

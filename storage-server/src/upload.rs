@@ -318,15 +318,17 @@ impl Upload {
         }
     }
 
-    /// Makes sure there is room for the rest, where its length is known; promised is only the beginning of it.
+    /// Makes sure that room for the rest could be had, where its length is known. Promised is only the beginning of it, as far as there is
+    /// room now: nothing makes way for bytes that are only spoken of.
     fn reserve(&mut self) -> Result<(), PutError> {
         let Some(stated) = self.stated.filter(|len| *len > MAX_PACKED_LEN) else { return Ok(()) };
         let needed = stated - self.resume_to;
-        let available = self.room_for(needed)?;
-        if needed > available {
-            return Err(PutError::NoSpace { needed, available });
+        let io = |e| self.store().failed("ask for free space", e);
+        let (room, could) = self.store().room_and_more().map_err(io)?;
+        if needed > could {
+            return Err(PutError::NoSpace { needed, available: could });
         }
-        self.reserved_to = self.resume_to + needed.min(RESERVE_AHEAD);
+        self.reserved_to = self.resume_to + needed.min(RESERVE_AHEAD).min(room);
         lock(&self.store().uploads).set_wanted(&self.claim.name, self.reserved_to - self.resume_to);
         Ok(())
     }

@@ -21,6 +21,8 @@ mod objects;
 mod quota;
 #[path = "storage/rights.rs"]
 mod rights;
+#[path = "storage/scrub.rs"]
+mod scrub;
 #[path = "storage/server.rs"]
 mod server;
 #[path = "storage/small.rs"]

@@ -43,6 +43,8 @@ mod quic;
 mod ranges;
 #[path = "grid/repeat.rs"]
 mod repeat;
+#[path = "grid/sampled.rs"]
+mod sampled;
 #[path = "grid/slots.rs"]
 mod slots;
 #[path = "grid/slots_doubt.rs"]

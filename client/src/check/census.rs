@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use caps::VerifyHash;
 use protocol::NodeId;
 use protocol::limits::{MAX_BATCH, MAX_LIST};
-use protocol::message::{Bytes32, Census, CensusReply, MAX_CENSUS_SHARES, Request};
+use protocol::message::{Bytes32, Census, CensusReply, CountedShare, MAX_CENSUS_SHARES, Request};
 use protocol::session::RequestError;
 use tokio::task::JoinSet;
 
@@ -28,6 +28,8 @@ pub(super) type Holders = BTreeMap<u16, BTreeSet<NodeId>>;
 #[derive(Default)]
 pub(super) struct Counted {
     holders: HashMap<VerifyHash, Holders>,
+    /// Of each, since when those that hold it say that they have been scrubbed: the longest ago; 0: never.
+    scrubbed_s: HashMap<VerifyHash, u64>,
     /// Servers that did not answer, and why.
     pub(super) silent: BTreeMap<NodeId, String>,
 }
@@ -36,7 +38,8 @@ impl Counted {
     /// What they say of one object.
     pub(super) fn found(&mut self, object: &ObjectRef) -> Found {
         let holders = self.take(&object.hash, object.total);
-        Found { holders, away: self.silent.clone(), ..Found::default() }
+        let scrubbed_s = self.scrubbed_s.remove(&object.hash).filter(|at| *at > 0);
+        Found { holders, away: self.silent.clone(), scrubbed_s, ..Found::default() }
     }
 
     /// Who holds which of the first `total` shares.
@@ -67,6 +70,11 @@ pub(super) async fn census(client: &Client, hashes: &[VerifyHash]) -> Counted {
         match found {
             Ok(found) => {
                 for (hash, numbers) in hashes.iter().zip(found) {
+                    let At { numbers, scrubbed_s } = numbers;
+                    if !numbers.is_empty() {
+                        let oldest = counted.scrubbed_s.entry(*hash).or_insert(u64::MAX);
+                        *oldest = scrubbed_s.min(*oldest);
+                    }
                     for number in numbers {
                         let holders = counted.holders.entry(*hash).or_default();
                         holders.entry(number).or_default().insert(server.id);
@@ -79,13 +87,16 @@ pub(super) async fn census(client: &Client, hashes: &[VerifyHash]) -> Counted {
     counted
 }
 
-/// The numbers of the shares that one server says it has of each object.
-async fn ask(
-    client: &Client,
-    server: &Server,
-    hashes: &[VerifyHash],
-) -> Result<Vec<BTreeSet<u16>>, RequestError> {
-    let mut found: Vec<BTreeSet<u16>> = Vec::new();
+/// What one server says that it has of an object.
+struct At {
+    numbers: BTreeSet<u16>,
+    /// When the store of it that was scrubbed the longest ago was.
+    scrubbed_s: u64,
+}
+
+/// What one server says that it has of each object.
+async fn ask(client: &Client, server: &Server, hashes: &[VerifyHash]) -> Result<Vec<At>, RequestError> {
+    let mut found: Vec<At> = Vec::new();
     let session = client.readers().session(server).await?;
     while found.len() < hashes.len() {
         let rest = hashes[found.len()..].iter().take(MAX_BATCH);
@@ -105,10 +116,13 @@ async fn ask(
             return Err(RequestError::Nonsense { what: "it counts what it was not asked about" });
         }
         // No object has a share of a higher number, and each counts once.
-        let numbers = |counted: protocol::message::Counted| {
-            counted.0.iter().map(|s| s.number).filter(|n| *n < 256).collect()
+        let dates = reply.scrubbed_s;
+        let at = |counted: protocol::message::Counted| {
+            let date = |share: &CountedShare| dates.get(usize::from(share.store)).copied().unwrap_or(0);
+            let scrubbed_s = counted.0.iter().map(date).min().unwrap_or(0);
+            At { numbers: counted.0.iter().map(|s| s.number).filter(|n| *n < 256).collect(), scrubbed_s }
         };
-        found.extend(reply.objects.into_iter().map(numbers));
+        found.extend(reply.objects.into_iter().map(at));
     }
     Ok(found)
 }

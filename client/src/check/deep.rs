@@ -26,6 +26,8 @@ const BATCH: usize = 4000;
 const BATCHES: usize = 2;
 /// Objects fetched whole, or repaired, at a time.
 const AT_ONCE: usize = 8;
+/// Objects sampled at a time.
+const SAMPLED_AT_ONCE: usize = 32;
 /// Reports that wait to be taken.
 const REPORTS: usize = 256;
 
@@ -540,13 +542,14 @@ async fn judge_all(
     if options.grade == Grade::Unseen {
         return (Vec::new(), 0);
     }
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let sampled = matches!(options.grade, Grade::Sampled { .. }) && !options.repair;
+    let permits = Arc::new(Semaphore::new(if sampled { SAMPLED_AT_ONCE } else { AT_ONCE }));
     let mut counted = match options.grade {
         Grade::Claimed => {
             let hashes: Vec<VerifyHash> = batch.iter().map(|(_, object)| object.hash).collect();
             Some(census(client, &hashes).await)
         }
-        Grade::Full | Grade::Unseen => None,
+        Grade::Sampled { .. } | Grade::Full | Grade::Unseen => None,
     };
     let (mut judged, mut failed, mut tasks) = (Vec::new(), 0, JoinSet::new());
     let mut take = |judged: &mut Vec<Health>, done: Result<Health, _>| match done {

@@ -7,10 +7,14 @@ use protocol::NodeId;
 
 use super::census::Holders;
 use super::mending::mend;
+use super::verify::{How, verify};
 use super::{BadShare, CheckOptions, Grade, Health, State};
 use crate::Client;
 use crate::download::ObjectRef;
 use crate::placement::happiness;
+
+/// Chunks of an object that are looked at, all its shares together: where a hundredth of it is lost, one of them is with 99 %.
+const SAMPLES: u32 = 459;
 
 /// What was found of an object.
 #[derive(Default)]
@@ -20,6 +24,10 @@ pub(super) struct Found {
     /// Servers that did not answer, and why.
     pub(super) away: BTreeMap<NodeId, String>,
     pub(super) problems: Vec<String>,
+    /// How many chunks were looked at, of the share of which it were the fewest; `None` where all shares were fetched or none.
+    pub(super) sampled: Option<u32>,
+    /// Since when the stores that hold it say that they have been scrubbed; see [`Health::scrubbed_s`].
+    pub(super) scrubbed_s: Option<u64>,
 }
 
 /// Judges what was found, and repairs what is to be repaired.
@@ -50,6 +58,8 @@ pub(super) async fn judge(
         not_renewed: 0,
         problems: found.away.into_values().chain(found.problems).collect(),
         wrong_encoding: None,
+        sampled: found.sampled,
+        scrubbed_s: found.scrubbed_s,
     };
     if options.repair && state == State::Unhealthy {
         mend(client, object, &mut health, away).await;
@@ -82,6 +92,10 @@ pub(super) async fn find(client: &Client, object: ObjectRef, grade: Grade) -> Fo
     match grade {
         Grade::Unseen => Found::default(),
         Grade::Claimed => super::census::census(client, &[object.hash]).await.found(&object),
-        Grade::Full => super::verify::verify(client, object).await,
+        Grade::Sampled { chunks } => {
+            let each = chunks.unwrap_or(SAMPLES.div_ceil(u32::from(object.total)));
+            verify(client, object, How::Sampled(each)).await
+        }
+        Grade::Full => verify(client, object, How::Full).await,
     }
 }

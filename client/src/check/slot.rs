@@ -18,7 +18,10 @@ pub(super) async fn check(
     write: Option<&SlotWrite>,
     options: CheckOptions,
 ) -> (Health, Option<Arc<SignedRecord>>) {
-    let look = if options.grade == Grade::Full { Look::Records } else { Look::Claims };
+    let look = match options.grade {
+        Grade::Sampled { .. } | Grade::Full => Look::Records,
+        Grade::Claimed | Grade::Unseen => Look::Claims,
+    };
     let found = client.slot_health(&hash, bucket, look).await;
     let mut health = judge(client, cap, hash, &found, options.grade);
     let mut record = found.ok().map(|found| found.record);
@@ -96,6 +99,8 @@ fn judge(
         not_renewed: 0,
         problems: Vec::new(),
         wrong_encoding: None,
+        sampled: None,
+        scrubbed_s: None,
     };
     match found {
         Ok(found) => {

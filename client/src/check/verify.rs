@@ -1,13 +1,19 @@
-//! Fetching every share of an object that any server has, and holding all of it against H.
+//! Fetching every share of an object that any server has, and holding all of it against H; or some of each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use protocol::session::RequestError;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use How::{Full, Sampled};
 
 use super::BadShare;
 use super::census::SILENT;
 use super::object::Found;
+use super::sample::sample_share;
 use crate::Client;
 use crate::download::{FetchError, KnownShare, LookupError, Object, ObjectRef, Table, ask, fetch_share};
 use crate::grid::Server;
@@ -17,8 +23,20 @@ const STEP: u64 = 4;
 /// Of one share, how many such fetches at a time.
 const AHEAD: usize = 2;
 
-/// Asks every server for its shares and verifies them, all servers at once.
-pub(super) async fn verify(client: &Client, object: ObjectRef) -> Found {
+/// Bytes a second that a share must come with on the whole, for all that none of its pieces stalls.
+const RATE_MIN: u64 = 32 * 1024;
+
+/// How each share is looked at.
+#[derive(Clone, Copy)]
+pub(super) enum How {
+    /// All of it.
+    Full,
+    /// So many chunks of it, at random.
+    Sampled(u32),
+}
+
+/// Asks every server for its shares and verifies them, all servers at once. How many chunks of a share were looked at is in the answer.
+pub(super) async fn verify(client: &Client, object: ObjectRef, how: How) -> Found {
     let (mut asking, mut found) = (JoinSet::new(), Found::default());
     for server in client.grid().servers() {
         if client.failed_lately(&server.id) {
@@ -58,13 +76,19 @@ pub(super) async fn verify(client: &Client, object: ObjectRef) -> Found {
     for share in known {
         let object = object.clone();
         verifying.spawn(async move {
-            let verified = verify_share(&object, &share).await;
+            let verified = match how {
+                Full => verify_share(&object, &share).await.map(|()| None),
+                Sampled(chunks) => sample_share(&object, &share, chunks).await,
+            };
             (share, verified)
         });
     }
     while let Some(verified) = verifying.join_next().await {
         let Ok((share, verified)) = verified else { continue };
-        found.take(share, verified);
+        if let Ok(Some(chunks)) = verified {
+            found.sampled = Some(found.sampled.map_or(chunks, |least: u32| least.min(chunks)));
+        }
+        found.take(share, verified.map(drop));
     }
     found
 }
@@ -88,11 +112,18 @@ impl Found {
     }
 }
 
-/// Fetches all of a share. What came with the answer was checked when it came.
+/// Fetches all of a share, within a time that its length allows. What came with the answer was checked when it came.
 async fn verify_share(object: &Arc<Object>, share: &KnownShare) -> Result<(), FetchError> {
     if share.inline.is_some() {
         return Ok(());
     }
+    let (len, timeouts) = (object.geometry().share_data_len(), object.client.readers().timeouts());
+    let after = timeouts.answer + timeouts.stall + Duration::from_secs(len / RATE_MIN);
+    let fetched = timeout(after, fetch_all(object, share)).await;
+    fetched.unwrap_or(Err(RequestError::Timeout { after }.into()))
+}
+
+async fn fetch_all(object: &Arc<Object>, share: &KnownShare) -> Result<(), FetchError> {
     // Its own copy of the table, all of it.
     Table::verify(object, share).await?;
     let segments = object.geometry().segments();

@@ -26,6 +26,10 @@ pub struct CensusReply {
     #[n(1)]
     #[cbor(with = "crate::bounded::batch")]
     pub objects: Vec<Counted>,
+    /// When each of the stores was last scrubbed, as it says, in seconds since 1970; 0: never.
+    #[n(2)]
+    #[cbor(with = "crate::bounded::short_list")]
+    pub scrubbed_s: Vec<u64>,
 }
 
 /// Shares of one object in one answer, from which on no further objects are counted.

@@ -7,8 +7,8 @@ use protocol::announcement::{Announcement, Signed};
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, Done, ErrorCode, Expected, Flags,
     Found, FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall,
-    PutSmallDone, ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status,
-    StoreState, StoreStatus, Subscribe, WireError,
+    PutSmallDone, ReadBlocks, ReadSlice, ReadTable, Reply, Request, Sample, Scrubbed, SmallOutcome,
+    SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
 use protocol::slot_message::{SlotRead, SlotReads};
 use protocol::{NodeAddress, NodeId, frame};
@@ -77,6 +77,11 @@ fn request() -> impl Strategy<Value = Request> {
         (bytes32(), any::<(u16, u64, u32, u32)>()).prop_map(|(hash, (number, segment, start, end))| {
             Request::ReadSlice(ReadSlice { hash, number, segment, start, end })
         }),
+        (bytes32(), any::<(u16, Vec<u64>)>()).prop_map(|(hash, (number, chunks))| Request::Sample(Sample {
+            hash,
+            number,
+            chunks
+        })),
         (terms(), hashes()).prop_map(|(terms, hashes)| Request::Lease(Lease { terms, hashes })),
         hashes().prop_map(|hashes| Request::Census(Census { hashes })),
         (bytes16(), hashes()).prop_map(|(tag, hashes)| Request::CancelLease(CancelLease { tag, hashes })),
@@ -151,8 +156,18 @@ fn read_everything(bytes: &[u8], text: &str) {
 #[test]
 fn answers_round_trip() {
     let (id, hash) = (NodeId::new([1; 32]), Bytes32([2; 32]));
-    let state = |state| StoreStatus { id, incarnation: 1, state, available: 2, used: 3, shares: u64::MAX };
-    let stores = [StoreState::Writable, StoreState::ReadOnly, StoreState::Failed].map(state).to_vec();
+    let state = |state| StoreStatus {
+        id,
+        incarnation: 1,
+        state,
+        available: 2,
+        used: 3,
+        shares: u64::MAX,
+        scrub: Some(Scrubbed { finished_s: Some(4), ..Scrubbed::default() }),
+    };
+    let stores = [StoreState::Writable, StoreState::ReadOnly, StoreState::Failed, StoreState::Failing]
+        .map(state)
+        .to_vec();
     check_round_trip(&Reply::Ok(Status { nickname: "n".into(), software: "s".into(), uptime_s: 9, stores }));
     check_round_trip(&Reply::Ok(Flags { flags: vec![true, false] }));
     check_round_trip(&Reply::Ok(PutReply::Have(hash)));

@@ -91,6 +91,8 @@ struct State {
     capacity: Option<u64>,
     /// What every opening fails with.
     open_error: Option<i32>,
+    /// Files that cannot be read.
+    unreadable: HashSet<u64>,
 }
 
 impl State {
@@ -169,6 +171,13 @@ impl CrashDisk {
         state.inodes[&state.live.files[path]].live.clone()
     }
 
+    /// Reading this file fails from now on, wherever it is moved.
+    pub(crate) fn fail_reads(&self, path: &str) {
+        let mut state = self.state();
+        let inode = state.live.files[path];
+        state.unreadable.insert(inode);
+    }
+
     /// Changes a file's bytes behind the store's back.
     pub(crate) fn damage(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
@@ -242,6 +251,9 @@ impl DiskFile for CrashFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let state = self.0.state();
         state.alive()?;
+        if state.unreadable.contains(&self.1) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let content = &state.inodes[&self.1].live;
         let piece = content.get(offset as usize..offset as usize + buffer.len());
         buffer.copy_from_slice(piece.ok_or(io::ErrorKind::UnexpectedEof)?);

@@ -1,0 +1,67 @@
+//! Random chunks of a share with their proofs, for whoever wants to know that it is here. No account is needed.
+
+use std::sync::Arc;
+
+use encoding::Sampled;
+use protocol::limits::MAX_SHARES;
+use protocol::message::{Bulk, ErrorCode, Sample};
+use protocol::transport::Stream;
+use tokio::time::timeout;
+
+use crate::answer::{Failure, Pace, begin_answer};
+use crate::error::ReadError;
+use crate::read::{MAX_COLUMN_LEN, StoredShare};
+use crate::resources::{Charge, Stop};
+use crate::serve_read::open_any;
+use crate::server::{Caller, Server};
+
+impl Server {
+    pub(crate) async fn sample(
+        &self,
+        caller: &Caller,
+        sample: Sample,
+        stream: &mut Stream,
+    ) -> Result<(), Failure> {
+        if sample.chunks.is_empty() || sample.chunks.len() > MAX_SHARES {
+            return Err(Failure::refused(ErrorCode::BadRequest, "a sample is of 1 to 512 chunks"));
+        }
+        let file = self.file(caller).await?;
+        // A short request has a whole block read for each chunk: few of them at a time, whoever asks.
+        let turn = timeout(self.limits.header, self.samplers.acquire()).await.ok().and_then(Result::ok);
+        let turn = turn.ok_or(Failure::refused(ErrorCode::Busy, "too much is under way"))?;
+        let stores = self.stores.clone();
+        let sample = Arc::new(sample);
+        let work = move |charge: &mut Charge| {
+            let share = open_any(&stores, sample.hash, sample.number)?;
+            share.sample(sample.chunks.clone(), |len| charge.take(len))
+        };
+        let (proof, _memory) = self.charged(caller, work).await?;
+        drop((file, turn));
+        let pace = Pace::new(self.limits.stalled, proof.len() as u64);
+        begin_answer(stream, self.limits.stalled, &Bulk { lens: vec![proof.len() as u64] }).await?;
+        pace.send(stream, proof.into()).await?;
+        Ok(stream.send.finish()?)
+    }
+}
+
+impl StoredShare {
+    /// Chunks of its blocks with their proofs. Before anything large is read, `room` is asked for that many bytes.
+    fn sample(&self, chunks: Vec<u64>, room: impl FnOnce(u64) -> Result<(), Stop>) -> Result<Vec<u8>, Stop> {
+        let (descriptor, layout) = self.descriptor()?;
+        let descriptor = encoding::Descriptor::parse(&descriptor).map_err(|_| ReadError::Corrupt)?;
+        let geometry = descriptor.geometry;
+        let sampled = Sampled::new(geometry, chunks).ok_or(ReadError::OutOfRange { what: "chunks" })?;
+        let len = geometry.column_len();
+        if len > MAX_COLUMN_LEN {
+            return Err(ReadError::TooLarge { len, max: MAX_COLUMN_LEN }.into());
+        }
+        room(len + u64::from(geometry.params().block_len()) + sampled.proof_len())?;
+        let column = self.read(layout.column(self.number()).start, len as usize)?;
+        let proof = sampled.prove(&column, |segment, block| {
+            let range = layout.block(segment);
+            block.resize((range.end - range.start) as usize, 0);
+            self.read_into(range.start, block)
+        });
+        Ok(proof?)
+    }
+}
