@@ -1,7 +1,7 @@
 //! The grid as this client knows it: which servers exist, learnt from introducers, kept in a cache, never forgotten because an
 //! introducer forgot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -46,6 +46,8 @@ pub struct ServedStore {
     pub id: NodeId,
     /// New whenever it lost its index.
     pub incarnation: u64,
+    /// Whether it is being drained: nothing new is placed there.
+    pub draining: bool,
 }
 
 impl Server {
@@ -77,7 +79,8 @@ impl From<Announcement> for Server {
 }
 
 fn announced(stores: Vec<AnnouncedStore>) -> Vec<ServedStore> {
-    stores.into_iter().map(|store| ServedStore { id: store.id, incarnation: store.incarnation }).collect()
+    let served = |AnnouncedStore { id, incarnation, draining, .. }| ServedStore { id, incarnation, draining };
+    stores.into_iter().map(served).collect()
 }
 
 /// What one introducer answered.
@@ -206,6 +209,20 @@ impl GridView {
     /// The servers in the order in which an object of this bucket uses them.
     pub fn candidates(&self, bucket: PlacementBucket) -> Vec<Candidate> {
         placement::candidates(bucket, self.lock().values().map(|known| &known.server))
+    }
+
+    /// The same for what is new: without stores that are being drained.
+    pub fn takers(&self, bucket: PlacementBucket) -> Vec<Candidate> {
+        let mut servers = self.servers();
+        servers.iter_mut().for_each(|server| server.stores.retain(|store| !store.draining));
+        placement::candidates(bucket, &servers)
+    }
+
+    /// The stores that are being drained.
+    pub fn draining(&self) -> BTreeSet<NodeId> {
+        let known = self.lock();
+        let stores = known.values().flat_map(|known| &known.server.stores);
+        stores.filter(|store| store.draining).map(|store| store.id).collect()
     }
 
     /// Asks every introducer who is there, within `deadline`, and takes in the union.

@@ -70,13 +70,22 @@ pub struct AnnouncedStore {
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     pub binding: [u8; 64],
+    /// Whether it is being drained: it serves what it has and takes nothing new, no slot either.
+    #[n(3)]
+    #[cbor(default, skip_if = "is_no")]
+    pub draining: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the encoder passes references")]
+fn is_no(flag: &bool) -> bool {
+    !flag
 }
 
 impl AnnouncedStore {
     /// The binding of a store to the server that serves it.
     pub fn new(store: &NodeKey, incarnation: u64, server: &NodeId) -> Self {
         let binding = store.sign(STORE_CONTEXT, &Self::bound(incarnation, server));
-        Self { id: store.id(), incarnation, binding }
+        Self { id: store.id(), incarnation, binding, draining: false }
     }
 
     fn bound(incarnation: u64, server: &NodeId) -> Vec<u8> {
