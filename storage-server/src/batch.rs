@@ -74,6 +74,7 @@ impl<'s> Batch<'s> {
         for (answer, change) in self.answers.iter_mut().zip(changes) {
             let refused = match change {
                 _ if state == StoreState::Failed => Some(PutError::Failed),
+                Change::Share(_) if self.store.is_draining() => Some(PutError::ReadOnly),
                 Change::Share(_) | Change::Tidy(_) if state == StoreState::ReadOnly => {
                     Some(PutError::ReadOnly)
                 }
@@ -355,7 +356,7 @@ impl<'s> Batch<'s> {
         for answer in answers.iter().flatten() {
             if let Ok(Outcome::Tidied(done)) = answer {
                 let shares = done.removed.iter().flat_map(|removed| &removed.shares);
-                let files = shares.filter(|(_, location)| location.place == Place::File);
+                let files = shares.chain(&done.handed).filter(|(_, location)| location.place == Place::File);
                 self.unlinked.extend(files.map(|(key, _)| *key));
             }
         }

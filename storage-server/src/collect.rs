@@ -10,7 +10,9 @@ use protocol::{NodeId, Pool};
 
 use crate::commit::{Change, Outcome};
 use crate::compact::{MovedRecord, Rewrite};
-use crate::index::{CONTACT_GRAIN_S, IndexResult, LeaseKey, Reason, Removed, Rows, Scope};
+use crate::index::{
+    CONTACT_GRAIN_S, IndexResult, LeaseKey, Location, Reason, Removed, Rows, Scope, ShareKey,
+};
 use crate::store::{Store, lock};
 
 /// Objects that one transaction removes, at most.
@@ -34,6 +36,8 @@ pub(crate) enum Tidy {
     Move(Vec<MovedRecord>),
     /// Removes packs in which nothing is live.
     Forget(Vec<u32>),
+    /// Takes out shares that other servers have by now; with each the leases that there were on its object.
+    HandOff(Vec<(ShareKey, usize)>),
     /// Writes down the uptime.
     Uptime,
 }
@@ -42,6 +46,7 @@ pub(crate) enum Tidy {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tidied {
     pub(crate) removed: Vec<Removed>,
+    pub(crate) handed: Vec<(ShareKey, Location)>,
 }
 
 /// What went, or would.
