@@ -14,7 +14,7 @@ use storage_server::config::StorageConfig;
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use trees::{Backup, Cp, Restore};
-pub(crate) use upkeep::{Check, Renew};
+pub(crate) use upkeep::{Check, Drain, Rebalance, Renew};
 
 mod filestore;
 
@@ -362,6 +362,10 @@ pub(crate) enum ServerCommand {
     },
     /// Remove at once what nobody leases any more; the server must not run
     Gc(Gc),
+    /// Hand every share over to other servers, so that it may be switched off; it must run
+    Drain(Drain),
+    /// Hand over now what stands better on an emptier server; it must run
+    Rebalance(Rebalance),
     /// Change its disks
     #[command(subcommand)]
     Disk(DiskCommand),
