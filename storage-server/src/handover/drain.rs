@@ -304,8 +304,10 @@ impl Handover {
         let (mut holders, mut tasks) = (counted.holders, JoinSet::new());
         for mut object in chunk {
             // Nobody can have what is damaged here: it is told of, and not waited for.
-            object.shares.retain(|(key, _)| way == Way::Give || !draining.damaged.contains(key));
-            let own = own.remove(&object.hash).unwrap_or_default();
+            let good = |key: &ShareKey| way == Way::Give || !draining.damaged.contains(key);
+            object.shares.retain(|(key, _)| good(key));
+            let mut own = own.remove(&object.hash).unwrap_or_default();
+            own.retain(|number| good(&ShareKey { hash: object.hash, number: *number }));
             let holders = holders.remove(&object.hash).unwrap_or_default();
             if tasks.len() >= AT_ONCE
                 && let Some(Ok((hash, done))) = tasks.join_next().await
