@@ -76,7 +76,6 @@ pub struct AnnouncedStore {
     pub draining: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the encoder passes references")]
 fn is_no(flag: &bool) -> bool {
     !flag
 }

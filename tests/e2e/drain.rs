@@ -14,8 +14,7 @@ fn a_server_is_drained_and_switched_off() {
     let files: Vec<_> =
         (0..6).map(|n| grid.file(&format!("file{n}"), n, 3_000 + n as usize * 170_000)).collect();
     let caps: Vec<String> = files.iter().map(|file| grid.client.put(file)).collect();
-    let alias = grid.client.run(["alias", "create", "home"]).ok();
-    assert!(alias.err.len() < 10_000);
+    grid.client.run(["alias", "create", "home"]).ok();
     let dir = grid.servers[0].dir.clone();
     server("drain", &dir, &["--status"]).fails(1, &["is not being drained"]);
     let done = server("drain", &dir, &["--json"]).ok().json();
