@@ -14,7 +14,7 @@ use storage_server::config::StorageConfig;
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use trees::{Backup, Cp, Restore};
-pub(crate) use upkeep::{Check, Renew, Thoroughness};
+pub(crate) use upkeep::{Check, Drain, Rebalance, Renew, Thoroughness};
 
 mod filestore;
 
@@ -364,6 +364,10 @@ pub(crate) enum ServerCommand {
     Gc(Gc),
     /// Say how the scrubbing of its stores goes, or do it; the server must not run
     Scrub(Scrub),
+    /// Hand every share over to other servers, so that it may be switched off; it must run
+    Drain(Drain),
+    /// Hand over now what stands better on an emptier server; it must run
+    Rebalance(Rebalance),
     /// Change its disks
     #[command(subcommand)]
     Disk(DiskCommand),

@@ -9,6 +9,7 @@ mod completions;
 mod cp;
 mod demo;
 mod diff;
+mod drain;
 mod du;
 mod find;
 mod gc;

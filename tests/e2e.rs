@@ -14,6 +14,8 @@ mod chunked;
 mod codes;
 #[path = "e2e/disks.rs"]
 mod disks;
+#[path = "e2e/drain.rs"]
+mod drain;
 #[path = "e2e/files.rs"]
 mod files;
 #[path = "e2e/filestore.rs"]

@@ -1,7 +1,7 @@
 //! The grid as this client knows it: which servers exist, learnt from introducers, kept in a cache, never forgotten because an
 //! introducer forgot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -48,6 +48,8 @@ pub struct ServedStore {
     pub incarnation: u64,
     /// How it said that it is.
     pub report: Option<StoreReport>,
+    /// Whether it is being drained: nothing new is placed there.
+    pub draining: bool,
 }
 
 impl Server {
@@ -79,7 +81,12 @@ impl From<Announcement> for Server {
 }
 
 fn announced(stores: Vec<AnnouncedStore>) -> Vec<ServedStore> {
-    let served = |AnnouncedStore { id, incarnation, report, .. }| ServedStore { id, incarnation, report };
+    let served = |AnnouncedStore { id, incarnation, report, draining, .. }| ServedStore {
+        id,
+        incarnation,
+        report,
+        draining,
+    };
     stores.into_iter().map(served).collect()
 }
 
@@ -209,6 +216,20 @@ impl GridView {
     /// The servers in the order in which an object of this bucket uses them.
     pub fn candidates(&self, bucket: PlacementBucket) -> Vec<Candidate> {
         placement::candidates(bucket, self.lock().values().map(|known| &known.server))
+    }
+
+    /// The same for what is new: without stores that are being drained.
+    pub fn takers(&self, bucket: PlacementBucket) -> Vec<Candidate> {
+        let mut servers = self.servers();
+        servers.iter_mut().for_each(|server| server.stores.retain(|store| !store.draining));
+        placement::candidates(bucket, &servers)
+    }
+
+    /// The stores that are being drained.
+    pub fn draining(&self) -> BTreeSet<NodeId> {
+        let known = self.lock();
+        let stores = known.values().flat_map(|known| &known.server.stores);
+        stores.filter(|store| store.draining).map(|store| store.id).collect()
     }
 
     /// Asks every introducer who is there, within `deadline`, and takes in the union.

@@ -196,10 +196,10 @@ impl Client {
         self.0.readers.close().await;
     }
 
-    /// The servers that may get shares, in the order of an object of this bucket: all, or those the user pinned.
+    /// The servers that may get shares, in the order of an object of this bucket: all but those being drained, or those the user pinned.
     pub(crate) fn upload_candidates(&self, bucket: PlacementBucket) -> Vec<Candidate> {
         let pinned = &self.0.settings.pinned;
-        let mut candidates = self.0.grid.candidates(bucket);
+        let mut candidates = self.0.grid.takers(bucket);
         candidates.retain(|candidate| pinned.is_empty() || pinned.contains(&candidate.server));
         candidates
     }

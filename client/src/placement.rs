@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use caps::PlacementBucket;
 use protocol::NodeId;
+pub use protocol::placement::happiness;
+use protocol::placement::{Matching, by_zone, rank};
 
 use crate::grid::Server;
 
@@ -29,7 +31,7 @@ pub fn candidates<'a>(
     let mut ranked: Vec<([u8; 32], Candidate)> = Vec::new();
     for server in servers {
         let mut stores: Vec<([u8; 32], NodeId)> =
-            server.stores.iter().map(|store| (rank(bucket, &store.id), store.id)).collect();
+            server.stores.iter().map(|store| (rank(bucket.0, &store.id), store.id)).collect();
         stores.sort();
         let Some((first, _)) = stores.first() else { continue };
         let first = *first;
@@ -37,60 +39,7 @@ pub fn candidates<'a>(
         ranked.push((first, Candidate { server: server.id, stores, zone: server.zone.clone() }));
     }
     ranked.sort_by_key(|(rank, _)| *rank);
-    by_zone(ranked.into_iter().map(|(_, candidate)| candidate))
-}
-
-fn rank(bucket: PlacementBucket, store: &NodeId) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("sarsen v1 placement");
-    hasher.update(&bucket.0.to_le_bytes()).update(store.as_bytes());
-    *hasher.finalize().as_bytes()
-}
-
-/// Round by round, the next server of each zone; zones in the order of their first servers.
-fn by_zone(permuted: impl Iterator<Item = Candidate>) -> Vec<Candidate> {
-    let mut zones: Vec<(Option<String>, Vec<Candidate>)> = Vec::new();
-    for candidate in permuted {
-        match zones.iter_mut().find(|(zone, _)| *zone == candidate.zone) {
-            Some((_, members)) => members.push(candidate),
-            None => zones.push((candidate.zone.clone(), vec![candidate])),
-        }
-    }
-    let rounds = zones.iter().map(|(_, members)| members.len()).max().unwrap_or(0);
-    let mut rest: Vec<_> = zones.into_iter().map(|(_, members)| members.into_iter()).collect();
-    (0..rounds).flat_map(|_| rest.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect()
-}
-
-/// Happiness: how many servers can each be matched with a share of its own, given who holds what. Any k of those servers can lose
-/// the others and still have k different shares. Exact (Kuhn's augmenting paths).
-pub fn happiness(holdings: &BTreeMap<u16, BTreeSet<NodeId>>) -> usize {
-    let mut matching = Matching::default();
-    holdings.keys().filter(|share| matching.augment(**share, holdings, &mut BTreeSet::new())).count()
-}
-
-#[derive(Default)]
-struct Matching {
-    share_of: HashMap<NodeId, u16>,
-}
-
-impl Matching {
-    fn augment(
-        &mut self,
-        share: u16,
-        edges: &BTreeMap<u16, BTreeSet<NodeId>>,
-        seen: &mut BTreeSet<NodeId>,
-    ) -> bool {
-        for server in edges.get(&share).into_iter().flatten() {
-            if !seen.insert(*server) {
-                continue;
-            }
-            let holder = self.share_of.get(server).copied();
-            if holder.is_none_or(|other| self.augment(other, edges, seen)) {
-                self.share_of.insert(*server, share);
-                return true;
-            }
-        }
-        false
-    }
+    by_zone(ranked.into_iter().map(|(_, candidate)| candidate), |candidate| candidate.zone.clone()).collect()
 }
 
 /// Where each of `shares` shall go, given who holds some already and who may take more.
@@ -106,7 +55,7 @@ pub fn assign(
 ) -> BTreeMap<u16, NodeId> {
     let mut matching = Matching::default();
     for share in held.keys() {
-        matching.augment(*share, held, &mut BTreeSet::new());
+        matching.augment(*share, held);
     }
     let mut load = Load::new(candidates);
     held.values().flatten().for_each(|server| load.add(server));
@@ -117,12 +66,12 @@ pub fn assign(
         }
         let usable = candidates.iter().filter(|c| !refused.contains(&c.server));
         let choice = usable.min_by_key(|c| {
-            let taken = matching.share_of.contains_key(&c.server);
+            let taken = matching.is_matched(&c.server);
             // `min_by_key` keeps the first of equals: the candidates' own order.
             (taken, if taken { load.of_server(&c.server) } else { 0 }, load.of_zone(&c.zone))
         });
         let Some(choice) = choice else { break };
-        matching.share_of.entry(choice.server).or_insert(share);
+        matching.settle(choice.server, share);
         load.add(&choice.server);
         placed.insert(share, choice.server);
     }
@@ -165,7 +114,8 @@ mod tests {
     fn server(number: u8, zone: Option<&str>) -> Server {
         let id = NodeId::new([number; 32]);
         let store = NodeId::new([number ^ 0x80; 32]);
-        let stores = vec![crate::grid::ServedStore { id: store, incarnation: 1, report: None }];
+        let stores =
+            vec![crate::grid::ServedStore { id: store, incarnation: 1, report: None, draining: false }];
         Server { id, stores, zone: zone.map(str::to_owned), ..Server::unknown(id) }
     }
 

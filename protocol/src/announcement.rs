@@ -74,13 +74,21 @@ pub struct AnnouncedStore {
     /// How it is. The server's word, not the store's.
     #[n(3)]
     pub report: Option<StoreReport>,
+    /// Whether it is being drained: it serves what it has and takes nothing new, no slot either.
+    #[n(4)]
+    #[cbor(default, skip_if = "is_no")]
+    pub draining: bool,
+}
+
+fn is_no(flag: &bool) -> bool {
+    !flag
 }
 
 impl AnnouncedStore {
     /// The binding of a store to the server that serves it.
     pub fn new(store: &NodeKey, incarnation: u64, server: &NodeId) -> Self {
         let binding = store.sign(STORE_CONTEXT, &Self::bound(incarnation, server));
-        Self { id: store.id(), incarnation, binding, report: None }
+        Self { id: store.id(), incarnation, binding, report: None, draining: false }
     }
 
     fn bound(incarnation: u64, server: &NodeId) -> Vec<u8> {

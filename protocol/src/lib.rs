@@ -19,6 +19,7 @@ pub mod frame;
 pub mod identity;
 pub mod limits;
 pub mod message;
+pub mod placement;
 pub mod pool;
 pub mod quic;
 pub mod random;

@@ -1,5 +1,7 @@
 //! The grammar of looking after what is stored.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 #[derive(Args)]
@@ -44,6 +46,30 @@ pub(crate) struct Renew {
     /// How long to keep it, like 90d, in days that the servers run. Without: as long as they hear of this account at least once a year
     #[arg(long = "for", value_name = "DAYS", value_parser = days)]
     pub(crate) duration: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Drain {
+    /// The server's directory
+    pub(crate) server_dir: PathBuf,
+    /// Only say how far it is: exit code 0 once it may be switched off, 3 before
+    #[arg(long, conflicts_with = "cancel")]
+    pub(crate) status: bool,
+    /// Stop handing over, and take new shares again; what was handed over stays where it is
+    #[arg(long)]
+    pub(crate) cancel: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Rebalance {
+    /// The server's directory
+    pub(crate) server_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use protocol::announcement::Signed;
-use protocol::announcer::keep_announced;
+use protocol::announcer::{announce, keep_announced};
 use protocol::quic::{QuicConnector, QuicListener, SocketBuffers, bind, reachable, server_config};
 use protocol::{Clock, NodeId, SystemClock};
 use storage_server::config::{Config, StorageConfig};
@@ -45,6 +45,8 @@ pub(crate) async fn run(command: &ServerCommand) -> anyhow::Result<()> {
         ServerCommand::Run { server_dir } => serve(server_dir).await,
         ServerCommand::Gc(args) => super::gc::run(args),
         ServerCommand::Scrub(args) => super::scrub::run(args),
+        ServerCommand::Drain(args) => super::drain::run(args).await,
+        ServerCommand::Rebalance(args) => super::drain::rebalance(args).await,
         ServerCommand::Disk(DiskCommand::Add(args)) => {
             let id = node::add_storage(&args.server_dir, args.storage.clone())?;
             eprintln!("store {id}; restart the server to use it");
@@ -103,9 +105,12 @@ impl RunningServer {
         warn_of_small_buffers(buffers);
         let address = endpoint.local_addr()?;
         tracing::info!(id = %node.key.id(), %address, "the server listens");
-        let serving = tokio::spawn(node.server.clone().serve(Arc::new(QuicListener::new(endpoint.clone()))));
         let connector = Arc::new(QuicConnector::new(endpoint.clone(), &node.key));
+        let handover = node.handover(connector.clone())?;
+        let serving = tokio::spawn(node.server.clone().serve(Arc::new(QuicListener::new(endpoint.clone()))));
         let mut announcing = JoinSet::new();
+        announcing.spawn(handover.run());
+        announcing.spawn(announce_changes(node.clone(), connector.clone(), address));
         for introducer in &node.config.introducers {
             let node = node.clone();
             let sign = Arc::new(move || signed(&node, address));
@@ -133,6 +138,19 @@ impl RunningServer {
     pub(crate) fn kill(self) {
         self.serving.abort();
         self.endpoint.close(1u8.into(), b"killed");
+    }
+}
+
+/// Tells the introducers at once that the server is being drained, or no longer is. One that does not hear of it now does later.
+async fn announce_changes(node: Arc<ServerNode>, connector: Arc<QuicConnector>, address: SocketAddr) {
+    let mut draining = node.server.draining();
+    while draining.changed().await.is_ok() {
+        for introducer in &node.config.introducers {
+            let Some(signed) = signed(&node, address) else { continue };
+            if let Err(error) = announce(&*connector, introducer, signed).await {
+                tracing::warn!(introducer = introducer.host, %error, "the introducer cannot be told");
+            }
+        }
     }
 }
 

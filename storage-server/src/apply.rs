@@ -179,6 +179,11 @@ impl Apply<'_, '_> {
                 }
             }
             Tidy::Forget(_) => self.rows.forget_packs(&std::mem::take(&mut self.forgotten), self.pack)?,
+            Tidy::HandOff(keys) => {
+                for (key, leases) in keys {
+                    done.handed.extend(self.rows.hand_off(*key, *leases)?.map(|location| (*key, location)));
+                }
+            }
             Tidy::Uptime => {}
             Tidy::Scrub(note) => done.quarantined = self.store.apply_scrub(self.rows, note)?,
         }
@@ -195,7 +200,7 @@ fn ends(rows: &Rows<'_>, terms: &LeaseTerms) -> u64 {
 
 /// Whether a slot may come in, leased, or grow: where there is room for the largest it may become.
 fn admit_slot(store: &Store, change: &SlotChange, new: bool) -> Result<(), PutError> {
-    if store.state() != StoreState::Writable {
+    if store.state() != StoreState::Writable || new && store.is_draining() {
         return Err(PutError::ReadOnly);
     }
     if new && change.lease.is_none() {

@@ -79,6 +79,7 @@ impl<'s> Batch<'s> {
                 _ if state == StoreState::Failed => Some(PutError::Failed),
                 // What is bad is put aside wherever that can be written.
                 Change::Tidy(Tidy::Scrub(_)) if self.store.medium_writable => None,
+                Change::Share(_) if self.store.is_draining() => Some(PutError::ReadOnly),
                 Change::Share(_) | Change::Tidy(_) if state == StoreState::ReadOnly => {
                     Some(PutError::ReadOnly)
                 }
@@ -362,7 +363,7 @@ impl<'s> Batch<'s> {
         for answer in answers.iter().flatten() {
             if let Ok(Outcome::Tidied(done)) = answer {
                 let shares = done.removed.iter().flat_map(|removed| &removed.shares);
-                let files = shares.filter(|(_, location)| location.place == Place::File);
+                let files = shares.chain(&done.handed).filter(|(_, location)| location.place == Place::File);
                 self.unlinked.extend(files.map(|(key, _)| *key));
                 self.quarantined.extend(done.quarantined);
             }

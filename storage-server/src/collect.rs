@@ -37,6 +37,8 @@ pub(crate) enum Tidy {
     Move(Vec<MovedRecord>),
     /// Removes packs in which nothing is live.
     Forget(Vec<u32>),
+    /// Takes out shares that other servers have by now; with each the leases that there were on its object.
+    HandOff(Vec<(ShareKey, usize)>),
     /// Writes down the uptime.
     Uptime,
     /// Writes down how far scrubbing is, and takes out a share that is bad.
@@ -49,6 +51,7 @@ pub(crate) struct Tidied {
     pub(crate) removed: Vec<Removed>,
     /// A share that is bad, and where it lay.
     pub(crate) quarantined: Option<(ShareKey, Location)>,
+    pub(crate) handed: Vec<(ShareKey, Location)>,
 }
 
 /// What went, or would.

@@ -48,6 +48,12 @@ pub struct Config {
     /// How its stores are scrubbed.
     #[serde(default)]
     pub scrub: ScrubConfig,
+    /// Bytes a second at which it hands over by itself what stands better on an emptier server.
+    #[serde(default)]
+    pub rebalance: Option<Size>,
+    /// The servers that it may hand shares over to. Empty: all that are announced.
+    #[serde(default, deserialize_with = "ids")]
+    pub hand_over_to: Vec<NodeId>,
     /// Its stores.
     #[serde(default)]
     pub storage: Vec<StorageConfig>,
@@ -67,6 +73,8 @@ impl Default for Config {
             grace: grace(),
             idle_limit: idle_limit(),
             scrub: ScrubConfig::default(),
+            rebalance: None,
+            hand_over_to: Vec::new(),
             storage: Vec::new(),
         }
     }
@@ -224,14 +232,9 @@ impl Config {
                 format!("{{ accounts = [{}] }}", accounts.join(", "))
             }
         };
-        let zone = match &self.zone {
-            Some(zone) => format!("zone = {}", quoted(zone)),
-            None => "# zone = \"cellar\"".to_owned(),
-        };
-        let quota = match self.quota {
-            Some(quota) => format!("quota = \"{quota}\""),
-            None => "# quota = \"100G\"".to_owned(),
-        };
+        let zone = line("zone", self.zone.as_ref(), "cellar");
+        let quota = line("quota", self.quota, "100G");
+        let rebalance = line("rebalance", self.rebalance, "5M");
         let mut text = format!(
             r#"# A storage server of Sarsen. Unknown keys are refused; sizes are like "50G" (10^9) or "50GiB" (2^30).
 
@@ -264,6 +267,12 @@ grace = "{grace}"
 idle_limit = "{idle_limit}"
 
 {scrub}
+# Bytes a second at which this server hands over by itself what stands better on an emptier one. Without it, only when it is told to
+# (`sarsen server rebalance`).
+{rebalance}
+
+# The servers that it may hand shares over to: ["<key>", ...]. Empty: all that are announced.
+hand_over_to = [{hand_over_to}]
 
 # Stores, one for each disk. `sarsen server disk add|remove|set` edits them.
 #   path       its directory
@@ -273,6 +282,7 @@ idle_limit = "{idle_limit}"
 "#,
             listen = quoted(&self.listen),
             advertise = list(self.advertise.clone()),
+            hand_over_to = list(self.hand_over_to.iter().map(ToString::to_string).collect()),
             nickname = quoted(&self.nickname),
             grace = self.grace,
             idle_limit = self.idle_limit,
@@ -312,6 +322,14 @@ fn idle_limit() -> Period {
     Period(IDLE_LIMIT)
 }
 
+/// What is set; else an example of it, commented out.
+fn line(key: &str, value: Option<impl ToString>, example: &str) -> String {
+    match value {
+        Some(value) => format!("{key} = {}", quoted(&value.to_string())),
+        None => format!("# {key} = {}", quoted(example)),
+    }
+}
+
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
@@ -321,6 +339,10 @@ fn parsed<T: std::str::FromStr<Err = AddressError>, E: serde::de::Error>(text: &
 }
 
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NodeAddress>, D::Error> {
+    Vec::<String>::deserialize(deserializer)?.iter().map(|text| parsed(text)).collect()
+}
+
+fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NodeId>, D::Error> {
     Vec::<String>::deserialize(deserializer)?.iter().map(|text| parsed(text)).collect()
 }
 
@@ -382,6 +404,8 @@ mod tests {
             grace: "36h".parse().unwrap(),
             idle_limit: "90d".parse().unwrap(),
             scrub: ScrubConfig { period: "14d".parse().unwrap(), max_rate: Size(20_000_000) },
+            rebalance: Some(Size(5_000_000)),
+            hand_over_to: vec![NodeId::new([9; 32])],
             storage: vec![StorageConfig {
                 path: "/disk/a".into(),
                 reserve: Size(50_000_000_000),
@@ -392,8 +416,15 @@ mod tests {
         assert_eq!(Config::parse(&config.to_text()).unwrap(), config);
         assert_eq!(config.quotas().of(&NodeId::new([4; 32])), Some(1 << 40));
         assert_eq!(config.quotas().of(&NodeId::new([2; 32])), Some(100_000_000_000));
-        let plain =
-            Config { zone: None, quota: None, admission: AdmissionConfig::Open, storage: vec![], ..config };
+        let plain = Config {
+            zone: None,
+            quota: None,
+            rebalance: None,
+            hand_over_to: vec![],
+            admission: AdmissionConfig::Open,
+            storage: vec![],
+            ..config
+        };
         assert_eq!(Config::parse(&plain.to_text()).unwrap(), plain);
     }
 

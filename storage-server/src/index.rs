@@ -1,6 +1,7 @@
 //! The index of a store: where each share lies, which lengths there are, who leases what, and the counters
 //! (`docs/spec/store.md`, "Index").
 
+mod handing;
 mod leases;
 mod rows;
 mod scrubbed;
@@ -20,6 +21,7 @@ use redb::{
 use crate::backend::BackendHealth;
 use crate::slot::SlotRow;
 
+pub(crate) use handing::Stocked;
 pub use leases::Reason;
 pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, SLOT_CHARGE, Scope};
 pub(crate) use scrubbed::ScrubTotals;

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use protocol::announcement::{Announcement, Signed};
 use protocol::session::SOFTWARE;
+use protocol::transport::Connector;
 use protocol::{Clock, NodeId, NodeKey, OsRandom, Pool, Random, SystemClock, TokioPool};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError, StorageConfig};
 use crate::disk::{Disk, DiskLock, read_file, replace_file};
 use crate::error::StoreError;
+use crate::handover::{Handover, HandoverParts, Order, Progress};
 use crate::real_disk::RealDisk;
 use crate::server::{Server, ServerLimits, ServerParts};
 use crate::store::{Store, StoreOptions, chain, lock};
@@ -299,6 +301,44 @@ pub fn open_stores(dir: &Path) -> Result<OpenedStores, NodeError> {
     Ok(OpenedStores { config, stores, clock, lock })
 }
 
+/// Gives a server an order, or takes it back; returns whether the server runs. If it does not, it carries it out once it does.
+///
+/// # Errors
+///
+/// [`NodeError`].
+pub fn order(dir: &Path, order: Order, given: bool) -> Result<bool, NodeError> {
+    read_config(dir)?;
+    let disk = RealDisk::new(dir);
+    let done = if given { order.give(&disk) } else { order.take_back(&disk) };
+    done.map_err(io(dir, "write the orders in", ""))?;
+    is_running(dir)
+}
+
+/// Whether a server has an order, and how far it is with it.
+///
+/// # Errors
+///
+/// [`NodeError`].
+pub fn how_far(dir: &Path, order: Order) -> Result<(bool, Option<Progress>), NodeError> {
+    read_config(dir)?;
+    let disk = RealDisk::new(dir);
+    let cannot = io(dir, "read the orders in", "");
+    Ok((order.is_given(&disk).map_err(&cannot)?, order.how_far(&disk).map_err(&cannot)?))
+}
+
+/// Whether a process runs the server.
+///
+/// # Errors
+///
+/// [`NodeError`].
+pub fn is_running(dir: &Path) -> Result<bool, NodeError> {
+    match take_lock(dir) {
+        Ok(_) => Ok(false),
+        Err(NodeError::Running { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// A server that is ready to run: give [`Server::serve`] a listener, and introducers an announcement.
 pub struct ServerNode {
     /// The server's key.
@@ -345,6 +385,26 @@ impl ServerNode {
             limits: ServerLimits { open_files: (descriptors / 2).clamp(64, 1024), ..ServerLimits::default() },
         });
         Ok(Self { key, config, server, dir: dir.to_owned(), sequence: Mutex::default(), _lock: lock })
+    }
+
+    /// What hands its shares over to other servers, through `connector`. If it is to be drained, it takes nothing new from here on.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Io`].
+    pub fn handover(&self, connector: Arc<dyn Connector>) -> Result<Arc<Handover>, NodeError> {
+        let config = &self.config;
+        let parts = HandoverParts {
+            id: self.key.id(),
+            zone: config.zone.clone(),
+            connector,
+            introducers: config.introducers.clone(),
+            trusted: config.hand_over_to.iter().copied().collect(),
+            random: Arc::new(OsRandom),
+            dir: Arc::new(RealDisk::new(&self.dir)),
+            rebalance: config.rebalance.map(|rate| rate.0),
+        };
+        Handover::new(self.server.clone(), parts).map_err(io(&self.dir, "read the orders in", ""))
     }
 
     /// A new announcement, newer than all before it, also those of earlier runs. `now` is the time since 1970, `bound` where the

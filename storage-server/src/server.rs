@@ -108,12 +108,13 @@ pub struct Server {
     failed: Vec<NodeId>,
     admission: Admission,
     pub(crate) ledger: Arc<Ledger>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pool: Arc<dyn Pool>,
     pub(crate) limits: ServerLimits,
     started: Duration,
     phase: watch::Sender<Phase>,
     under_way: watch::Sender<usize>,
+    draining: watch::Sender<bool>,
     memory: Arc<Semaphore>,
     files: Arc<Semaphore>,
     pub(crate) samplers: Semaphore,
@@ -179,6 +180,7 @@ impl Server {
             limits,
             phase: watch::Sender::new(Phase::Running),
             under_way: watch::Sender::new(0),
+            draining: watch::Sender::new(false),
             contacts: Mutex::default(),
         })
     }
@@ -272,6 +274,20 @@ impl Server {
     /// The stores that are open.
     pub fn stores(&self) -> &[Arc<Store>] {
         &self.stores
+    }
+
+    /// Whether its shares are being handed over to other servers, and when that changes.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.stores.iter().for_each(|store| store.set_draining(draining));
+        self.draining.send_if_modified(|was| std::mem::replace(was, draining) != draining);
     }
 
     pub(crate) fn store(&self, id: &NodeId) -> Result<&Arc<Store>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -73,6 +73,7 @@ pub struct Store {
     incarnation: u64,
     index: RwLock<Arc<Index>>,
     state: AtomicU8,
+    draining: AtomicBool,
     totals: Mutex<Totals>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) queue: Mutex<Queue>,
@@ -177,6 +178,7 @@ impl Store {
             incarnation: opened.totals.incarnation,
             index: RwLock::new(Arc::new(opened.index)),
             state: AtomicU8::new(state),
+            draining: AtomicBool::new(false),
             totals: Mutex::new(opened.totals),
             writer: Mutex::new(opened.writer),
             queue: Mutex::default(),
@@ -210,7 +212,8 @@ impl Store {
         let StoreStatus { state, available, used, scrub, .. } = self.status();
         let Scrubbed { bad, finished_s: scrubbed_s, .. } = scrub.unwrap_or_default();
         let report = StoreReport { state, available, used, bad, scrubbed_s };
-        AnnouncedStore { report: Some(report), ..AnnouncedStore::new(&self.key, self.incarnation, server) }
+        let announced = AnnouncedStore::new(&self.key, self.incarnation, server);
+        AnnouncedStore { report: Some(report), draining: self.is_draining(), ..announced }
     }
 
     /// The directory, for people.
@@ -228,10 +231,22 @@ impl Store {
         }
     }
 
+    /// Whether its shares are being handed over to other servers: it takes nothing new meanwhile.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Release);
+    }
+
     /// How it is: one read, nothing is walked.
     pub fn status(&self) -> StoreStatus {
         let totals = *lock(&self.totals);
-        let state = self.state();
+        let state = match self.state() {
+            StoreState::Writable if self.is_draining() => StoreState::ReadOnly,
+            state => state,
+        };
         let available = if state == StoreState::Writable { self.room().unwrap_or(0) } else { 0 };
         StoreStatus {
             id: self.id,
@@ -341,6 +356,7 @@ impl Store {
 
     pub(crate) fn check_writable(&self) -> Result<(), PutError> {
         match self.state() {
+            StoreState::Writable if self.is_draining() => Err(PutError::ReadOnly),
             StoreState::Writable => Ok(()),
             StoreState::ReadOnly => Err(PutError::ReadOnly),
             StoreState::Failing => Err(PutError::Failing),

@@ -9,7 +9,10 @@ use protocol::announcement::{Announcement, Signed};
 use protocol::announcer::{GOOD_FOR, announce};
 use protocol::session::SOFTWARE;
 use protocol::{Clock, InlinePool, NodeAddress, NodeId, NodeKey, Random};
-use storage_server::{Admission, Quotas, Server, ServerLimits, ServerParts, Store, StoreError, StoreOptions};
+use storage_server::{
+    Admission, Handover, HandoverParts, Quotas, Server, ServerLimits, ServerParts, Store, StoreError,
+    StoreOptions,
+};
 use tokio::task::JoinHandle;
 
 use crate::clock::SimClock;
@@ -44,6 +47,8 @@ pub struct SimServer {
     pub key: NodeKey,
     /// Its disk.
     pub disk: SimDisk,
+    /// Where its own directory is, with its orders.
+    pub dir: SimDisk,
     /// Where it listens.
     pub address: String,
     /// Its zone.
@@ -62,7 +67,9 @@ pub struct SimServer {
 
 struct Running {
     server: Arc<Server>,
+    handover: Arc<Handover>,
     task: JoinHandle<()>,
+    handing: Option<JoinHandle<()>>,
 }
 
 impl SimGrid {
@@ -109,10 +116,12 @@ impl SimGrid {
         let name = format!("server{index}");
         let key = NodeKey::from_seed(&seed_of(&self.random, &name));
         let disk = SimDisk::new(&name, DISK, self.random.fork(&format!("{name} disk")));
+        let dir = SimDisk::new(&format!("{name} dir"), DISK, self.random.fork(&format!("{name} dir")));
         Store::init(&disk.as_disk(), &*self.random).expect("an empty disk becomes a store");
         self.servers.push(SimServer {
             key,
             disk,
+            dir,
             address: format!("{name}:1"),
             zone: zone.map(str::to_owned),
             options: StoreOptions::default(),
@@ -142,7 +151,6 @@ impl SimGrid {
         let clock = server.clock.clone();
         net.host_up(server.key.id());
         let store = Store::open(server.disk.as_disk(), clock.clone(), &*random, server.options.clone())?;
-        let announced = store.announced(&server.key.id());
         let parts = ServerParts {
             nickname: format!("server{index}"),
             stores: vec![store],
@@ -156,7 +164,32 @@ impl SimGrid {
         let running = Server::new(parts);
         let listener = net.listener(server.key.id(), &server.address);
         let task = tokio::spawn(running.clone().serve(listener));
-        server.running = Some(Running { server: running, task });
+        let parts = HandoverParts {
+            id: server.key.id(),
+            zone: server.zone.clone(),
+            connector: net.connector(server.key.id()),
+            introducers: vec![self.introducer.clone()],
+            trusted: std::collections::BTreeSet::new(),
+            random: random.clone(),
+            dir: server.dir.as_disk(),
+            rebalance: None,
+        };
+        let handover = Handover::new(running.clone(), parts).expect("the directory can be read");
+        server.running = Some(Running { server: running, handover, task, handing: None });
+        self.announce(index).await;
+        Ok(())
+    }
+
+    /// Announces server `index` as it is now.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run, or the introducer refuses it.
+    pub async fn announce(&mut self, index: usize) {
+        let net = self.net.clone();
+        let server = &mut self.servers[index];
+        let stores = server.server().expect("it runs").stores();
+        let stores = stores.iter().map(|store| store.announced(&server.key.id())).collect();
         server.sequence += 1;
         // Stamped by the grid's clock: what a wrong one does to announcements is another test's matter.
         let now = self.clock.unix_time();
@@ -168,14 +201,23 @@ impl SimGrid {
             addresses: vec![server.address.clone()],
             nickname: format!("server{index}"),
             zone: server.zone.clone(),
-            stores: vec![announced],
+            stores,
             software: SOFTWARE.to_owned(),
         }
         .sign(&server.key);
         announce(&*net.connector(server.key.id()), &self.introducer, signed)
             .await
             .expect("the introducer takes it");
-        Ok(())
+    }
+
+    /// Lets server `index` carry out its orders, from now on until it stops. Simulations without orders are spared the looking.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn hand_over(&mut self, index: usize) {
+        let running = self.servers[index].running.as_mut().expect("it runs");
+        running.handing.get_or_insert_with(|| tokio::spawn(running.handover.clone().run()));
     }
 
     /// Stops server `index` at once: its connections break, and of what its disk did not sync survives what `survival` says.
@@ -183,9 +225,11 @@ impl SimGrid {
         let server = &mut self.servers[index];
         if let Some(running) = server.running.take() {
             running.task.abort();
+            running.handing.iter().for_each(JoinHandle::abort);
         }
         self.net.host_down(server.key.id());
         server.disk.crash(survival);
+        server.dir.crash(survival);
     }
 
     /// Stops server `index` as `kill -9` does.

@@ -21,6 +21,8 @@ mod crash;
 mod disks;
 #[path = "grid/download.rs"]
 mod download;
+#[path = "grid/drain.rs"]
+mod drain;
 #[path = "grid/faulty.rs"]
 mod faulty;
 #[path = "grid/filestore.rs"]

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use caps::{Cap, PlacementBucket, SlotWrite, VerifyHash};
 use encoding::slot::SignedRecord;
+use protocol::NodeId;
 
 use super::{CheckOptions, Grade, Health, State};
 use crate::Client;
 use crate::slot::{Look, SlotError, SlotHealth};
 
-/// Checks a slot, and brings it back where that is wanted. Whoever may write may also replace members that are lost.
+/// Checks a slot, and brings it back where that is wanted. Whoever may write may also replace members that are lost, and those that will
+/// be, since their servers are being drained.
 pub(super) async fn check(
     client: &Client,
     cap: Cap,
@@ -56,13 +58,14 @@ async fn repair(
 ) -> (Result<SlotHealth, SlotError>, Option<String>) {
     let restored = client.slot_health(&hash, bucket, Look::Restore).await;
     let (Ok(after), Some(write)) = (&restored, write) else { return (restored, None) };
-    if after.holding.len() == after.record.members().count() {
+    let leaving = leaving(client, after).len();
+    if after.holding.len() == after.record.members().count() && leaving == 0 {
         return (restored, None);
     }
     let replaced = async {
         let members = client.live_members(write).await?;
-        // With fewer than before less could be lost than if those that are away just came back.
-        if members.len() < after.record.config.members.len() {
+        // With fewer than before less could be lost than if those that are away just came back. Those that are drained will not.
+        if members.len() + leaving < after.record.config.members.len() {
             let reason = "there are too few other servers; those that are away may come back".to_owned();
             return Err(SlotError::Members { reason });
         }
@@ -72,6 +75,17 @@ async fn repair(
         Ok(_) => (client.slot_health(&hash, bucket, Look::Restore).await, None),
         Err(error) => (restored, Some(format!("its lost members could not be replaced: {error}"))),
     }
+}
+
+/// Members whose servers are being drained: they hold it and count, but not for long.
+fn leaving(client: &Client, found: &SlotHealth) -> Vec<NodeId> {
+    let draining = client.grid().draining();
+    found
+        .record
+        .members()
+        .map(|member| NodeId::new(member.store))
+        .filter(|id| draining.contains(id))
+        .collect()
 }
 
 fn judge(
@@ -104,16 +118,19 @@ fn judge(
     };
     match found {
         Ok(found) => {
-            let (good, total) = (found.holding.len(), found.record.members().count());
+            let leaving = leaving(client, found);
+            let total = found.record.members().count();
+            let good = found.holding.iter().filter(|store| !leaving.contains(store)).count();
             let quorum = usize::from(found.record.config.quorum);
             (health.good, health.needed, health.total) = (good, quorum, total);
             (health.happiness, health.happy) = (good, quorum);
             health.state = match good {
-                0 => State::Unrecoverable,
+                _ if found.holding.is_empty() => State::Unrecoverable,
                 good if good == total => State::Healthy,
                 _ => State::Unhealthy,
             };
             health.problems = found.failures.iter().map(ToString::to_string).collect();
+            health.problems.extend(leaving.iter().map(|store| leaving_text(client, store)));
             health.stores = found.holding.iter().copied().collect();
         }
         Err(error) => {
@@ -122,4 +139,9 @@ fn judge(
         }
     }
     health
+}
+
+fn leaving_text(client: &Client, store: &NodeId) -> String {
+    let server = client.grid().server_of(store).map_or_else(|| store.short(), |server| server.name());
+    format!("{server} is being drained: whoever may write replaces it by a repair")
 }

@@ -34,6 +34,19 @@ fn what_was_signed_is_read() {
 }
 
 #[test]
+fn a_store_that_is_drained_says_so_and_any_other_says_nothing() {
+    let drained = |draining| {
+        let store = AnnouncedStore { draining, ..AnnouncedStore::new(&key(2), 1, &key(1).id()) };
+        Announcement { stores: vec![store], ..announcement() }.sign(&key(1))
+    };
+    assert!(
+        drained(true).open().unwrap().stores[0].draining
+            && !drained(false).open().unwrap().stores[0].draining
+    );
+    assert_eq!(drained(true).payload.len(), drained(false).payload.len() + 1);
+}
+
+#[test]
 fn every_changed_bit_is_noticed() {
     let signed = announcement().sign(&key(1));
     for bit in 0..signed.payload.len() * 8 {

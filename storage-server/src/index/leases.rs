@@ -40,7 +40,7 @@ impl Reason {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Expired, Self::Cancelled, Self::AccountGone, Self::NeverLeased];
 
-    fn parse(byte: u8) -> Self {
+    pub(super) fn parse(byte: u8) -> Self {
         // One that is not known gets the longest time.
         Self::ALL.get(usize::from(byte)).copied().unwrap_or(Self::NeverLeased)
     }
