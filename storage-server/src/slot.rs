@@ -78,9 +78,15 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
 /// A request that moves a slot, its signature checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Move {
-    Prepare { promise: Promise, record: Option<Box<SignedRecord>> },
+    Prepare {
+        promise: Promise,
+        record: Option<Box<SignedRecord>>,
+    },
     /// `leased`: whether a lease comes with it.
-    Accept { record: Box<SignedRecord>, leased: bool },
+    Accept {
+        record: Box<SignedRecord>,
+        leased: bool,
+    },
 }
 
 /// What becomes of a slot by a move: the answer, and the row to write if it changes.
@@ -274,8 +280,16 @@ mod tests {
         let leased = |counter| Move::Accept { record: Box::new(record(counter, 1)), leased: true };
         assert_eq!(moved(&stranger, &mut row, leased(3)), Verdict::Kept);
         assert_eq!(moved(&stranger, &mut row, prepare(5, None)), Verdict::NotMember);
-        assert_eq!(moved(&stranger, &mut row, leased(2)), Verdict::Outbid, "an older one does not replace it");
-        assert_eq!(moved(&stranger, &mut row, accept(record(4, 1))), Verdict::Kept, "a newer one does, unpaid");
+        assert_eq!(
+            moved(&stranger, &mut row, leased(2)),
+            Verdict::Outbid,
+            "an older one does not replace it"
+        );
+        assert_eq!(
+            moved(&stranger, &mut row, accept(record(4, 1))),
+            Verdict::Kept,
+            "a newer one does, unpaid"
+        );
         assert_eq!(row.expect("it is kept").held.ballot, ballot(4, 1));
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use client::{Client, GridView, Seams, Settings, Shares, Timeouts};
 use introducer::{Introducer, MemoryKeep, Parts};
-use protocol::announcement::{Announcement, Signed};
+use protocol::announcement::{AnnouncedStore, Announcement, Signed};
 use protocol::announcer::{GOOD_FOR, announce};
 use protocol::session::SOFTWARE;
 use protocol::{Clock, InlinePool, NodeAddress, NodeId, NodeKey, Random};
@@ -57,6 +57,7 @@ pub struct SimServer {
     /// Its clock, which may jump alone.
     pub clock: Arc<SimClock>,
     running: Option<Running>,
+    announced: Option<AnnouncedStore>,
     sequence: u64,
 }
 
@@ -120,6 +121,7 @@ impl SimGrid {
             quotas: Quotas::default(),
             clock: Arc::new(SimClock::following(self.clock.clone())),
             running: None,
+            announced: None,
             sequence: 0,
         });
         self.restart(index).await.expect("a new store opens");
@@ -157,6 +159,18 @@ impl SimGrid {
         let listener = net.listener(server.key.id(), &server.address);
         let task = tokio::spawn(running.clone().serve(listener));
         server.running = Some(Running { server: running, task });
+        server.announced = Some(announced);
+        self.announce(index).await;
+        Ok(())
+    }
+
+    /// Announces server `index` once more: announcements are good for a day, and some simulations last longer.
+    ///
+    /// # Panics
+    ///
+    /// If it never ran, or the introducer refuses it.
+    pub async fn announce(&mut self, index: usize) {
+        let server = &mut self.servers[index];
         server.sequence += 1;
         // Stamped by the grid's clock: what a wrong one does to announcements is another test's matter.
         let now = self.clock.unix_time();
@@ -168,14 +182,25 @@ impl SimGrid {
             addresses: vec![server.address.clone()],
             nickname: format!("server{index}"),
             zone: server.zone.clone(),
-            stores: vec![announced],
+            stores: server.announced.clone().into_iter().collect(),
             software: SOFTWARE.to_owned(),
         }
         .sign(&server.key);
-        announce(&*net.connector(server.key.id()), &self.introducer, signed)
-            .await
-            .expect("the introducer takes it");
-        Ok(())
+        let connector = self.net.connector(server.key.id());
+        announce(&*connector, &self.introducer, signed).await.expect("the introducer takes it");
+    }
+
+    /// Announces all servers that are up once more.
+    ///
+    /// # Panics
+    ///
+    /// If the introducer refuses one.
+    pub async fn announce_all(&mut self) {
+        for index in 0..self.servers.len() {
+            if self.servers[index].running.is_some() {
+                self.announce(index).await;
+            }
+        }
     }
 
     /// Stops server `index` at once: its connections break, and of what its disk did not sync survives what `survival` says.

@@ -42,9 +42,7 @@ impl Client {
                 Some((repair.hash, repair.bucket))
             }
             cap => match cap.verify() {
-                Some(Cap::SlotVerify(verify)) => {
-                    Some((verify.hash, verify.storage_index.placement_bucket()))
-                }
+                Some(Cap::SlotVerify(verify)) => Some((verify.hash, verify.storage_index.placement_bucket())),
                 _ => None,
             },
         };
