@@ -32,6 +32,8 @@ pub struct SimGrid {
     pub random: Arc<SimRandom>,
     /// Its servers.
     pub servers: Vec<SimServer>,
+    /// What new servers do at once, and how often they tidy up.
+    pub limits: ServerLimits,
     /// Its introducer.
     pub introducer: NodeAddress,
     introducing: Arc<Introducer>,
@@ -54,6 +56,8 @@ pub struct SimServer {
     pub admission: Admission,
     /// And how much.
     pub quotas: Quotas,
+    /// How much it does at once, and how often it tidies up.
+    pub limits: ServerLimits,
     /// Its clock, which may jump alone.
     pub clock: Arc<SimClock>,
     running: Option<Running>,
@@ -93,7 +97,9 @@ impl SimGrid {
         let introducing = Introducer::new(parts).expect("an empty memory loads");
         tokio::spawn(introducing.clone().serve(net.listener(key.id(), "introducer:1")));
         let introducer = NodeAddress { id: key.id(), host: "introducer:1".into() };
-        let mut grid = Self { net, clock, random, servers: Vec::new(), introducer, introducing, clients: 0 };
+        let limits = ServerLimits::default();
+        let mut grid =
+            Self { net, clock, random, servers: Vec::new(), limits, introducer, introducing, clients: 0 };
         for _ in 0..servers {
             grid.add_server(None).await;
         }
@@ -119,6 +125,7 @@ impl SimGrid {
             options: StoreOptions::default(),
             admission: Admission::Open,
             quotas: Quotas::default(),
+            limits: self.limits.clone(),
             clock: Arc::new(SimClock::following(self.clock.clone())),
             running: None,
             announced: None,
@@ -153,7 +160,7 @@ impl SimGrid {
             quotas: server.quotas.clone(),
             clock: clock.clone(),
             pool: Arc::new(InlinePool),
-            limits: ServerLimits::default(),
+            limits: server.limits.clone(),
         };
         let running = Server::new(parts);
         let listener = net.listener(server.key.id(), &server.address);

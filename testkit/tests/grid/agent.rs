@@ -49,7 +49,11 @@ fn known(agent: &Agent) -> &RootState {
 #[test]
 fn it_checks_each_day_and_fetches_all_each_month_and_brings_back_what_is_lost() {
     simulate(async {
-        let mut grid = SimGrid::start(60, 13).await;
+        let mut grid = SimGrid::start(60, 0).await;
+        grid.limits.tidy = SECOND * 3600;
+        for _ in 0..13 {
+            grid.add_server(None).await;
+        }
         let owner = grid.client("3/7/10").await;
         let top = tree(&owner).await;
         let mut agent = agent_with(&grid.client("3/7/10").await, top.cap(), AgentSettings::default()).await;
@@ -242,6 +246,7 @@ fn its_leases_alone_keep_a_tree_whose_owner_is_away_for_longer_than_servers_wait
             grid.crash(server, Survival::Everything);
             grid.servers[server].options.idle_limit = DAY * 20;
             grid.servers[server].options.grace = DAY * 2;
+            grid.servers[server].limits.tidy = SECOND * 3600;
             grid.restart(server).await.unwrap();
         }
         let owner = grid.client("3/7/10").await;
@@ -347,10 +352,8 @@ fn a_stale_copy_does_not_hide_a_newer_record_on_members_it_does_not_know() {
         sleep(SECOND).await;
         (1..4).for_each(|server| grid.kill(server));
         grid.restart(stale).await.unwrap();
-        for _ in 0..6 {
-            // Strangers, who ask in whatever order.
-            let reader = grid.client("1/1/1").await;
-            assert_eq!(read(&reader, &cap.to_read()).await.0, [1, 2]);
-        }
+        // A stranger, who asks one server after the other and meets the stale copy first.
+        let reader = grid.client("1/1/1").await;
+        assert_eq!(read(&reader, &cap.to_read()).await.0, [1, 2]);
     });
 }

@@ -91,7 +91,12 @@ struct Year {
 /// Lives through the year of a seed. What goes wrong is in what it tells.
 pub(crate) fn tell(seed: u64) -> Told {
     crate::history::simulate(async {
-        let mut grid = SimGrid::start_silent(seed, SERVERS).await;
+        let mut grid = SimGrid::start_silent(seed, 0).await;
+        // A minute's look at what has expired, by all servers all year, is most of the work.
+        grid.limits.tidy = Duration::from_secs(6 * 3600);
+        for _ in 0..SERVERS {
+            grid.add_server(None).await;
+        }
         let random = grid.random.fork("year");
         let calendar = Calendar::of(&random);
         let writer = connected(&grid, "writer").await;
