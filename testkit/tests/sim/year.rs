@@ -1,7 +1,7 @@
 //! A year of a grid of friends' disks: servers lost for good and replaced by new empty ones, bits rotting, an agent that repairs daily with
 //! no more than a repair cap, and a writer who comes by once a week.
 //!
-//! Two seeds in every run; `cargo xtask sim --year` runs 100. `SARSEN_YEAR_SEEDS` says how many, `SARSEN_YEAR_SEED` where they begin.
+//! A quarter of two seeds in every run; `cargo xtask sim --year` runs 100 whole years. `SARSEN_YEAR_SEEDS` says how many, `SARSEN_YEAR_SEED` where they begin.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,8 +21,9 @@ pub(crate) const DAY: u64 = 86_400;
 pub(crate) const SHARES: &str = "3/7/10";
 /// Servers that are up at a time.
 const SERVERS: u16 = 12;
-/// Of 30 days each.
-const MONTHS: u64 = 12;
+/// Months of a year and of a quarter, of 30 days each.
+const YEAR: u64 = 12;
+const QUARTER: u64 = 3;
 /// Longer than anything takes that comes to an end, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
@@ -51,9 +52,9 @@ struct Calendar {
 
 impl Calendar {
     /// One server in ten each month: one, and in every fifth month two. One flipped bit for each server and month.
-    fn of(random: &SimRandom) -> Self {
+    fn of(random: &SimRandom, months: u64) -> Self {
         let mut calendar = Self { events: BTreeMap::new(), added: 0 };
-        for month in 0..MONTHS {
+        for month in 0..months {
             let within = || month * 30 * DAY + random.between(0, 30 * DAY - 1);
             let losses = 1 + u64::from(random.between(0, 4) == 0);
             for _ in 0..losses {
@@ -63,9 +64,9 @@ impl Calendar {
             }
             (0..SERVERS).for_each(|_| calendar.add(within(), Event::Rot));
         }
-        (0..MONTHS * 30).for_each(|day| calendar.add(day * DAY, Event::Announce));
+        (0..months * 30).for_each(|day| calendar.add(day * DAY, Event::Announce));
         // On the same day of each week, at some hour.
-        (1..=MONTHS * 30 / 7).for_each(|week| {
+        (1..=months * 30 / 7).for_each(|week| {
             calendar.add(week * 7 * DAY - random.between(1, DAY), Event::Writer);
         });
         calendar
@@ -85,11 +86,12 @@ struct Year {
     agent: Agent,
     household: Household,
     watch: Watch,
+    months: u64,
     weeks: u64,
 }
 
-/// Lives through the year of a seed. What goes wrong is in what it tells.
-pub(crate) fn tell(seed: u64) -> Told {
+/// Lives through so many months of a seed. What goes wrong is in what it tells.
+pub(crate) fn tell(seed: u64, months: u64) -> Told {
     crate::history::simulate(async {
         let mut grid = SimGrid::start_silent(seed, 0).await;
         // A minute's look at what has expired, by all servers all year, is most of the work.
@@ -98,7 +100,7 @@ pub(crate) fn tell(seed: u64) -> Told {
             grid.add_server(None).await;
         }
         let random = grid.random.fork("year");
-        let calendar = Calendar::of(&random);
+        let calendar = Calendar::of(&random, months);
         let writer = connected(&grid, "writer").await;
         let household = Household::begin(writer, grid.random.fork("household")).await;
         let keeper = connected(&grid, "agent").await;
@@ -111,7 +113,7 @@ pub(crate) fn tell(seed: u64) -> Told {
         agent.hold(vec![Held { name: "household".into(), cap: Ok(repair.clone()) }]);
         let begun = grid.clock.unix_time().as_secs();
         let watch = Watch::new(observer, repair);
-        Year { grid, random, begun, agent, household, watch, weeks: 0 }.live(calendar).await
+        Year { grid, random, begun, agent, household, watch, months, weeks: 0 }.live(calendar).await
     })
 }
 
@@ -129,7 +131,7 @@ impl Year {
     async fn live(mut self, mut calendar: Calendar) -> Told {
         calendar.add(DAY / 2, Event::Agent);
         while let Some(((at, _), event)) = calendar.events.pop_first() {
-            if at >= MONTHS * 30 * DAY {
+            if at >= self.months * 30 * DAY {
                 break;
             }
             sleep(Duration::from_secs(at.saturating_sub(self.now()))).await;
@@ -192,7 +194,7 @@ impl Year {
     }
 
     async fn agent_works(&mut self) -> Duration {
-        self.watch.before(self.now()).await;
+        self.watch.before().await;
         let fetched = |agent: &Agent| agent.state().roots["household"].checked.get("full").copied();
         let before = fetched(&self.agent);
         let wait = self.agent.visit_due(|_| ()).await;
@@ -222,9 +224,9 @@ impl Year {
         self.writer_comes().await;
         let reader = connected(&self.grid, "the last reader").await;
         let read = self.household.read_all(&reader).await;
-        self.watch.told.read(MONTHS * 30, read);
+        self.watch.told.read(self.months * 30, read);
         self.watch.told.files = self.household.files();
-        self.watch.told.years = 1;
+        self.watch.told.months = self.months;
         self.watch.told
     }
 }
@@ -234,26 +236,29 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn judged(seed: u64) -> Told {
-    let told = tell(seed);
+    let told = tell(seed, QUARTER);
     println!("seed {seed}: {told}");
     assert_eq!(told.failures, Vec::<String>::new(), "seed {seed}");
     told
 }
 
-/// A year in which nothing was lost, rotted or mended proves nothing.
+/// Months in which nothing was lost, rotted or mended proves nothing.
 fn proves_something(told: &Told) {
-    assert!(told.losses >= 12 * told.years && told.rotten >= 100 * told.years, "{told}");
-    assert!(told.mended.len() as u64 + 5 >= told.losses && told.repaired > 50 * told.years, "{told}");
-    assert!(told.reads > 300 * told.years && told.copies > 0, "{told}");
+    let Told { months, losses, .. } = *told;
+    assert!(months > 0 && losses >= months && told.rotten >= 8 * months, "{told}");
+    // What happened last may not be made good yet.
+    let years = months.div_ceil(YEAR);
+    assert!(told.mended.len() as u64 + 2 * years >= losses && told.repaired > 4 * months, "{told}");
+    assert!(told.reads > 25 * months && told.copies > 0, "{told}");
 }
 
 #[test]
-fn a_year_in_which_nothing_is_lost() {
+fn a_quarter_in_which_nothing_is_lost() {
     proves_something(&judged(number("SARSEN_YEAR_SEED").unwrap_or(1)));
 }
 
 #[test]
-fn another_year_in_which_nothing_is_lost() {
+fn another_quarter_in_which_nothing_is_lost() {
     proves_something(&judged(number("SARSEN_YEAR_SEED").unwrap_or(1) + 1));
 }
 
@@ -273,7 +278,7 @@ fn many_years() {
                 return;
             }
             let seed = first + at;
-            let told = std::panic::catch_unwind(|| tell(seed)).unwrap_or_else(|_| {
+            let told = std::panic::catch_unwind(|| tell(seed, YEAR)).unwrap_or_else(|_| {
                 let mut told = Told::default();
                 told.fail("it panicked".to_owned());
                 told

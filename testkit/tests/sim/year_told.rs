@@ -8,7 +8,7 @@ use client::check::{CheckOptions, Grade, Health, State};
 /// What is told of a year, or of many.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    pub(crate) years: u64,
+    pub(crate) months: u64,
     pub(crate) losses: u64,
     pub(crate) rotten: u64,
     pub(crate) files: u64,
@@ -48,7 +48,7 @@ impl Told {
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
-        self.years += other.years;
+        self.months += other.months;
         self.losses += other.losses;
         self.rotten += other.rotten;
         self.files += other.files;
@@ -97,6 +97,8 @@ pub(crate) struct Watch {
     root: Cap,
     /// When what happened that is not made good yet.
     shares: Vec<u64>,
+    /// Whether something was lost since somebody looked.
+    unseen: bool,
     members: Vec<u64>,
     rot: Vec<u64>,
     pub(crate) told: Told,
@@ -105,11 +107,12 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(client: Client, root: Cap) -> Self {
         let told = Told::default();
-        Self { client, root, shares: Vec::new(), members: Vec::new(), rot: Vec::new(), told }
+        Self { client, root, shares: Vec::new(), unseen: false, members: Vec::new(), rot: Vec::new(), told }
     }
 
     pub(crate) fn lost(&mut self, now: u64) {
         self.told.losses += 1;
+        self.unseen = true;
         self.shares.push(now);
         self.members.push(now);
     }
@@ -120,8 +123,8 @@ impl Watch {
     }
 
     /// How bad it is before anybody does something about it.
-    pub(crate) async fn before(&mut self, _now: u64) {
-        if !self.shares.is_empty() {
+    pub(crate) async fn before(&mut self) {
+        if std::mem::take(&mut self.unseen) {
             self.look(Grade::Claimed).await;
         }
     }
