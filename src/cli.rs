@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+mod agent;
 pub(crate) mod foreign;
 mod trees;
 mod upkeep;
@@ -13,6 +14,7 @@ use storage_server::config::StorageConfig;
 
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
+pub(crate) use agent::AgentCommand;
 pub(crate) use trees::{Backup, Cp, Restore};
 pub(crate) use upkeep::{Check, Drain, Rebalance, Renew, Thoroughness};
 
@@ -89,6 +91,9 @@ pub(crate) enum Command {
     Check(Check),
     /// Keep a whole tree: add or renew this account's leases on everything in it
     Renew(Renew),
+    /// Look after trees without reading them: check, repair and keep them on a schedule
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Count and measure all there is below a directory
     Stats(Stats),
     /// Find files by name, kind and size
@@ -159,7 +164,9 @@ impl Command {
     pub(crate) fn is_daemon(&self) -> bool {
         matches!(
             self,
-            Self::Server(ServerCommand::Run { .. }) | Self::Introducer(IntroducerCommand::Run { .. })
+            Self::Server(ServerCommand::Run { .. })
+                | Self::Introducer(IntroducerCommand::Run { .. })
+                | Self::Agent(AgentCommand::Run { once: false, .. })
         )
     }
 }

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod agent;
 mod alias;
 mod backup;
 mod bench;
@@ -69,6 +70,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Manifest(args) => manifest::run(&home()?, &args, cli.quiet).await,
         Command::Check(args) => check::run(&home()?, &args, cli.quiet).await,
         Command::Renew(args) => check::renew(&home()?, &args, cli.quiet).await,
+        Command::Agent(command) => agent::run(&home()?, &command, cli.quiet).await,
         Command::Stats(args) => stats::run(&home()?, &args, cli.quiet).await,
         Command::Find(args) => find::run(&home()?, &args, cli.quiet).await,
         Command::Tree(args) => tree::run(&home()?, &args, cli.quiet).await,

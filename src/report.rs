@@ -1,5 +1,6 @@
 //! Errors at the binary: a message, a hint, and a documented exit code.
 
+mod agent;
 mod filestore;
 mod trees;
 
@@ -13,6 +14,8 @@ use client::recovery::RecoveryError;
 use client::slot::SlotError;
 use client::{AliasError, AliasNameError, ClientDir, ConfigError, DownloadError, PathError, UploadError};
 use encoding::{AssembleError, ShareError};
+
+pub(crate) use agent::Unchecked;
 
 use crate::cmd::long::{escaped, without_controls};
 use crate::cmd::mv::IntoItself;
@@ -249,7 +252,7 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(verdict) = error.downcast_ref::<Verdict>() {
         return verdict.classify();
     }
-    if let Some(class) = trees::classify(error) {
+    if let Some(class) = agent::classify(error).or_else(|| trees::classify(error)) {
         return class;
     }
     if let Some(error) = error.downcast_ref::<UploadError>() {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // These are tests, helpers and all.
 
+#[path = "e2e/agent.rs"]
+mod agent;
 #[path = "e2e/aliases.rs"]
 mod aliases;
 #[path = "e2e/backup.rs"]

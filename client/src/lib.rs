@@ -28,6 +28,7 @@ mod files;
 mod patch;
 mod progress;
 
+pub mod agent;
 pub mod aliases;
 pub mod backup_db;
 pub mod check;

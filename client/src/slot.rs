@@ -5,6 +5,7 @@
 //! function ([`Edit`]) of what the slot holds, applied again to whatever another writer made of it meanwhile.
 
 mod ask;
+mod copies;
 mod create;
 mod doubts;
 mod error;
@@ -24,6 +25,7 @@ use encoding::Sections;
 use encoding::slot::{Ballot, SignedRecord};
 
 pub(crate) use ask::slot_lease_tag;
+pub use copies::SlotCopies;
 pub use create::NewSlot;
 pub use doubts::Doubts;
 pub use error::{EditError, MemberFailure, SlotError};

@@ -223,7 +223,8 @@ fn check_accept(
         return Ok((Checked::Decided(verdict, Some(row.clone())), known));
     }
     let record = unchecked.check().map_err(bad_record)?;
-    Ok((Checked::Move(Move::Accept { record: Box::new(record) }), known))
+    let leased = accept.lease.is_some();
+    Ok((Checked::Move(Move::Accept { record: Box::new(record), leased }), known))
 }
 
 fn promise(sent: &SlotPromise) -> Promise {

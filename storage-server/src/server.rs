@@ -77,6 +77,8 @@ pub struct ServerLimits {
     pub open_files: usize,
     /// A connection on which nothing was asked for so long is closed.
     pub idle: Duration,
+    /// Between two looks for what nobody leases any more. Simulations of months look less often than a minute.
+    pub tidy: Duration,
 }
 
 impl Default for ServerLimits {
@@ -89,6 +91,7 @@ impl Default for ServerLimits {
             memory_kib: 32 * 1024,
             open_files: 1024,
             idle: Duration::from_secs(600),
+            tidy: TIDY_EVERY,
         }
     }
 }
@@ -468,13 +471,13 @@ impl Server {
         }
     }
 
-    /// Removes what nobody leases any more, at once and from then on every minute. Never returns.
+    /// Removes what nobody leases any more, at once and from then on now and then. Never returns.
     async fn tidy(&self) {
         loop {
             for store in &self.stores {
                 while store.tidy(&self.pool).await {}
             }
-            tokio::time::sleep(TIDY_EVERY).await;
+            tokio::time::sleep(self.limits.tidy).await;
         }
     }
 

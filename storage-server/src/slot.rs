@@ -78,8 +78,15 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
 /// A request that moves a slot, its signature checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Move {
-    Prepare { promise: Promise, record: Option<Box<SignedRecord>> },
-    Accept { record: Box<SignedRecord> },
+    Prepare {
+        promise: Promise,
+        record: Option<Box<SignedRecord>>,
+    },
+    /// `leased`: whether a lease comes with it.
+    Accept {
+        record: Box<SignedRecord>,
+        leased: bool,
+    },
 }
 
 /// What becomes of a slot by a move: the answer, and the row to write if it changes.
@@ -103,7 +110,7 @@ pub(crate) fn decide(me: &Member, hash: &VerifyHash, row: Option<SlotRow>, step:
     });
     match step {
         Move::Prepare { promise, record } => prepare(me, hash, row, promise.ballot, record.as_deref()),
-        Move::Accept { record } => accept(me, row, record),
+        Move::Accept { record, leased } => accept(me, row, record, *leased),
     }
 }
 
@@ -142,7 +149,7 @@ fn prepare(
     }
 }
 
-fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord) -> Moved {
+fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord, leased: bool) -> Moved {
     if let Some(verdict) = row.as_ref().and_then(|row| refusal(row, record)) {
         return verdict.into();
     }
@@ -155,8 +162,9 @@ fn accept(me: &Member, row: Option<SlotRow>, record: &SignedRecord) -> Moved {
     }
     let kept = |promised| SlotRow { promised, incarnation: me.incarnation, held: record.into() };
     if !record.counts(me) {
-        if record.names(&me.store) || row.is_some() {
-            // Blank, or left by a membership change: keeping the newest shows others the way, and decides nothing.
+        if record.names(&me.store) || row.is_some() || leased {
+            // Blank, left by a membership change, or a copy that somebody pays for: keeping the newest shows others the way, and decides
+            // nothing.
             return Moved { verdict: Verdict::Kept, row: Some(kept(promised.max(ballot))) };
         }
         return Verdict::NotMember.into();
@@ -238,7 +246,7 @@ mod tests {
     }
 
     fn accept(record: SignedRecord) -> Move {
-        Move::Accept { record: Box::new(record) }
+        Move::Accept { record: Box::new(record), leased: false }
     }
 
     #[test]
@@ -263,6 +271,26 @@ mod tests {
         assert_eq!(moved(&me(2), &mut row, prepare(5, None)), Verdict::NotMember);
         let stranger = Member { store: [77; 32], incarnation: 1 };
         assert_eq!(moved(&stranger, &mut None, accept(record(1, 1))), Verdict::NotMember);
+    }
+
+    #[test]
+    fn a_copy_is_kept_where_it_is_leased_and_gives_no_vote() {
+        let stranger = Member { store: [77; 32], incarnation: 1 };
+        let mut row = None;
+        let leased = |counter| Move::Accept { record: Box::new(record(counter, 1)), leased: true };
+        assert_eq!(moved(&stranger, &mut row, leased(3)), Verdict::Kept);
+        assert_eq!(moved(&stranger, &mut row, prepare(5, None)), Verdict::NotMember);
+        assert_eq!(
+            moved(&stranger, &mut row, leased(2)),
+            Verdict::Outbid,
+            "an older one does not replace it"
+        );
+        assert_eq!(
+            moved(&stranger, &mut row, accept(record(4, 1))),
+            Verdict::Kept,
+            "a newer one does, unpaid"
+        );
+        assert_eq!(row.expect("it is kept").held.ballot, ballot(4, 1));
     }
 
     #[test]

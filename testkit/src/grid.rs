@@ -35,6 +35,8 @@ pub struct SimGrid {
     pub random: Arc<SimRandom>,
     /// Its servers.
     pub servers: Vec<SimServer>,
+    /// What new servers do at once, and how often they tidy up.
+    pub limits: ServerLimits,
     /// Its introducer.
     pub introducer: NodeAddress,
     introducing: Arc<Introducer>,
@@ -59,6 +61,8 @@ pub struct SimServer {
     pub admission: Admission,
     /// And how much.
     pub quotas: Quotas,
+    /// How much it does at once, and how often it tidies up.
+    pub limits: ServerLimits,
     /// Its clock, which may jump alone.
     pub clock: Arc<SimClock>,
     running: Option<Running>,
@@ -99,7 +103,9 @@ impl SimGrid {
         let introducing = Introducer::new(parts).expect("an empty memory loads");
         tokio::spawn(introducing.clone().serve(net.listener(key.id(), "introducer:1")));
         let introducer = NodeAddress { id: key.id(), host: "introducer:1".into() };
-        let mut grid = Self { net, clock, random, servers: Vec::new(), introducer, introducing, clients: 0 };
+        let limits = ServerLimits::default();
+        let mut grid =
+            Self { net, clock, random, servers: Vec::new(), limits, introducer, introducing, clients: 0 };
         for _ in 0..servers {
             grid.add_server(None).await;
         }
@@ -127,6 +133,7 @@ impl SimGrid {
             options: StoreOptions::default(),
             admission: Admission::Open,
             quotas: Quotas::default(),
+            limits: self.limits.clone(),
             clock: Arc::new(SimClock::following(self.clock.clone())),
             running: None,
             sequence: 0,
@@ -159,7 +166,7 @@ impl SimGrid {
             quotas: server.quotas.clone(),
             clock: clock.clone(),
             pool: Arc::new(InlinePool),
-            limits: ServerLimits::default(),
+            limits: server.limits.clone(),
         };
         let running = Server::new(parts);
         let listener = net.listener(server.key.id(), &server.address);
@@ -218,6 +225,19 @@ impl SimGrid {
     pub fn hand_over(&mut self, index: usize) {
         let running = self.servers[index].running.as_mut().expect("it runs");
         running.handing.get_or_insert_with(|| tokio::spawn(running.handover.clone().run()));
+    }
+
+    /// Announces all servers that are up once more.
+    ///
+    /// # Panics
+    ///
+    /// If the introducer refuses one.
+    pub async fn announce_all(&mut self) {
+        for index in 0..self.servers.len() {
+            if self.servers[index].running.is_some() {
+                self.announce(index).await;
+            }
+        }
     }
 
     /// Stops server `index` at once: its connections break, and of what its disk did not sync survives what `survival` says.

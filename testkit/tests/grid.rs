@@ -5,6 +5,8 @@
     reason = "a test that cannot make its own inputs has nothing to report but the panic"
 )]
 
+#[path = "grid/agent.rs"]
+mod agent;
 #[path = "grid/basics.rs"]
 mod basics;
 #[path = "grid/by_hand.rs"]

@@ -27,3 +27,9 @@ mod planted;
 mod tally;
 #[path = "sim/worker.rs"]
 mod worker;
+#[path = "sim/year.rs"]
+mod year;
+#[path = "sim/year_told.rs"]
+mod year_told;
+#[path = "sim/year_writer.rs"]
+mod year_writer;

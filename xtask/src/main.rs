@@ -17,6 +17,7 @@ const HELP: &str = "\
 cargo xtask test [--only STEP]                 the gate: everything that must hold before a commit
 cargo xtask fuzz [--seconds N] [TARGET]...     run the fuzz targets (all of them, 60 seconds each)
 cargo xtask sim [--histories N] [--seed S]     long run of slots under faults, judged (10000 histories from seed 0)
+cargo xtask sim --year [--seeds N] [--seed S]  years of a grid that loses servers and repairs itself (100 from seed 0)
 cargo xtask help                               this text, and the steps of the gate";
 
 fn main() -> ExitCode {

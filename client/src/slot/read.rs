@@ -43,9 +43,14 @@ impl Client {
         if looking.round.newest.is_none() {
             looking.search(bucket).await?;
         }
-        looking.ask_members().await;
-        if !looking.is_confirmed() {
-            looking.send_on().await;
+        loop {
+            looking.ask_members().await;
+            if !looking.is_confirmed() {
+                looking.send_on().await;
+            }
+            if looking.is_confirmed() || !looking.search_on(bucket).await {
+                break;
+            }
         }
         let seen = looking.finish()?;
         cell.learn(&seen.record);
@@ -81,12 +86,14 @@ struct Looking<'c> {
     cell: &'c Cell,
     round: Round,
     asked: BTreeSet<NodeId>,
+    /// Servers that were asked for any of their stores.
+    searched: BTreeSet<NodeId>,
 }
 
 impl<'c> Looking<'c> {
     fn new(client: &'c Client, hash: &VerifyHash, cell: &'c Cell) -> Self {
         let round = Round::new(client, *hash, cell.known().newest);
-        Self { client, hash: *hash, cell, round, asked: BTreeSet::new() }
+        Self { client, hash: *hash, cell, round, asked: BTreeSet::new(), searched: BTreeSet::new() }
     }
 
     /// Asks servers in the order in which they would have become members, all of them if need be.
@@ -101,6 +108,7 @@ impl<'c> Looking<'c> {
         let mut answered = 0;
         for wave in servers.chunks(first.max(1)) {
             for server in wave {
+                self.searched.insert(*server);
                 self.round.search(self.client.grid().server(server));
             }
             while let Some((store, _)) = self.round.next().await {
@@ -113,6 +121,23 @@ impl<'c> Looking<'c> {
         }
         tracing::debug!(total, answered, "nobody has the slot");
         Err(SlotError::NotFound { asked: answered, failures: self.round.failures() })
+    }
+
+    /// Asks all servers that were not asked yet: copies on stores that are no members, and members of a later config, may show a newer
+    /// record than those that answered. Whether one does.
+    async fn search_on(&mut self, bucket: PlacementBucket) -> bool {
+        let before = self.newest().map(|record| record.hash());
+        let members: BTreeSet<NodeId> = self.asked.iter().filter_map(|store| self.server_of(store)).collect();
+        for candidate in self.client.grid().candidates(bucket) {
+            let id = candidate.server;
+            if !members.contains(&id) && !self.client.failed_lately(&id) && self.searched.insert(id) {
+                self.round.search(self.client.grid().server(&id));
+            }
+        }
+        while let Some((store, _)) = self.round.next().await {
+            self.asked.insert(store);
+        }
+        self.newest().map(|record| record.hash()) != before
     }
 
     fn server_of(&self, store: &NodeId) -> Option<NodeId> {
