@@ -3,12 +3,14 @@
 //! Fields are numbered and never reused. A receiver skips fields it does not know and refuses requests it does not know.
 
 mod census;
+mod leases;
 mod small;
 mod usage;
 
 use minicbor::{Decode, Encode};
 
 pub use census::{Census, CensusReply, Counted, CountedShare, MAX_CENSUS_SHARES};
+pub use leases::{HeldLease, LeaseAt, LeaseQuery, Leases, LeasesReply};
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 pub use usage::{StoreUsage, Usage};
 
@@ -88,6 +90,9 @@ pub enum Request {
     /// What is the account charged here, and what may it be? Answered by [`Usage`].
     #[n(16)]
     Usage,
+    /// Which leases has the account here? Answered by [`LeasesReply`].
+    #[n(20)]
+    Leases(#[n(0)] Leases),
 }
 
 /// Every answer: what was asked for, or an error.
@@ -498,6 +503,9 @@ pub struct CancelLease {
     #[n(1)]
     #[cbor(with = "crate::bounded::batch")]
     pub hashes: Vec<Bytes32>,
+    /// Only leases that were last made or renewed at least so many seconds ago; `None`: all.
+    #[n(2)]
+    pub older_s: Option<u64>,
 }
 
 /// See [`Request::Announce`].

@@ -31,6 +31,7 @@ mod resources;
 mod room;
 mod senders;
 mod serve_census;
+mod serve_leases;
 mod serve_put;
 mod serve_read;
 mod serve_slot;

@@ -273,8 +273,10 @@ impl Server {
         self.admit(caller)?;
         let hashes = bounded_hashes(&cancel.hashes)?;
         let mut flags = AnyStore::new(hashes.len());
+        let (tag, older_s) = (cancel.tag.0, cancel.older_s.unwrap_or(0));
         for store in &self.stores {
-            flags.add(store.cancel_lease(&self.pool, caller.account, cancel.tag.0, hashes.clone()).await);
+            let hashes = hashes.clone();
+            flags.add(store.cancel_old_lease(&self.pool, caller.account, tag, hashes, older_s).await);
         }
         answer(stream, self.limits.stalled, &flags.into_flags()?).await
     }
@@ -305,7 +307,7 @@ async fn abandoned(caller: &Caller, recv: &mut dyn RecvHalf) -> Failure {
     }
 }
 
-fn bounded_hashes(hashes: &[Bytes32]) -> Result<Vec<VerifyHash>, Failure> {
+pub(crate) fn bounded_hashes(hashes: &[Bytes32]) -> Result<Vec<VerifyHash>, Failure> {
     if hashes.len() > MAX_BATCH {
         return Err(Failure::refused(ErrorCode::BadRequest, "too many objects in one request"));
     }
