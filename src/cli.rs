@@ -14,7 +14,7 @@ use storage_server::config::StorageConfig;
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use trees::{Backup, Cp, Restore};
-pub(crate) use upkeep::{Check, Renew};
+pub(crate) use upkeep::{Check, Renew, Sweep};
 
 mod filestore;
 
@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Keep a whole tree: add or renew this account's leases on everything in it
     Renew(Renew),
+    /// Find what no root of this account reaches any more, and let it go
+    Sweep(Sweep),
     /// Count and measure all there is below a directory
     Stats(Stats),
     /// Find files by name, kind and size

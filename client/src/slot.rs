@@ -22,7 +22,6 @@ use caps::{SlotRead, VerifyHash};
 use encoding::Sections;
 use encoding::slot::{Ballot, SignedRecord};
 
-pub(crate) use ask::slot_lease_tag;
 pub use create::NewSlot;
 pub use doubts::Doubts;
 pub use error::{EditError, MemberFailure, SlotError};

@@ -13,7 +13,7 @@ use protocol::frame;
 use protocol::limits::MAX_FRAME_LEN;
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, CensusReply, Done, ErrorCode, Expected, Flags, Found,
-    FoundShare, HasLengths, HeldLease, Hello, Lease, LeaseAt, LeaseQuery, LeaseTerms, Leases, LeasesReply, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
+    FoundShare, HasLengths, HeldLease, Hello, Lease, LeaseAt, LeaseQuery, LeaseTerms, Leases, LeasesReply, Lookup, OldLeases, Put, PutDone, PutReply, PutSmall, PutSmallDone,
     ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
 
@@ -100,7 +100,7 @@ fn requests() -> Vec<Request> {
         Request::ReadSlice(ReadSlice { hash, number, segment: 5, start: 0, end: 100 }),
         Request::Lease(Lease { terms, hashes: vec![hash] }),
         Request::Census(Census { hashes: vec![hash] }),
-        Request::CancelLease(CancelLease { tag, hashes: vec![hash, hash], older_s: Some(7) }),
+        Request::CancelLease(CancelLease { tag, hashes: vec![hash, hash], only: Some(OldLeases { store, made_until_s: 7 }) }),
         Request::Leases(Leases { on: LeaseQuery::Of(vec![hash]), tag: Some(tag), after: None }),
         Request::Leases(Leases { on: LeaseQuery::All, tag: None, after: Some(LeaseAt { store: 0, hash, tag }) }),
         Request::Announce(Announce { announcement: announcement() }),
@@ -137,7 +137,9 @@ fn replies() -> Vec<Vec<u8>> {
         seed(8, Reply::Ok(Announcements { list: vec![announcement()] })),
         seed(9, Reply::Ok(PutSmallDone { outcomes })),
         seed(11, Reply::Ok(LeasesReply {
-            leases: vec![HeldLease { hash, tag: Bytes16([4; 16]), age_s: 5, bytes: 582 }],
+            store: id,
+            uptime_s: 9,
+            leases: vec![HeldLease { hash, tag: Bytes16([4; 16]), made_s: 5, bytes: 582 }],
             next: Some(LeaseAt { store: 1, hash, tag: Bytes16([4; 16]) }),
         })),
         seed(12, Reply::Ok(Done {})),

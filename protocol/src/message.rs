@@ -10,7 +10,7 @@ mod usage;
 use minicbor::{Decode, Encode};
 
 pub use census::{Census, CensusReply, Counted, CountedShare, MAX_CENSUS_SHARES};
-pub use leases::{HeldLease, LeaseAt, LeaseQuery, Leases, LeasesReply};
+pub use leases::{HeldLease, LeaseAt, LeaseQuery, Leases, LeasesReply, OldLeases};
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 pub use usage::{StoreUsage, Usage};
 
@@ -503,9 +503,9 @@ pub struct CancelLease {
     #[n(1)]
     #[cbor(with = "crate::bounded::batch")]
     pub hashes: Vec<Bytes32>,
-    /// Only leases that were last made or renewed at least so many seconds ago; `None`: all.
+    /// Only such as were not made or renewed lately; `None`: all.
     #[n(2)]
-    pub older_s: Option<u64>,
+    pub only: Option<OldLeases>,
 }
 
 /// See [`Request::Announce`].

@@ -77,11 +77,11 @@ impl Apply<'_, '_> {
                 }
                 Ok(Ok(Outcome::Flags(here)))
             }
-            Change::Cancel { account, tag, hashes, older_s } => {
+            Change::Cancel { account, tag, hashes, until } => {
                 let Some(short) = self.rows.known(account)? else {
                     return Ok(Ok(Outcome::Flags(vec![false; hashes.len()])));
                 };
-                let times = (*older_s, self.store.grace_s());
+                let times = (*until, self.store.grace_s());
                 let gone: IndexResult<Vec<bool>> =
                     hashes.iter().map(|hash| self.rows.cancel(short, *tag, *hash, times)).collect();
                 Ok(Ok(Outcome::Flags(gone?)))

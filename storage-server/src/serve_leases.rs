@@ -39,7 +39,7 @@ impl Server {
             }
         };
         let first = usize::from(asked.after.map_or(0, |after| after.store));
-        if first > self.stores.len() {
+        if first >= self.stores.len() {
             return Err(Failure::refused(ErrorCode::BadRequest, "there is no such store"));
         }
         let _memory = self.memory(caller, LEASES_MEMORY).await?;
@@ -47,32 +47,31 @@ impl Server {
         let after = asked.after.map(|after| (VerifyHash::new(after.hash.0), after.tag.0));
         let tag = asked.tag.map(|tag| tag.0);
         let wanted = Wanted { account, on, tag, after, limits: (LEASES_MAX, LOOKED_MAX) };
-        let listed = self.pool.run(move || list(&stores[first..], first as u16, wanted)).await?;
+        let listed = self.pool.run(move || list(&stores[first..], first as u16, &wanted)).await?;
         answer(stream, self.limits.stalled, &listed).await
     }
 }
 
 /// One store's part; the next store begins with the next answer.
-fn list(stores: &[Arc<Store>], at: u16, wanted: Wanted) -> Result<LeasesReply, ReadError> {
-    let Some(store) = stores.first() else { return Ok(LeasesReply { leases: Vec::new(), next: None }) };
+fn list(stores: &[Arc<Store>], at: u16, wanted: &Wanted) -> Result<LeasesReply, ReadError> {
+    let (store, others) = stores.split_first().ok_or(ReadError::NotFound)?;
     let (held, next) = match store.state() {
         // What nobody can read, nobody can let go.
         StoreState::Failed => (Vec::new(), None),
-        _ => store.leases_of(&wanted)?,
+        _ => store.leases_of(wanted)?,
     };
-    let now = store.uptime_s();
     let leases = held.into_iter().map(|held| HeldLease {
         hash: Bytes32(*held.hash.as_bytes()),
         tag: Bytes16(held.tag),
-        age_s: held.term.age(now),
+        made_s: held.term.made,
         bytes: held.bytes,
     });
     let next = match next {
         Some((hash, tag)) => Some(LeaseAt { store: at, hash: Bytes32(*hash.as_bytes()), tag: Bytes16(tag) }),
-        None if stores.len() > 1 => {
+        None if !others.is_empty() => {
             Some(LeaseAt { store: at + 1, hash: Bytes32([0; 32]), tag: Bytes16([0; 16]) })
         }
         None => None,
     };
-    Ok(LeasesReply { leases: leases.collect(), next })
+    Ok(LeasesReply { store: store.id(), uptime_s: store.uptime_s(), leases: leases.collect(), next })
 }

@@ -273,10 +273,18 @@ impl Server {
         self.admit(caller)?;
         let hashes = bounded_hashes(&cancel.hashes)?;
         let mut flags = AnyStore::new(hashes.len());
-        let (tag, older_s) = (cancel.tag.0, cancel.older_s.unwrap_or(0));
-        for store in &self.stores {
+        let (tag, until) = (cancel.tag.0, cancel.only.map_or(u64::MAX, |only| only.made_until_s));
+        let stores: Vec<_> = self
+            .stores
+            .iter()
+            .filter(|store| cancel.only.is_none_or(|only| only.store == store.id()))
+            .collect();
+        if stores.is_empty() {
+            return Err(Failure::refused(ErrorCode::NotFound, "no such store"));
+        }
+        for store in stores {
             let hashes = hashes.clone();
-            flags.add(store.cancel_old_lease(&self.pool, caller.account, tag, hashes, older_s).await);
+            flags.add(store.cancel_old_lease(&self.pool, caller.account, tag, hashes, until).await);
         }
         answer(stream, self.limits.stalled, &flags.into_flags()?).await
     }

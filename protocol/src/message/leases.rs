@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::{Bytes16, Bytes32};
+use crate::identity::NodeId;
 
 /// See [`super::Request::Leases`]. Of the account that asks, and of no other.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -47,16 +48,34 @@ pub struct LeaseAt {
     pub tag: Bytes16,
 }
 
-/// Some of the account's leases.
+/// Some of the account's leases, of one store; one that it has in several stores is listed for each.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LeasesReply {
-    /// They; one that it has in several stores is listed for each.
+    /// The store.
     #[n(0)]
+    pub store: NodeId,
+    /// Seconds that the store was served so far.
+    #[n(1)]
+    pub uptime_s: u64,
+    /// The leases.
+    #[n(2)]
     #[cbor(with = "crate::bounded::batch")]
     pub leases: Vec<HeldLease>,
     /// Where it goes on; `None`: there are no more. A list may be empty and go on.
-    #[n(1)]
+    #[n(3)]
     pub next: Option<LeaseAt>,
+}
+
+/// Which leases a [`super::CancelLease`] ends at most: those of one store that were last made or renewed at this second of its uptime or
+/// before. So whoever decided by a [`LeasesReply`] ends nothing that was made or renewed since, however late the request arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct OldLeases {
+    /// The store.
+    #[n(0)]
+    pub store: NodeId,
+    /// In seconds of uptime.
+    #[n(1)]
+    pub made_until_s: u64,
 }
 
 /// One lease.
@@ -68,9 +87,9 @@ pub struct HeldLease {
     /// The tag.
     #[n(1)]
     pub tag: Bytes16,
-    /// Seconds of uptime since it was made or renewed last. A server that does not know says how long it has been up in all.
+    /// The second of the store's uptime at which it was made or renewed last; 0 where that is not known.
     #[n(2)]
-    pub age_s: u64,
+    pub made_s: u64,
     /// What the account is charged for this object or slot in this store, however many tags it has on it.
     #[n(3)]
     pub bytes: u64,

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use protocol::announcement::{Announcement, Signed};
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, Done, ErrorCode, Expected, Flags,
-    Found, FoundShare, HasLengths, HeldLease, Hello, Lease, LeaseAt, LeaseQuery, LeaseTerms, Leases, LeasesReply, Lookup, Put, PutDone, PutReply, PutSmall,
-    PutSmallDone, ReadBlocks, ReadSlice, ReadTable, Reply, Request, SmallOutcome, SmallShare, Status,
-    StoreState, StoreStatus, Subscribe, WireError,
+    Found, FoundShare, HasLengths, Hello, Lease, LeaseAt, LeaseQuery, LeaseTerms, Leases, LeasesReply,
+    Lookup, OldLeases, Put, PutDone, PutReply, PutSmall, PutSmallDone, ReadBlocks, ReadSlice, ReadTable,
+    Reply, Request, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
 use protocol::{NodeAddress, NodeId, frame};
 
@@ -78,9 +78,11 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         (terms(), hashes()).prop_map(|(terms, hashes)| Request::Lease(Lease { terms, hashes })),
         hashes().prop_map(|hashes| Request::Census(Census { hashes })),
-        (bytes16(), hashes(), option::of(any::<u64>()))
-            .prop_map(|(tag, hashes, older_s)| Request::CancelLease(CancelLease { tag, hashes, older_s })),
-        (hashes(), option::of(bytes16())).prop_map(|(hashes, tag)| {
+        (bytes16(), hashes(), prop::option::of((node(), any::<u64>()))).prop_map(|(tag, hashes, only)| {
+            let only = only.map(|(store, made_until_s)| OldLeases { store, made_until_s });
+            Request::CancelLease(CancelLease { tag, hashes, only })
+        }),
+        (hashes(), prop::option::of(bytes16())).prop_map(|(hashes, tag)| {
             let after = hashes.first().zip(tag).map(|(hash, tag)| LeaseAt { store: 1, hash: *hash, tag });
             let on = if hashes.is_empty() { LeaseQuery::All } else { LeaseQuery::Of(hashes) };
             Request::Leases(Leases { on, tag, after })

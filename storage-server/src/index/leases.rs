@@ -193,17 +193,17 @@ impl Rows<'_> {
         self.keep(hash)
     }
 
-    /// Lets a lease go that was made or renewed at least `older_s` ago; says whether there was such a one.
+    /// Lets a lease go that was last made or renewed at `until` or before; says whether there was such a one.
     pub(crate) fn cancel(
         &mut self,
         short: u32,
         tag: [u8; 16],
         hash: VerifyHash,
-        (older_s, grace_s): (u64, u64),
+        (until, grace_s): (u64, u64),
     ) -> IndexResult<bool> {
-        let (key, now) = (lease_key(short, tag, hash), self.totals.uptime_s);
+        let key = lease_key(short, tag, hash);
         let term = self.leases.get(&key).map_err(boxed)?.map(|term| Term::of(term.value()));
-        let gone = term.is_some_and(|term| term.age(now) >= older_s);
+        let gone = term.is_some_and(|term| term.made <= until);
         if gone {
             self.leases.remove(&key).map_err(boxed)?;
         }
@@ -226,8 +226,11 @@ impl Rows<'_> {
             let Some(account) = of.get(&short) else { continue };
             let last = self.accounts.get(account.as_bytes()).map_err(boxed)?.map_or(0, |row| row.value().1);
             let gone = self.totals.uptime_s.saturating_sub(last & !GONE) >= idle_s;
-            let undated =
-                self.leases.get(key).map_err(boxed)?.is_some_and(|term| Term::of(term.value()).ends.is_none());
+            let undated = self
+                .leases
+                .get(key)
+                .map_err(boxed)?
+                .is_some_and(|term| Term::of(term.value()).ends.is_none());
             if gone && undated {
                 self.leases.remove(key).map_err(boxed)?;
                 self.ended(short, hash, Reason::AccountGone, grace_s)?;

@@ -8,8 +8,8 @@ use redb::{ReadOnlyTable, ReadableDatabase};
 
 use super::leases::parts;
 use super::{
-    ACCOUNTS, Index, IndexResult, LEASES, LeaseKey, Location, SHARES, SLOT_CHARGE, SLOTS, Term, bounds, boxed,
-    lease_key, table_of,
+    ACCOUNTS, Index, IndexResult, LEASES, LeaseKey, Location, SHARES, SLOT_CHARGE, SLOTS, Term, bounds,
+    boxed, lease_key, table_of,
 };
 
 /// A lease of an account.

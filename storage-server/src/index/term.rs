@@ -27,11 +27,6 @@ impl Term {
         self.ends.is_some_and(|ends| ends <= now)
     }
 
-    /// Seconds since it was made or renewed.
-    pub(crate) fn age(self, now: u64) -> u64 {
-        now.saturating_sub(self.made)
-    }
-
     pub(super) fn to_value(self) -> u64 {
         match self.ends {
             None => ALIVE | self.made.min(ALIVE - 2),
@@ -55,7 +50,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_what_format_2_wrote_is_old() {
-        for term in [Term::new(0, None), Term::new(7, None), Term::new(7, Some(0)), Term::new(9, Some(86_400))] {
+        for term in
+            [Term::new(0, None), Term::new(7, None), Term::new(7, Some(0)), Term::new(9, Some(86_400))]
+        {
             assert_eq!(Term::of(term.to_value()), term);
         }
         assert_eq!(Term::of(Term::new(5, Some(u64::MAX)).to_value()), Term { made: 5, ends: Some(ENDS_MAX) });
