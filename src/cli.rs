@@ -16,7 +16,7 @@ use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use agent::AgentCommand;
 pub(crate) use trees::{Backup, Cp, Restore};
-pub(crate) use upkeep::{Check, Drain, Rebalance, Renew, Thoroughness};
+pub(crate) use upkeep::{Check, Drain, Rebalance, Renew, Sweep, Thoroughness};
 
 mod filestore;
 
@@ -94,6 +94,8 @@ pub(crate) enum Command {
     /// Look after trees without reading them: check, repair and keep them on a schedule
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Find what no root of this account reaches any more, and let it go
+    Sweep(Sweep),
     /// Count and measure all there is below a directory
     Stats(Stats),
     /// Find files by name, kind and size

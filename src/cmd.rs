@@ -17,6 +17,7 @@ mod gc;
 mod get;
 mod init;
 mod introducer;
+mod letting_go;
 mod ln;
 mod local_grid;
 pub(crate) mod long;
@@ -24,6 +25,7 @@ mod ls;
 mod manifest;
 mod mkdir;
 pub(crate) mod mv;
+mod purge;
 mod put;
 mod recovery;
 mod restore;
@@ -35,6 +37,7 @@ mod share;
 pub(crate) mod slot;
 mod stats;
 mod status;
+mod sweep;
 pub(crate) mod target;
 mod tree;
 mod trees;
@@ -71,6 +74,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&home()?, &args, cli.quiet).await,
         Command::Renew(args) => check::renew(&home()?, &args, cli.quiet).await,
         Command::Agent(command) => agent::run(&home()?, &command, cli.quiet).await,
+        Command::Sweep(args) => sweep::run(&home()?, &args, cli.quiet).await,
         Command::Stats(args) => stats::run(&home()?, &args, cli.quiet).await,
         Command::Find(args) => find::run(&home()?, &args, cli.quiet).await,
         Command::Tree(args) => tree::run(&home()?, &args, cli.quiet).await,

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use caps::CapParseError;
 use client::filestore::FileStoreError;
+use client::letting_go::LetGoError;
 use client::recovery::RecoveryError;
 use client::slot::SlotError;
 use client::{AliasError, AliasNameError, ClientDir, ConfigError, DownloadError, PathError, UploadError};
@@ -251,6 +252,9 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     }
     if let Some(verdict) = error.downcast_ref::<Verdict>() {
         return verdict.classify();
+    }
+    if let Some(error) = error.downcast_ref::<LetGoError>() {
+        return trees::classify_let_go(error);
     }
     if let Some(class) = agent::classify(error).or_else(|| trees::classify(error)) {
         return class;

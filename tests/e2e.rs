@@ -34,6 +34,8 @@ mod keys;
 mod outlives;
 #[path = "e2e/program.rs"]
 mod program;
+#[path = "e2e/purge.rs"]
+mod purge;
 #[path = "e2e/quota.rs"]
 mod quota;
 #[path = "e2e/racing.rs"]

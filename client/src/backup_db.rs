@@ -3,7 +3,7 @@
 //! It is a cache: deleting it costs a backup that reads every file again, and nothing else. It holds read caps, so it is as secret as
 //! they are. Rows are bound to a grid: what one grid holds says nothing about another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use caps::Cap;
+use caps::{Cap, VerifyHash};
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
 };
@@ -144,6 +144,11 @@ impl BackupDb {
         Ok(Self { path, database, grid, state: Mutex::new(state) })
     }
 
+    /// Whether a client has such a database.
+    pub fn is_there(dir: &ClientDir) -> bool {
+        dir.path(FILE).exists()
+    }
+
     /// What is known of the file at this absolute path, if size, times, inode and device are what they were.
     ///
     /// # Errors
@@ -257,6 +262,31 @@ impl BackupDb {
                 directories.insert(&self.key(hash)[..], row)?;
             }
         }
+        transaction.commit()?;
+        tables(&self.database)
+    }
+
+    /// Forgets, of every grid, what is about to be let go: the next backup must not take it for stored.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupDbError::Damaged`] or [`BackupDbError::File`].
+    pub fn forget(&self, gone: &HashSet<VerifyHash>) -> Result<(), BackupDbError> {
+        self.flush()?;
+        let forgotten = self.forget_rows(gone).map_err(|error| failed(&self.path, error))?;
+        let mut state = self.state();
+        (state.files, state.directories) = forgotten;
+        Ok(())
+    }
+
+    fn forget_rows(&self, gone: &HashSet<VerifyHash>) -> Result<Tables, redb::Error> {
+        // One that cannot be read is of no use either.
+        let stays = |cap: &str| {
+            cap.parse::<Cap>().is_ok_and(|cap| cap.verify_hash().is_none_or(|hash| !gone.contains(&hash)))
+        };
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(FILES)?.retain(|_, (.., cap)| stays(cap))?;
+        transaction.open_table(DIRECTORIES)?.retain(|_, (.., cap)| stays(cap))?;
         transaction.commit()?;
         tables(&self.database)
     }

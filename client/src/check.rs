@@ -20,6 +20,8 @@ use protocol::NodeId;
 use crate::grid::Server;
 
 pub use deep::{DeepTotals, TreeCheck};
+pub(crate) use deep::{Node, object_children};
+pub(crate) use leasing::lease_all;
 
 /// What a report rests on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

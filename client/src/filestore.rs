@@ -12,6 +12,7 @@ mod make;
 mod mutable;
 mod nodes;
 mod resolve;
+mod trace;
 mod view;
 mod walk;
 

@@ -27,6 +27,7 @@
 mod files;
 mod patch;
 mod progress;
+mod tags;
 
 pub mod agent;
 pub mod aliases;
@@ -38,6 +39,7 @@ pub mod directory;
 pub mod download;
 pub mod filestore;
 pub mod grid;
+pub mod letting_go;
 pub mod local;
 pub mod path;
 pub mod placement;
@@ -88,9 +90,9 @@ pub struct Seams {
     pub pool: Arc<dyn Pool>,
 }
 
-/// A client. Clones share connections and what is known of the grid.
+/// A client. Clones share connections and what is known of the grid; each works for the sake of a root, or of none.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<Inner>, Option<tags::Tag>);
 
 struct Inner {
     seams: Seams,
@@ -104,6 +106,8 @@ struct Inner {
     nodes: NodeCache,
     small_shares: SmallShares,
     small_encoders: SmallEncoders,
+    holds: letting_go::Holds,
+    superseded: letting_go::Superseded,
 }
 
 impl Client {
@@ -115,7 +119,8 @@ impl Client {
     pub fn open(dir: &Path) -> Result<Self, ConfigError> {
         let dir = ClientDir::open(dir)?;
         let seams = Seams::real(&dir.account_key()?)?;
-        Self::remembering(dir.settings()?, dir.grid_view()?, dir.slot_memory(), seams)
+        let superseded = letting_go::Superseded::kept_in(dir.path("superseded"));
+        Self::made_of(dir.settings()?, dir.grid_view()?, dir.slot_memory(), seams, superseded)
     }
 
     /// A client made of its parts.
@@ -138,6 +143,16 @@ impl Client {
         memory: SlotMemory,
         seams: Seams,
     ) -> Result<Self, ConfigError> {
+        Self::made_of(settings, grid, memory, seams, letting_go::Superseded::default())
+    }
+
+    fn made_of(
+        settings: Settings,
+        grid: GridView,
+        memory: SlotMemory,
+        seams: Seams,
+        superseded: letting_go::Superseded,
+    ) -> Result<Self, ConfigError> {
         let params = settings.shares.params()?;
         let writers = Servers::new(seams.account.clone(), settings.timeouts);
         let readers = Servers::new(seams.anonymous.clone(), settings.timeouts);
@@ -155,8 +170,10 @@ impl Client {
             nodes: NodeCache::default(),
             small_shares,
             small_encoders,
+            holds: letting_go::Holds::default(),
+            superseded,
         };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(inner), None))
     }
 
     /// Learns from the introducers which servers exist, and keeps it for times without them. Who knows servers from before waits less
@@ -191,8 +208,14 @@ impl Client {
     pub async fn close(&self) {
         // Whoever is in a hurry may stop waiting here: what matters more is written first.
         self.0.slots.memory.save();
+        // Who only read makes itself known to nobody.
+        if self.0.writers.is_used() {
+            self.let_go_superseded(letting_go::SUPERSEDED_GRACE).await;
+        }
+        self.0.superseded.save();
         self.0.slots.settle().await;
         self.0.slots.memory.save();
+        self.renew_held().await;
         self.0.writers.close().await;
         self.0.readers.close().await;
     }
@@ -253,6 +276,14 @@ impl Client {
 
     pub(crate) fn queues(&self) -> &Queues {
         &self.0.queues
+    }
+
+    pub(crate) fn holds(&self) -> &letting_go::Holds {
+        &self.0.holds
+    }
+
+    pub(crate) fn superseded(&self) -> &letting_go::Superseded {
+        &self.0.superseded
     }
 
     pub(crate) fn nodes(&self) -> &NodeCache {

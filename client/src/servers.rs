@@ -130,6 +130,11 @@ impl Servers {
         lock(&self.slot(id).failed).is_some_and(|at| at.elapsed() < self.timeouts.shun)
     }
 
+    /// Whether any server was asked for anything.
+    pub(crate) fn is_used(&self) -> bool {
+        !lock(&self.slots).is_empty()
+    }
+
     /// Closes all connections.
     pub async fn close(&self) {
         let slots: Vec<Arc<Slot>> = lock(&self.slots).values().cloned().collect();

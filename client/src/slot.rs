@@ -24,7 +24,6 @@ use caps::{SlotRead, VerifyHash};
 use encoding::Sections;
 use encoding::slot::{Ballot, SignedRecord};
 
-pub(crate) use ask::slot_lease_tag;
 pub use copies::SlotCopies;
 pub use create::NewSlot;
 pub use doubts::Doubts;

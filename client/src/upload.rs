@@ -40,6 +40,7 @@ use crate::Client;
 use crate::grid::Server;
 use crate::placement::happiness;
 use crate::progress::Transfer;
+use crate::tags::{Tag, loose_tag};
 use catalogue::Proofs;
 use feed::{EncoderShelf, Feed, FileOrigin};
 use send::Sending;
@@ -56,7 +57,7 @@ pub struct PutOptions {
     /// Cuts files of [`CHUNKED_FROM`] bytes and more by their content into chunks that are stored once each, so that a changed file costs
     /// what has changed.
     pub chunked: bool,
-    /// The tag of the leases on what is stored; by default each object has one of its own.
+    /// The tag of the leases on what is stored; by default that of the root for whose sake the client works, if there is one.
     pub lease_tag: Option<[u8; 16]>,
 }
 
@@ -215,7 +216,7 @@ impl Client {
         transfer: &Transfer,
         size: Option<u64>,
     ) -> Upload {
-        let tag = form.lease_tag.unwrap_or_else(|| object_lease_tag(&form.id));
+        let tag = self.lease_tag(form.lease_tag);
         Upload {
             client: self.clone(),
             params,
@@ -229,6 +230,11 @@ impl Client {
             encoders: EncoderShelf::new(params),
             transfer: transfer.clone(),
         }
+    }
+
+    /// The tag of the leases on what is stored: what was asked for, that of the root the client works for, or that of no root.
+    fn lease_tag(&self, wanted: Option<Tag>) -> Tag {
+        wanted.or(self.root_tag()).unwrap_or_else(loose_tag)
     }
 
     /// The id under which servers keep the partial shares of this object for this client: the same again after a crash, and
@@ -247,13 +253,6 @@ fn survives(decoder: &mut ErasureDecoder, params: Params, segment: &EncodedSegme
     let decoded = decoder.missing_data(&tail.collect::<Vec<_>>());
     let same = |number: u16, block: Vec<u8>| block == segment.blocks[usize::from(number)];
     decoded.is_ok_and(|blocks| blocks.into_iter().all(|(number, block)| same(number, block)))
-}
-
-/// The tag of the lease that belongs to this object by itself, as against one that a tree holds on it.
-pub(crate) fn object_lease_tag(id: &ObjectId) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new_derive_key("sarsen v1 lease tag");
-    hasher.update(id.key.expose()).update(&id.salt);
-    first_16(hasher.finalize())
 }
 
 fn first_16(hash: blake3::Hash) -> [u8; 16] {
@@ -286,7 +285,7 @@ impl Upload {
             // Every share is there already: nothing is read again and nothing is sent.
             let (object, _) = upload.known.get().expect("shares are found only where the object is known");
             upload.transfer.advance(object.descriptor.geometry.plaintext_len());
-            return upload.report(object, sending);
+            return upload.report(object, sending).await;
         }
         let mut builder = upload.builder();
         while let Some(segment) = feed.next(&upload).await? {
@@ -302,7 +301,7 @@ impl Upload {
         let (size, hash) = feed.totals();
         let object = upload.finish(builder, size, &hash)?;
         sending.finish(&object).await?;
-        upload.report(&object, sending)
+        upload.report(&object, sending).await
     }
 
     fn builder(&self) -> ObjectBuilder {
@@ -329,7 +328,7 @@ impl Upload {
         if self.client.pool().run(check).await { Ok(()) } else { Err(UploadError::SelfCheck) }
     }
 
-    fn report(&self, object: &EncodedObject, sending: Sending) -> Result<PutReport, UploadError> {
+    async fn report(&self, object: &EncodedObject, sending: Sending) -> Result<PutReport, UploadError> {
         let durable = sending.durable();
         let holdings: BTreeMap<u16, BTreeSet<NodeId>> =
             durable.iter().map(|(number, server)| (*number, BTreeSet::from([*server]))).collect();
@@ -338,6 +337,9 @@ impl Upload {
         let (found, sent, failures) = sending.into_outcome();
         if happiness < wanted {
             return Err(UploadError::NotHappy { happiness, wanted, failures });
+        }
+        if !found.is_empty() {
+            self.client.hold(self.lease.tag.0, object.hash).await;
         }
         let params = self.params;
         let size = self.form.tree_size.unwrap_or(object.descriptor.geometry.plaintext_len());

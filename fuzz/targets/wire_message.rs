@@ -13,14 +13,14 @@ use protocol::frame;
 use protocol::limits::MAX_FRAME_LEN;
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, CensusReply, Done, ErrorCode, Expected, Flags, Found,
-    FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall, PutSmallDone,
+    FoundShare, HasLengths, HeldLease, Hello, Lease, LeaseAt, LeaseQuery, LeaseTerms, Leases, LeasesReply, Lookup, OldLeases, Put, PutDone, PutReply, PutSmall, PutSmallDone,
     ReadBlocks, ReadSlice, ReadTable, Reply, Request, Sample, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
 };
 use protocol::slot_message::{SlotRead, SlotReads, SlotStates};
 
 fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
-    match kind % 13 {
+    match kind % 14 {
         0 => check::<Request>(bytes),
         1 => check::<Reply<Hello>>(bytes),
         2 => check::<Reply<Status>>(bytes),
@@ -33,6 +33,7 @@ fuzz_target!(init: sarsen_fuzz::sow(seeds()), |data: &[u8]| {
         9 => check::<Reply<PutSmallDone>>(bytes),
         10 => check::<Reply<CensusReply>>(bytes),
         11 => check::<Reply<SlotStates>>(bytes),
+        12 => check::<Reply<LeasesReply>>(bytes),
         _ => check::<Reply<Done>>(bytes),
     }
 });
@@ -101,7 +102,9 @@ fn requests() -> Vec<Request> {
         Request::ReadSlice(ReadSlice { hash, number, segment: 5, start: 0, end: 100 }),
         Request::Lease(Lease { terms, hashes: vec![hash] }),
         Request::Census(Census { hashes: vec![hash] }),
-        Request::CancelLease(CancelLease { tag, hashes: vec![hash, hash] }),
+        Request::CancelLease(CancelLease { tag, hashes: vec![hash, hash], only: Some(OldLeases { store, made_until_s: 7 }) }),
+        Request::Leases(Leases { on: LeaseQuery::Of(vec![hash]), tag: Some(tag), after: None }),
+        Request::Leases(Leases { on: LeaseQuery::All, tag: None, after: Some(LeaseAt { store: 0, hash, tag }) }),
         Request::Announce(Announce { announcement: announcement() }),
         Request::Subscribe(Subscribe { follow: true }),
         Request::Usage,
@@ -139,6 +142,12 @@ fn replies() -> Vec<Vec<u8>> {
         seed(7, Reply::Ok(Bulk { lens: vec![1, 2] })),
         seed(8, Reply::Ok(Announcements { list: vec![announcement()] })),
         seed(9, Reply::Ok(PutSmallDone { outcomes })),
-        seed(10, Reply::Ok(Done {})),
+        seed(11, Reply::Ok(LeasesReply {
+            store: id,
+            uptime_s: 9,
+            leases: vec![HeldLease { hash, tag: Bytes16([4; 16]), made_s: 5, bytes: 582 }],
+            next: Some(LeaseAt { store: 1, hash, tag: Bytes16([4; 16]) }),
+        })),
+        seed(12, Reply::Ok(Done {})),
     ]
 }

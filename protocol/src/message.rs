@@ -4,6 +4,7 @@
 
 mod census;
 mod health;
+mod leases;
 mod sample;
 mod small;
 mod usage;
@@ -12,6 +13,7 @@ use minicbor::{Decode, Encode};
 
 pub use census::{Census, CensusReply, Counted, CountedShare, MAX_CENSUS_SHARES};
 pub use health::{Scrubbed, StoreReport};
+pub use leases::{HeldLease, LeaseAt, LeaseQuery, Leases, LeasesReply, OldLeases};
 pub use sample::Sample;
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 pub use usage::{StoreUsage, Usage};
@@ -98,6 +100,9 @@ pub enum Request {
     /// Random pieces of a share. Answered by [`Bulk`] with one length, and the proofs.
     #[n(22)]
     Sample(#[n(0)] Sample),
+    /// Which leases has the account here? Answered by [`LeasesReply`].
+    #[n(20)]
+    Leases(#[n(0)] Leases),
 }
 
 /// Every answer: what was asked for, or an error.
@@ -514,6 +519,9 @@ pub struct CancelLease {
     #[n(1)]
     #[cbor(with = "crate::bounded::batch")]
     pub hashes: Vec<Bytes32>,
+    /// Only such as were not made or renewed lately; `None`: all.
+    #[n(2)]
+    pub only: Option<OldLeases>,
 }
 
 /// See [`Request::Announce`].

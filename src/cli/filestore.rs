@@ -72,6 +72,15 @@ pub(crate) struct Rm {
     /// What happens anyway
     #[arg(short, long, short_alias = 'R', hide = true)]
     pub(crate) recursive: bool,
+    /// Let go, too: end this account's leases on what no root of it reaches any more
+    #[arg(long)]
+    pub(crate) purge: bool,
+    /// Only say how much would be let go, and remove nothing
+    #[arg(long, requires = "purge")]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long, requires = "purge")]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

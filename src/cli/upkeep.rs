@@ -67,12 +67,47 @@ pub(crate) struct Drain {
 }
 
 #[derive(Args)]
+pub(crate) struct Sweep {
+    /// Roots whose garbage to look for, as ALIAS: or a capability. What any root of this client reaches stays all the same
+    #[arg(value_name = "ROOT", required_unless_present = "all")]
+    pub(crate) roots: Vec<String>,
+    /// Look for that of all aliases
+    #[arg(long, conflicts_with = "roots")]
+    pub(crate) all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Only say how much would be let go
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Let go, too, what was stored without a path, or for roots that no alias names. Keep the capabilities of none of it
+    #[arg(long)]
+    pub(crate) loose: bool,
+    /// Leave what was stored or renewed more lately than this, like 12h: an upload that is under way links it later
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = time)]
+    pub(crate) older_than: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct Rebalance {
     /// The server's directory
     pub(crate) server_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A time as seconds.
+fn time(text: &str) -> Result<u64, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    let found = units.iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
+        number.checked_mul(*seconds).filter(|seconds| *seconds <= 36_500 * 86_400)
+    });
+    found.ok_or_else(|| "a time, like 0s, 30m, 12h or 2d".to_owned())
 }
 
 /// Days as seconds.

@@ -48,6 +48,7 @@ pub(crate) async fn run(dir: &Path, args: &Backup, quiet: bool) -> anyhow::Resul
         }
     };
     let outcome = session::run(dir, quiet, HINT, async |Session { client, .. }| {
+        let client = &client.under(&at.root);
         let work = async {
             let view = client.make_path(&at.root, &at.names).await.map_err(|error| at.of(error))?;
             view.writer()

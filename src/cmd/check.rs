@@ -32,7 +32,7 @@ pub(crate) async fn run(home: &Path, args: &Check, quiet: bool) -> anyhow::Resul
         for path in &args.paths {
             let at = session.at(path)?;
             let cap = at.resolve(&session.client).await?.cap;
-            let of = Checking { session, args, options, shown: at.below(&[]) };
+            let of = Checking { session: &session.under(&at), args, options, shown: at.below(&[]) };
             if args.recursive {
                 of.all(&at, cap, &mut totals, &mut out).await?;
             } else {
@@ -51,7 +51,10 @@ pub(crate) async fn run(home: &Path, args: &Check, quiet: bool) -> anyhow::Resul
 /// Adds or renews leases on a whole tree.
 pub(crate) async fn renew(home: &Path, args: &Renew, quiet: bool) -> anyhow::Result<()> {
     session::run(home, quiet, HINT, async |session| {
-        let cap = session.at(&args.path)?.resolve(&session.client).await?.cap;
+        let at = session.at(&args.path)?;
+        // What is kept for the sake of the root is leased under the root's tag.
+        let session = &session.under(&at);
+        let cap = at.resolve(&session.client).await?.cap;
         let renewal = args.duration.map_or(Renewal::WhileAlive, Renewal::Seconds);
         let options = CheckOptions { grade: Grade::Unseen, repair: false, renew: Some(renewal) };
         let totals = session.client.check_tree(vec![cap], options).finish().await;

@@ -55,7 +55,9 @@ pub(crate) async fn run(dir: &Path, args: &Cp, quiet: bool) -> anyhow::Result<()
                 sources::check_places(client, from, &sources, at).await?;
             }
             let mut copied = match target {
-                Given::Grid(at) => grid::copy(client, &sources, at, args.deep, &tree).await?,
+                Given::Grid(at) => {
+                    grid::copy(&client.under(&at.root), &sources, at, args.deep, &tree).await?
+                }
                 Given::Local(_) => local::copy(client, &sources, to, args.caps_only, &tree).await?,
             };
             copied.problems(problems);

@@ -20,12 +20,15 @@ pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Resu
 }
 
 async fn link(session: &Session, from: &At, to: &At) -> anyhow::Result<()> {
+    let session = &session.under(to);
     let client = &session.client;
     let child = from.child(client).await?;
+    let cap = child.cap().clone();
     let (to, place) = to.make_place(client, from.names.last(), "linking it").await?;
     let writer = target::writer(&place, || format!("making {}", to.path()))?;
     let link =
         DirEdit::Link { name: place.name.clone(), child: Box::new(child), replace: Replace::OnlyFiles };
     client.edit_entry(writer, link).await?;
+    from.adopt(session, &cap).await;
     Ok(())
 }

@@ -31,7 +31,7 @@ async fn mutable(session: &Session, args: &[String]) -> anyhow::Result<caps::Cap
         [] => Ok(session.client.make_directory().await?.cap().clone()),
         [path] => {
             let at = session.at(path)?;
-            let view = session.client.make_path(&at.root, &at.names).await?;
+            let view = session.under(&at).client.make_path(&at.root, &at.names).await?;
             session.remind();
             Ok(view.cap().clone())
         }
@@ -44,6 +44,7 @@ async fn immutable(session: &Session, args: &[String]) -> anyhow::Result<caps::C
         Some((first, rest)) if child_text(first).is_none() => (Some(session.at(first)?), rest),
         _ => (None, args),
     };
+    let session = &path.as_ref().map_or_else(|| session.clone(), |at| session.under(at));
     let mut named: Vec<(Name, Child)> = Vec::with_capacity(children.len());
     for text in children {
         let Some((name, cap)) = child_text(text) else {

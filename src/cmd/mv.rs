@@ -32,6 +32,7 @@ pub(crate) async fn run(home: &Path, args: &FromTo, quiet: bool) -> anyhow::Resu
 }
 
 async fn move_it(session: &Session, from: &At, to: &At) -> anyhow::Result<()> {
+    let session = &session.under(to);
     let client = &session.client;
     let old = from.place(client, "moving it").await?;
     let Some(entry) = &old.entry else { return Err(from.not_there().into()) };
@@ -50,7 +51,9 @@ async fn move_it(session: &Session, from: &At, to: &At) -> anyhow::Result<()> {
         client.edit_entry(from_writer, rename).await?;
         return Ok(());
     }
-    between(session, (&old, entry, from_writer), (&new, to_writer)).await
+    between(session, (&old, entry, from_writer), (&new, to_writer)).await?;
+    from.adopt(session, &entry.cap).await;
+    Ok(())
 }
 
 /// From one directory to another: it is in both for a moment, and never in none.

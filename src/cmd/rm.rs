@@ -15,6 +15,9 @@ use crate::report::{self, Partly};
 const AT_ONCE: usize = 64;
 
 pub(crate) async fn run(home: &Path, args: &Rm, quiet: bool) -> anyhow::Result<()> {
+    if args.purge {
+        return super::purge::run(home, args, quiet).await;
+    }
     session::run(home, quiet, session::HINT, async |session| {
         // All of them are looked at before any is touched: a mistake in one is found in time.
         let all: Vec<At> = args.paths.iter().map(|path| session.at(path)).collect::<anyhow::Result<_>>()?;

@@ -12,6 +12,7 @@ use super::target::At;
 pub(crate) const HINT: &str = "what was done until then stays; the same command may be given again";
 
 /// A client and its directory.
+#[derive(Clone)]
 pub(crate) struct Session {
     /// The client.
     pub(crate) client: Client,
@@ -25,6 +26,11 @@ impl Session {
     /// What a path begins at and leads through. Nothing is looked up on the grid.
     pub(crate) fn at(&self, path: &str) -> anyhow::Result<At> {
         At::parse(path, || Ok(self.dir.clone()))
+    }
+
+    /// This session, as it works for the sake of the root that a path begins at.
+    pub(crate) fn under(&self, at: &At) -> Self {
+        Self { client: self.client.under(&at.root), dir: self.dir.clone(), quiet: self.quiet }
     }
 
     /// Says something on stderr, unless nobody wants to know.

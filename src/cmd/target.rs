@@ -1,12 +1,14 @@
 //! What PATH on the command line means: where it begins, and through which names it leads.
 
 use caps::{Cap, CapParseError, VerifyHash};
+use client::check::{CheckOptions, Grade, Renewal};
 use client::filestore::{Child, FileStoreError, Place, Target};
 use client::path::looks_like_cap;
 use client::slot::SlotError;
 use client::{AliasError, Aliases, Client, ClientDir, GridPath, PathError, Root};
 use encoding::directory::{EntryKind, Name};
 
+use super::session::Session;
 use crate::caps_from;
 
 /// A path on the grid, its root found.
@@ -249,6 +251,21 @@ impl At {
             cap = entry.cap;
         }
         Ok(cap.verify_hash().as_ref() == Some(hash))
+    }
+
+    /// After something that this path names was linked elsewhere: if it begins with a capability, no alias need keep it, and the root that
+    /// links it now leases all of it. The link is made either way.
+    pub(crate) async fn adopt(&self, session: &Session, cap: &Cap) {
+        if !matches!(self.begin, Begin::Cap(_)) {
+            return;
+        }
+        let options = CheckOptions { grade: Grade::Unseen, repair: false, renew: Some(Renewal::WhileAlive) };
+        let totals = session.client.check_tree(vec![cap.clone()], options).finish().await;
+        if totals.not_renewed + totals.root_only + totals.unknown > 0 {
+            session.note(format_args!(
+                "note: not all of what was linked is leased by this account now; `sarsen renew` tries again"
+            ));
+        }
     }
 
     /// The path for people, without any capability.

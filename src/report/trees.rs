@@ -2,6 +2,7 @@
 
 use client::backup_db::BackupDbError;
 use client::copy::CopyError;
+use client::letting_go::LetGoError;
 use client::local::ExcludeError;
 
 use super::{Exit, filestore};
@@ -44,6 +45,22 @@ fn classify_memory(error: &BackupDbError) -> Class {
         BackupDbError::Damaged { .. } => {
             (Exit::Error, Some("delete the file: the next backup then reads everything again, and goes on"))
         }
+        _ => (Exit::Error, None),
+    }
+}
+
+/// Where nothing was let go.
+pub(super) fn classify_let_go(error: &LetGoError) -> Class {
+    match error {
+        LetGoError::Incomplete { retryable: true, .. } => (
+            Exit::Retry,
+            Some("nothing was let go; try again when the servers are back, or take the link away"),
+        ),
+        LetGoError::Incomplete { .. } => {
+            (Exit::Partly, Some("nothing was let go; `sarsen rm` takes away a link to what cannot be walked"))
+        }
+        LetGoError::Changing => (Exit::Retry, Some("nothing was let go; try again when less is going on")),
+        LetGoError::Memory(error) => classify_memory(error),
         _ => (Exit::Error, None),
     }
 }

@@ -11,7 +11,7 @@ use protocol::slot_message::Verdict;
 use crate::collect::{Tidied, Tidy};
 use crate::commit::{Answer, Change, Committed, NewShare, Outcome, SlotChange};
 use crate::error::PutError;
-use crate::index::{IndexResult, Location, Place, Rows, SLOT_CHARGE, ShareKey, WHILE_ALIVE};
+use crate::index::{IndexResult, Location, Place, Rows, SLOT_CHARGE, ShareKey, Term};
 use crate::slot::{Moved, SlotRow, decide};
 use crate::store::Store;
 use crate::usage::Hold;
@@ -70,20 +70,20 @@ impl Apply<'_, '_> {
                     return Ok(Err(error));
                 }
                 if here.contains(&true) {
-                    let (short, ends) = (self.rows.contact(account)?, ends(self.rows, terms));
+                    let (short, term) = (self.rows.contact(account)?, term(self.rows, terms));
                     for (hash, _) in hashes.iter().zip(&here).filter(|(_, here)| **here) {
-                        self.rows.lease(short, terms.tag.0, *hash, ends)?;
+                        self.rows.lease(short, terms.tag.0, *hash, term)?;
                     }
                 }
                 Ok(Ok(Outcome::Flags(here)))
             }
-            Change::Cancel { account, tag, hashes } => {
+            Change::Cancel { account, tag, hashes, until } => {
                 let Some(short) = self.rows.known(account)? else {
                     return Ok(Ok(Outcome::Flags(vec![false; hashes.len()])));
                 };
-                let grace_s = self.store.grace_s();
+                let times = (*until, self.store.grace_s());
                 let gone: IndexResult<Vec<bool>> =
-                    hashes.iter().map(|hash| self.rows.cancel(short, *tag, *hash, grace_s)).collect();
+                    hashes.iter().map(|hash| self.rows.cancel(short, *tag, *hash, times)).collect();
                 Ok(Ok(Outcome::Flags(gone?)))
             }
             Change::Slot(change) => self.slot(change),
@@ -110,8 +110,8 @@ impl Apply<'_, '_> {
             self.rows.add_share(key, location)?;
         }
         let short = self.rows.contact(&share.account)?;
-        let ends = ends(self.rows, &share.lease);
-        self.rows.lease(short, share.lease.tag.0, key.hash, ends)?;
+        let term = term(self.rows, &share.lease);
+        self.rows.lease(short, share.lease.tag.0, key.hash, term)?;
         Ok(Ok(Outcome::Stored(Committed { hash: key.hash, new: fresh.is_some() })))
     }
 
@@ -136,8 +136,8 @@ impl Apply<'_, '_> {
             self.rows.set_slot(&change.hash, moved)?;
         }
         if let Some((account, terms)) = lease {
-            let (short, ends) = (self.rows.contact(account)?, ends(self.rows, terms));
-            self.rows.lease(short, terms.tag.0, change.hash, ends)?;
+            let (short, term) = (self.rows.contact(account)?, term(self.rows, terms));
+            self.rows.lease(short, terms.tag.0, change.hash, term)?;
         }
         Ok(Ok(Outcome::Slot(verdict, moved.or(row))))
     }
@@ -191,11 +191,8 @@ impl Apply<'_, '_> {
     }
 }
 
-fn ends(rows: &Rows<'_>, terms: &LeaseTerms) -> u64 {
-    match terms.duration_s {
-        Some(seconds) => rows.totals.uptime_s.saturating_add(seconds).min(WHILE_ALIVE - 1),
-        None => WHILE_ALIVE,
-    }
+fn term(rows: &Rows<'_>, terms: &LeaseTerms) -> Term {
+    Term::new(rows.totals.uptime_s, terms.duration_s)
 }
 
 /// Whether a slot may come in, leased, or grow: where there is room for the largest it may become.

@@ -35,7 +35,7 @@ pub(crate) const BATCH_LEN_MAX: u64 = 16 * 1024 * 1024;
 pub(crate) enum Change {
     Share(NewShare),
     Lease { account: NodeId, terms: LeaseTerms, hashes: Vec<VerifyHash> },
-    Cancel { account: NodeId, tag: [u8; 16], hashes: Vec<VerifyHash> },
+    Cancel { account: NodeId, tag: [u8; 16], hashes: Vec<VerifyHash>, until: u64 },
     Contact { account: NodeId },
     Slot(SlotChange),
     Tidy(Tidy),
@@ -234,9 +234,25 @@ impl Store {
         tag: [u8; 16],
         hashes: Vec<VerifyHash>,
     ) -> Result<Vec<bool>, PutError> {
+        self.cancel_old_lease(pool, account, tag, hashes, u64::MAX).await
+    }
+
+    /// The same of leases that were last made or renewed at this second of uptime or before.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError`].
+    pub async fn cancel_old_lease(
+        self: &Arc<Self>,
+        pool: &Arc<dyn Pool>,
+        account: NodeId,
+        tag: [u8; 16],
+        hashes: Vec<VerifyHash>,
+        until: u64,
+    ) -> Result<Vec<bool>, PutError> {
         let at = self.clone();
         let here = pool.run(move || (at.index().have_leases(&account, tag, &hashes), hashes)).await;
-        self.some(pool, here, |hashes| Change::Cancel { account, tag, hashes }).await
+        self.some(pool, here, |hashes| Change::Cancel { account, tag, hashes, until }).await
     }
 
     /// Makes a change of those objects alone that it concerns, and answers for all.

@@ -3,9 +3,11 @@
 
 mod handing;
 mod leases;
+mod listing;
 mod rows;
 mod scrubbed;
 mod tally;
+mod term;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,14 +26,15 @@ use crate::slot::SlotRow;
 pub(crate) use handing::Stocked;
 pub use leases::Reason;
 pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, SLOT_CHARGE, Scope};
+pub(crate) use listing::{Listed, Wanted};
 pub(crate) use scrubbed::ScrubTotals;
+pub(crate) use term::Term;
 
 pub(crate) const INDEX_FILE: &str = "index.redb";
-/// The index format this program writes, and the newest it reads. 1 had no counters of packs and accounts, and nothing to end a lease by.
-pub(crate) const INDEX_FORMAT: u64 = 2;
+/// The index format this program writes, and the newest it reads. 1 had no counters of packs and accounts, and nothing to end a lease by; 2
+/// did not say when leases were made.
+pub(crate) const INDEX_FORMAT: u64 = 3;
 const CACHE_LEN: usize = 12 * 1024 * 1024;
-/// A lease that lasts while its account is alive.
-pub(crate) const WHILE_ALIVE: u64 = u64::MAX;
 
 const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 const SHARES: TableDefinition<'static, &[u8; 34], &[u8; 27]> = TableDefinition::new("shares");

@@ -33,6 +33,7 @@ mod room;
 mod scrub;
 mod senders;
 mod serve_census;
+mod serve_leases;
 mod serve_put;
 mod serve_read;
 mod serve_sample;

@@ -65,6 +65,11 @@ impl Store {
         Ok(self.index().numbers_of(hashes)?)
     }
 
+    /// Leases of one account.
+    pub(crate) fn leases_of(&self, wanted: &crate::index::Wanted) -> Result<crate::index::Listed, ReadError> {
+        Ok(self.index().leases_of(wanted)?)
+    }
+
     /// For each length: are there objects of this bucket and ciphertext length?
     ///
     /// # Errors

@@ -273,8 +273,18 @@ impl Server {
         self.admit(caller)?;
         let hashes = bounded_hashes(&cancel.hashes)?;
         let mut flags = AnyStore::new(hashes.len());
-        for store in &self.stores {
-            flags.add(store.cancel_lease(&self.pool, caller.account, cancel.tag.0, hashes.clone()).await);
+        let (tag, until) = (cancel.tag.0, cancel.only.map_or(u64::MAX, |only| only.made_until_s));
+        let stores: Vec<_> = self
+            .stores
+            .iter()
+            .filter(|store| cancel.only.is_none_or(|only| only.store == store.id()))
+            .collect();
+        if stores.is_empty() {
+            return Err(Failure::refused(ErrorCode::NotFound, "no such store"));
+        }
+        for store in stores {
+            let hashes = hashes.clone();
+            flags.add(store.cancel_old_lease(&self.pool, caller.account, tag, hashes, until).await);
         }
         answer(stream, self.limits.stalled, &flags.into_flags()?).await
     }
@@ -305,7 +315,7 @@ async fn abandoned(caller: &Caller, recv: &mut dyn RecvHalf) -> Failure {
     }
 }
 
-fn bounded_hashes(hashes: &[Bytes32]) -> Result<Vec<VerifyHash>, Failure> {
+pub(crate) fn bounded_hashes(hashes: &[Bytes32]) -> Result<Vec<VerifyHash>, Failure> {
     if hashes.len() > MAX_BATCH {
         return Err(Failure::refused(ErrorCode::BadRequest, "too many objects in one request"));
     }

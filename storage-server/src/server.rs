@@ -427,6 +427,7 @@ impl Server {
             Request::Census(census) => self.census(caller, census, stream).await,
             Request::Sample(sample) => self.sample(caller, sample, stream).await,
             Request::Usage => self.usage(caller, stream).await,
+            Request::Leases(leases) => self.leases(caller, leases, stream).await,
             Request::Lease(lease) => self.lease(caller, lease, stream).await,
             Request::CancelLease(cancel) => self.cancel_lease(caller, cancel, stream).await,
             Request::SlotRead(read) => self.slot_read(caller, read, stream).await,

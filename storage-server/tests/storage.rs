@@ -17,6 +17,8 @@ mod leases;
 mod life;
 #[path = "storage/objects.rs"]
 mod objects;
+#[path = "storage/own_leases.rs"]
+mod own_leases;
 #[path = "storage/quota.rs"]
 mod quota;
 #[path = "storage/rights.rs"]

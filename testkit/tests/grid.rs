@@ -35,6 +35,8 @@ mod filestore_malice;
 mod introducers;
 #[path = "grid/leases.rs"]
 mod leases;
+#[path = "grid/letting_go.rs"]
+mod letting_go;
 #[path = "grid/liars.rs"]
 mod liars;
 #[path = "grid/library.rs"]

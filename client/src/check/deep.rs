@@ -7,7 +7,6 @@ use caps::{Cap, PlacementBucket, RepairKind, SlotWrite, TraversalKey, VerifyHash
 use encoding::{
     Children, ContentKey, Kind, open_slot_children, repair_immutable, repair_slot, tree_children,
 };
-use protocol::message::LeaseTerms;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -17,6 +16,7 @@ use super::object::{find, judge};
 use super::{CheckError, CheckOptions, Grade, Health, State, slot};
 use crate::Client;
 use crate::download::{Object, ObjectRef, Opened};
+use crate::tags::Tag;
 
 /// Trees opened at a time.
 const OPENING: usize = 64;
@@ -124,14 +124,14 @@ impl Drop for TreeCheck {
 }
 
 /// Something to be checked.
-enum Node {
+pub(crate) enum Node {
     Object { cap: Cap, object: ObjectRef, key: Option<TraversalKey> },
     Slot { cap: Cap, at: (VerifyHash, PlacementBucket), key: Option<TraversalKey>, write: Option<SlotWrite> },
 }
 
 impl Node {
     /// `None` for literals, which are nowhere, and for caps of unknown kinds.
-    fn of(cap: Cap) -> Option<Self> {
+    pub(crate) fn of(cap: Cap) -> Option<Self> {
         match &cap {
             Cap::ImmutableVerify(verify) => {
                 let object = verify.into();
@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// Tells caps apart that differ in anything.
-    fn fingerprint(&self) -> [u8; 16] {
+    pub(crate) fn fingerprint(&self) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.hash().as_bytes());
         let key = match self {
@@ -175,7 +175,7 @@ impl Node {
         std::array::from_fn(|i| hash.as_bytes()[i])
     }
 
-    fn hash(&self) -> VerifyHash {
+    pub(crate) fn hash(&self) -> VerifyHash {
         match self {
             Self::Object { object, .. } => object.hash,
             Self::Slot { at, .. } => at.0,
@@ -225,7 +225,8 @@ impl Client {
         let Some(cap) = self.repair_cap(cap).await? else { return Ok(None) };
         let mut not_renewed = 0;
         if let (Some(renewal), Some(hash)) = (options.renew, cap.verify_hash()) {
-            let leased = leasing::lease_all(self, leasing::terms(&hash, renewal.seconds()), &[hash]).await;
+            let leased =
+                leasing::lease_all(self, leasing::tag(self, &hash), renewal.seconds(), &[hash]).await;
             leased.failures.iter().for_each(|failure| tracing::warn!(failure, "a lease was not renewed"));
             not_renewed = leased.failures.len() as u64 + u64::from(leased.objects == 0);
         }
@@ -284,7 +285,7 @@ struct Deep {
     to_lease: Vec<VerifyHash>,
     leasing: JoinSet<Leased>,
     /// For the sake of which root.
-    lease: Option<LeaseTerms>,
+    lease: Option<(Tag, Option<u64>)>,
     /// Roots that may be written, of a repair: below them lost members of slots can be replaced.
     writable: Vec<Cap>,
     /// Slots that restoring alone did not make healthy, and that are looked for below these.
@@ -314,7 +315,7 @@ impl Deep {
             .options
             .renew
             .zip(self.queue.first())
-            .map(|(renewal, root)| leasing::terms(&root.hash(), renewal.seconds()));
+            .map(|(renewal, root)| (leasing::tag(&self.client, &root.hash()), renewal.seconds()));
         loop {
             while self.opening.len() < OPENING
                 && let Some(node) = self.queue.pop()
@@ -483,12 +484,12 @@ impl Deep {
     /// Has what waits leased, one batch after the other.
     async fn lease_batch(&mut self) {
         let hashes = std::mem::take(&mut self.to_lease);
-        let Some(terms) = self.lease.filter(|_| !hashes.is_empty()) else { return };
+        let Some((tag, duration_s)) = self.lease.filter(|_| !hashes.is_empty()) else { return };
         if let Some(leased) = self.leasing.join_next().await {
             self.take_leased(leased.unwrap_or_default());
         }
         let client = self.client.clone();
-        self.leasing.spawn(async move { leasing::lease_all(&client, terms, &hashes).await });
+        self.leasing.spawn(async move { leasing::lease_all(&client, tag, duration_s, &hashes).await });
     }
 
     fn take_leased(&mut self, leased: Leased) {
@@ -526,7 +527,11 @@ fn is_directory(cap: &Cap) -> bool {
         || matches!(cap, Cap::Repair(repair) if matches!(repair.kind, RepairKind::Immutable { directory: true, .. }))
 }
 
-async fn object_children(client: &Client, object: ObjectRef, key: &TraversalKey) -> Option<Children> {
+pub(crate) async fn object_children(
+    client: &Client,
+    object: ObjectRef,
+    key: &TraversalKey,
+) -> Option<Children> {
     let object = Object::find(client.clone(), object).await.ok()?;
     let opened = Opened::new(object, ContentKey::for_tree(key));
     let payload = opened.tree_payload().await.ok()?;

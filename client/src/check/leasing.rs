@@ -13,16 +13,11 @@ use super::census::SILENT;
 use crate::Client;
 use crate::grid::Server;
 use crate::servers::within;
-
-/// The tag of leases that are held for the sake of the root with this H.
-pub(super) fn root_tag(root: &VerifyHash) -> [u8; 16] {
-    let tag = blake3::derive_key("sarsen v1 root lease tag", root.as_bytes());
-    std::array::from_fn(|i| tag[i])
-}
+use crate::tags::{Tag, root_tag};
 
 /// What became of leasing many objects.
 #[derive(Default)]
-pub(super) struct Leased {
+pub(crate) struct Leased {
     /// Objects that at least one server has, and keeps now.
     pub(super) objects: u64,
     /// Objects that were to be leased.
@@ -30,11 +25,19 @@ pub(super) struct Leased {
     /// Leases that were made or renewed, over all servers.
     pub(super) leases: u64,
     /// Servers that did not do it, and why.
-    pub(super) failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 /// Adds or renews this account's leases on these objects and slots, wherever there is anything of them.
-pub(super) async fn lease_all(client: &Client, terms: LeaseTerms, hashes: &[VerifyHash]) -> Leased {
+///
+/// `duration_s`: how long; `None`: while the account is alive.
+pub(crate) async fn lease_all(
+    client: &Client,
+    tag: Tag,
+    duration_s: Option<u64>,
+    hashes: &[VerifyHash],
+) -> Leased {
+    let terms = LeaseTerms { tag: Bytes16(tag), duration_s };
     let mut asking = JoinSet::new();
     let mut leased = Leased::default();
     for server in client.grid().servers() {
@@ -90,7 +93,7 @@ async fn lease_at(
     Ok(flags)
 }
 
-/// Terms for the sake of a root: as long as the account is alive, or so many seconds.
-pub(super) fn terms(root: &VerifyHash, duration_s: Option<u64>) -> LeaseTerms {
-    LeaseTerms { tag: Bytes16(root_tag(root)), duration_s }
+/// The tag for the sake of a root: that which the client works for, or this one.
+pub(super) fn tag(client: &Client, root: &VerifyHash) -> Tag {
+    client.root_tag().unwrap_or_else(|| root_tag(root))
 }

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use caps::SlotWrite;
+use caps::{SlotWrite, VerifyHash};
 use encoding::Sections;
 use encoding::directory::{
-    Entry, EntryKind, Mutability, Name, OperationId, SlotContent, SlotDirectory, Time,
+    Entry, EntryKind, Mutability, Name, NodeRef, OperationId, SlotContent, SlotDirectory, Time,
 };
 
 use super::child::Child;
 use super::error::FileStoreError;
 use super::nodes::DirNodes;
+use super::trace::Trace;
 use crate::Client;
 use crate::directory::Tree;
 use crate::slot::{Edit, SlotBase};
+use crate::tags::slot_tag;
 
 /// Beyond so many bytes of both sections the edits are folded into the tree, so that a slot of a large directory stays within 16 KiB.
 const FOLD_LEN: usize = 15_000;
@@ -121,6 +123,8 @@ pub(super) struct Batch {
     /// Names this batch; the last four bytes count attempts, so that it is known which of them came to pass.
     operation: [u8; 12],
     attempts: Vec<Vec<Outcome>>,
+    /// The nodes that each attempt replaced.
+    replaced: Vec<Vec<VerifyHash>>,
     /// The attempt whose outcomes count.
     pub(super) chosen: Option<usize>,
 }
@@ -134,14 +138,25 @@ impl Batch {
             now: time_of(client.now()),
             operation: client.random().bytes(),
             attempts: Vec::new(),
+            replaced: Vec::new(),
             chosen: None,
         }
     }
 
+    /// The attempt that came to pass.
+    fn done(&self) -> usize {
+        self.chosen.unwrap_or(self.attempts.len().saturating_sub(1))
+    }
+
+    /// The nodes that the change replaced, once it came to pass: a quorum holds a record that does not reach them, and so does no later one.
+    pub(super) fn take_replaced(&mut self) -> Vec<VerifyHash> {
+        let done = self.done();
+        self.replaced.get_mut(done).map(std::mem::take).unwrap_or_default()
+    }
+
     /// What became of each edit, once the slot was changed.
     pub(super) fn into_outcomes(mut self) -> Vec<Outcome> {
-        let last = self.attempts.len().saturating_sub(1);
-        let chosen = self.chosen.unwrap_or(last);
+        let chosen = self.done();
         self.attempts.drain(..).nth(chosen).unwrap_or_default()
     }
 
@@ -170,9 +185,10 @@ impl Edit for Batch {
             return Ok(None);
         }
         self.chosen = None;
-        let tag = crate::slot::slot_lease_tag(&self.cap.hash);
-        let nodes =
-            DirNodes { client: self.client.clone(), mutability: Mutability::Mutable, lease_tag: Some(tag) };
+        let (tag, trace) = (Some(slot_tag(&self.cap.hash)), Trace::default());
+        let nodes = DirNodes::new(&self.client, Mutability::Mutable);
+        let nodes = DirNodes { lease_tag: tag, trace: Some(trace.clone()), ..nodes };
+        let old = directory.base.clone();
         let mut changing = Changing {
             tree: Tree::new(nodes),
             directory: &mut directory,
@@ -187,36 +203,41 @@ impl Edit for Batch {
         let changed = outcomes.iter().any(Result::is_ok);
         let attempt = self.attempts.len();
         self.attempts.push(outcomes);
+        self.replaced.push(Vec::new());
         if !changed {
             return Ok(None);
         }
         let id = self.id(attempt);
-        folded(directory, id, &tree).await.map(Some)
+        let (sections, new) = folded(directory, id, &tree).await?;
+        self.replaced[attempt] = trace.replaced(old.as_ref(), new.as_ref());
+        Ok(Some(sections))
     }
 }
 
-/// The sections of a changed directory, its edits folded into the tree where they are many.
+/// The sections of a changed directory, its edits folded into the tree where they are many, and the root of that.
 async fn folded(
     mut directory: SlotDirectory,
     id: OperationId,
     tree: &Tree<DirNodes>,
-) -> Result<Sections, FileStoreError> {
+) -> Result<(Sections, Option<NodeRef>), FileStoreError> {
     for fold in [false, true] {
         if fold {
             let edits = std::mem::take(&mut directory.edits);
             directory.base = tree.apply(directory.base.as_ref(), edits).await?;
         }
+        let base = directory.base.clone();
         let mut content = SlotContent::Directory(directory);
         if !fold {
             content.remember(id);
         }
         let sections = content.to_sections();
         if sections.a.len() + sections.b.len() <= FOLD_LEN {
-            return Ok(sections);
+            return Ok((sections, base));
         }
         directory = content.into_directory()?;
     }
-    Ok(SlotContent::Directory(directory).to_sections())
+    let base = directory.base.clone();
+    Ok((SlotContent::Directory(directory).to_sections(), base))
 }
 
 /// A directory while a batch is applied to it.

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::edit::{Batch, DirEdit, Edited, Outcome};
 use super::error::FileStoreError;
 use crate::Client;
+use crate::tags::slot_tag;
 
 /// Changes made in one round, at most.
 const BATCH_MAX: usize = 4096;
@@ -119,6 +120,7 @@ impl Client {
         let mut batch = Batch::new(self, cap, edits.into_iter().flatten().collect());
         match self.edit_slot(cap, &mut batch).await {
             Ok(_) => {
+                self.superseded().add(self.now(), slot_tag(&cap.hash), batch.take_replaced());
                 let mut outcomes = batch.into_outcomes().into_iter();
                 for (answer, len) in answers.into_iter().zip(lens) {
                     // Whoever no longer waits does not learn of it.

@@ -81,7 +81,7 @@ impl Client {
         if let Some(literal) = literal_directory(&entries) {
             return Child::new(Cap::Literal(literal), None);
         }
-        let nodes = DirNodes { client: self.clone(), mutability: Mutability::Immutable, lease_tag: None };
+        let nodes = DirNodes::new(self, Mutability::Immutable);
         let root = Tree::new(nodes).build(entries).await?;
         let root = root.expect("what fits into no literal has entries");
         Child::new(Cap::ImmutableRead(root.cap), Some(root.salt))

@@ -7,7 +7,8 @@ use encoding::directory::{FileContent, OperationId, SlotContent, SlotFile};
 
 use super::child::Child;
 use super::error::FileStoreError;
-use crate::slot::{Edit, Freshness, SlotBase, slot_lease_tag};
+use crate::slot::{Edit, Freshness, SlotBase};
+use crate::tags::slot_tag;
 use crate::{Client, GetOptions, GetReport, PutOptions, Sink, Source};
 
 /// The longest content that stands in the slot itself, in bytes.
@@ -64,8 +65,8 @@ impl Client {
         source: Source,
         options: PutOptions,
     ) -> Result<(), FileStoreError> {
-        // What hangs off a slot is leased under the slot's own tag; what it began with, before there was a slot, under the objects' own.
-        let options = PutOptions { lease_tag: Some(slot_lease_tag(&cap.hash)), ..options };
+        // What hangs off a slot is leased under the slot's own tag; what it began with, before there was a slot, as files are.
+        let options = PutOptions { lease_tag: Some(slot_tag(&cap.hash)), ..options };
         let content = self.store_content(source, options).await?;
         self.edit_file(cap, MutableEdit::Content(content)).await
     }
@@ -191,7 +192,7 @@ impl FileEdit {
         size: u64,
         edits: &[(u64, Bytes)],
     ) -> Result<FileContent, FileStoreError> {
-        let options = PutOptions { lease_tag: Some(slot_lease_tag(&self.cap.hash)), ..PutOptions::default() };
+        let options = PutOptions { lease_tag: Some(slot_tag(&self.cap.hash)), ..PutOptions::default() };
         let (base, all): (Option<ImmutableRead>, Vec<(u64, Bytes)>) = match content {
             FileContent::Inline(mut bytes) if size <= INLINE_MAX as u64 => {
                 bytes.resize(size as usize, 0);

@@ -7,6 +7,7 @@ use caps::VerifyHash;
 use encoding::directory::{Mutability, Node, NodeRef};
 
 use super::error::FileStoreError;
+use super::trace::Trace;
 use crate::directory::NodeStore;
 use crate::upload::TreeKey;
 use crate::{Client, Transfer};
@@ -81,22 +82,38 @@ pub(crate) struct DirNodes {
     pub(super) mutability: Mutability,
     /// The lease of a slot's nodes belongs to the slot.
     pub(super) lease_tag: Option<[u8; 16]>,
+    /// Of a change: what it reads and makes.
+    pub(super) trace: Option<Trace>,
+}
+
+impl DirNodes {
+    /// The nodes of a directory that is read, or made all at once.
+    pub(super) fn new(client: &Client, mutability: Mutability) -> Self {
+        Self { client: client.clone(), mutability, lease_tag: None, trace: None }
+    }
+
+    fn loaded(&self, node: &NodeRef, parsed: Arc<Node>) -> Arc<Node> {
+        if let Some(trace) = &self.trace {
+            trace.loaded(node.cap.hash, &parsed);
+        }
+        parsed
+    }
 }
 
 impl NodeStore for DirNodes {
     type Error = FileStoreError;
 
-    async fn load(&self, node: &NodeRef) -> Result<Arc<Node>, FileStoreError> {
-        let key = NodeKey::of(node, self.mutability);
+    async fn load(&self, reference: &NodeRef) -> Result<Arc<Node>, FileStoreError> {
+        let key = NodeKey::of(reference, self.mutability);
         if let Some(node) = self.client.nodes().get(&key) {
-            return Ok(node);
+            return Ok(self.loaded(reference, node));
         }
-        let (sections, _) = self.client.get_tree(&node.cap).await?;
+        let (sections, _) = self.client.get_tree(&reference.cap).await?;
         let (mutability, len) = (self.mutability, sections.a.len());
         let parse = move || Node::parse(&sections, mutability);
         let parsed = Arc::new(self.client.pool().run(parse).await?);
         self.client.nodes().put(key, parsed.clone(), len);
-        Ok(parsed)
+        Ok(self.loaded(reference, parsed))
     }
 
     async fn store(&self, node: Node) -> Result<NodeRef, FileStoreError> {
@@ -112,6 +129,9 @@ impl NodeStore for DirNodes {
         let (cap, salt) = stored;
         let stored = NodeRef { cap, salt, count };
         let key = NodeKey::of(&stored, self.mutability);
+        if let Some(trace) = &self.trace {
+            trace.made(stored.cap.hash, &node);
+        }
         self.client.nodes().put(key, Arc::new(node), size as usize);
         Ok(stored)
     }

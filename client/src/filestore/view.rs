@@ -77,7 +77,7 @@ impl Client {
         base: Option<NodeRef>,
         edits: BTreeMap<Name, Option<Entry>>,
     ) -> DirView {
-        let nodes = DirNodes { client: self.clone(), mutability, lease_tag: None };
+        let nodes = DirNodes::new(self, mutability);
         DirView {
             client: self.clone(),
             cap: cap.clone(),

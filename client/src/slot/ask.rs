@@ -18,6 +18,7 @@ use super::error::MemberFailure;
 use crate::Client;
 use crate::grid::Server;
 use crate::servers::{Servers, within};
+use crate::tags::loose_tag;
 
 /// What one store showed last.
 #[derive(Clone, Debug)]
@@ -168,7 +169,7 @@ impl Round {
 
     /// Sends a store a record to accept.
     pub(crate) fn accept(&mut self, store: NodeId, record: &SignedRecord, leasing: Leasing) {
-        let lease = (leasing == Leasing::Always).then(|| slot_lease(&self.hash));
+        let lease = (leasing == Leasing::Always).then(|| slot_lease(&self.client));
         let ask =
             SlotAccept { hash: self.wire_hash(), store, record: RecordBytes(record.bytes().to_vec()), lease };
         let hinted = Some((record.ballot(), record.hash()));
@@ -177,12 +178,11 @@ impl Round {
 
     fn moving(&mut self, store: NodeId, request: Request, hinted: Hinted, (kind, leases): (Kind, bool)) {
         let (client, server) = (self.client.clone(), self.client.grid().server_of(&store));
-        let hash = self.hash;
         self.asking.spawn(async move {
             let asked = match server {
                 Some(server) => {
-                    let hash = leases.then_some(&hash);
-                    let moved = move_slot(client.writers(), &server, request, hash).await;
+                    let lease = leases.then(|| slot_lease(&client));
+                    let moved = move_slot(client.writers(), &server, request, lease).await;
                     moved.map(|answer| Asked::Moved(kind, answer)).map_err(Arc::new)
                 }
                 None => Err(unannounced()),
@@ -329,14 +329,8 @@ impl Round {
 }
 
 /// The lease that whoever made a slot holds on it.
-pub(crate) fn slot_lease(hash: &VerifyHash) -> LeaseTerms {
-    LeaseTerms { tag: Bytes16(slot_lease_tag(hash)), duration_s: None }
-}
-
-/// The tag of that lease, and of those on everything that hangs off the slot.
-pub(crate) fn slot_lease_tag(hash: &VerifyHash) -> [u8; 16] {
-    let tag = blake3::derive_key("sarsen v1 slot lease tag", hash.as_bytes());
-    std::array::from_fn(|i| tag[i])
+fn slot_lease(client: &Client) -> LeaseTerms {
+    LeaseTerms { tag: Bytes16(client.root_tag().unwrap_or_else(loose_tag)), duration_s: None }
 }
 
 fn unannounced() -> Arc<RequestError> {
@@ -357,18 +351,18 @@ async fn move_slot(
     servers: &Servers,
     server: &Server,
     mut request: Request,
-    lease_for: Option<&VerifyHash>,
+    lease: Option<LeaseTerms>,
 ) -> Result<SlotAnswer, RequestError> {
     let session = servers.session(server).await?;
     loop {
         let asked = within(patience(servers), session.request::<SlotAnswer>(&request)).await;
         let refused = matches!(&asked, Err(RequestError::Refused(e)) if e.code == ErrorCode::NotAdmitted);
         if let Request::SlotAccept(accept) = &mut request
-            && let Some(hash) = lease_for
+            && lease.is_some()
             && refused
             && accept.lease.is_none()
         {
-            accept.lease = Some(slot_lease(hash));
+            accept.lease = lease;
             continue;
         }
         let (answer, _) = asked.inspect_err(|error| blame(servers, server, error))?;

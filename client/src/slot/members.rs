@@ -67,6 +67,17 @@ impl Client {
         Ok(self.look(hash, bucket, &cell).await?.record)
     }
 
+    /// The same, and how sure it is.
+    pub(crate) async fn record_and_freshness(
+        &self,
+        hash: &VerifyHash,
+        bucket: PlacementBucket,
+    ) -> Result<(Arc<SignedRecord>, super::Freshness), SlotError> {
+        let cell = self.slots().cell(hash);
+        let seen = self.look(hash, bucket, &cell).await?;
+        Ok((seen.record, seen.freshness))
+    }
+
     /// How a slot's members are.
     pub(crate) async fn slot_health(
         &self,

@@ -23,7 +23,7 @@ use super::error::{SendError, ShareFailure, UploadError};
 use super::offer::is_about_this_store;
 use super::send::{STRAGGLER_ROUNDS, blamed_failure};
 use super::source::{ReadAt, changed_or_unreadable};
-use super::{Form, PutOptions, PutReport, object_lease_tag, survives};
+use super::{Form, PutOptions, PutReport, survives};
 use crate::Client;
 use crate::grid::Server;
 use crate::placement::{Candidate, assign, happiness};
@@ -184,10 +184,13 @@ impl Client {
         len: u64,
         transfer: &Transfer,
     ) -> Result<PutReport, UploadError> {
-        let tag = form.lease_tag.unwrap_or_else(|| object_lease_tag(&form.id));
+        let tag = self.lease_tag(form.lease_tag);
         let lease = LeaseTerms { tag: Bytes16(tag), duration_s: None };
         let Placed { sent, shares, found, happiness, failures } =
             self.put_small(encoded, lease, transfer).await?;
+        if !found.is_empty() {
+            self.hold(tag, encoded.object.hash).await;
+        }
         transfer.advance(len);
         let size = form.tree_size.unwrap_or(len);
         let cap = Cap::ImmutableRead(ImmutableRead {

@@ -21,7 +21,7 @@ pub enum TreeKey {
 
 impl Client {
     /// Stores one tree object and returns its read cap and its descriptor's salt. `size` is what the cap states: of a file its bytes.
-    /// `lease_tag` is by default the object's own.
+    /// `lease_tag` is by default that of the root for whose sake the client works, if there is one.
     ///
     /// # Errors
     ///

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use protocol::announcement::{Announcement, Signed};
 use protocol::message::{
     Announce, Announcements, Bulk, Bytes16, Bytes32, CancelLease, Census, Done, ErrorCode, Expected, Flags,
-    Found, FoundShare, HasLengths, Hello, Lease, LeaseTerms, Lookup, Put, PutDone, PutReply, PutSmall,
-    PutSmallDone, ReadBlocks, ReadSlice, ReadTable, Reply, Request, Sample, Scrubbed, SmallOutcome,
-    SmallShare, Status, StoreState, StoreStatus, Subscribe, WireError,
+    Found, FoundShare, HasLengths, Hello, Lease, LeaseAt, LeaseQuery, LeaseTerms, Leases, LeasesReply,
+    Lookup, OldLeases, Put, PutDone, PutReply, PutSmall, PutSmallDone, ReadBlocks, ReadSlice, ReadTable,
+    Reply, Request, Sample, Scrubbed, SmallOutcome, SmallShare, Status, StoreState, StoreStatus, Subscribe,
+    WireError,
 };
 use protocol::slot_message::{SlotRead, SlotReads};
 use protocol::{NodeAddress, NodeId, frame};
@@ -84,7 +85,15 @@ fn request() -> impl Strategy<Value = Request> {
         })),
         (terms(), hashes()).prop_map(|(terms, hashes)| Request::Lease(Lease { terms, hashes })),
         hashes().prop_map(|hashes| Request::Census(Census { hashes })),
-        (bytes16(), hashes()).prop_map(|(tag, hashes)| Request::CancelLease(CancelLease { tag, hashes })),
+        (bytes16(), hashes(), prop::option::of((node(), any::<u64>()))).prop_map(|(tag, hashes, only)| {
+            let only = only.map(|(store, made_until_s)| OldLeases { store, made_until_s });
+            Request::CancelLease(CancelLease { tag, hashes, only })
+        }),
+        (hashes(), prop::option::of(bytes16())).prop_map(|(hashes, tag)| {
+            let after = hashes.first().zip(tag).map(|(hash, tag)| LeaseAt { store: 1, hash: *hash, tag });
+            let on = if hashes.is_empty() { LeaseQuery::All } else { LeaseQuery::Of(hashes) };
+            Request::Leases(Leases { on, tag, after })
+        }),
         signed().prop_map(|announcement| Request::Announce(Announce { announcement })),
         any::<bool>().prop_map(|follow| Request::Subscribe(Subscribe { follow })),
         put_small().prop_map(Request::PutSmall),
@@ -144,6 +153,7 @@ fn read_everything(bytes: &[u8], text: &str) {
     let _ = frame::decode::<Reply<Found>>(bytes);
     let _ = frame::decode::<Reply<Announcements>>(bytes);
     let _ = frame::decode::<Reply<PutSmallDone>>(bytes);
+    let _ = frame::decode::<Reply<LeasesReply>>(bytes);
     let _ = frame::decode::<Announcement>(bytes);
     if let Ok(signed) = frame::decode::<Signed>(bytes) {
         let _ = signed.open_fresh(Duration::from_secs(1));

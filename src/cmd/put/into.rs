@@ -32,6 +32,7 @@ pub(super) async fn put(
         return Ok(Done { cap: child.cap().clone(), report, outcome: None });
     };
     let at = session.at(target)?;
+    let session = &session.under(&at);
     if at.names.is_empty() && !at.root.is_directory() {
         return overwrite(session, args, &at.root, source, transfer).await;
     }

@@ -18,7 +18,7 @@ use super::others::Other;
 use super::plan::{Place, new_home, order};
 use super::progress::{Cursor, Order, PROBLEMS_MAX, Phase, Progress};
 use crate::error::ReadError;
-use crate::index::{ShareKey, Stocked, WHILE_ALIVE};
+use crate::index::{ShareKey, Stocked};
 use crate::store::{Store, lock};
 
 /// Objects that are asked about together.
@@ -357,7 +357,7 @@ impl Handover {
             done.unwanted = object.shares.len() as u64;
             return done;
         };
-        let lease_s = if wanted_s == WHILE_ALIVE { store.idle_s() } else { wanted_s.min(store.idle_s()) };
+        let lease_s = wanted_s.min(store.idle_s());
         let mut before = holders.clone();
         for number in own {
             before.entry(number).or_default().insert(self.id);

@@ -16,7 +16,7 @@ use super::plan::{Place, Shift, may_let_go, order, shift};
 use super::progress::{Order, PROBLEMS_MAX, Phase, Progress};
 use crate::collect::Tidy;
 use crate::commit::{Change, Outcome};
-use crate::index::{Stocked, WHILE_ALIVE};
+use crate::index::Stocked;
 use crate::store::Store;
 
 /// A share moves for its place alone only to a server that is so much emptier: filled to less than this part of how far ours is. So
@@ -156,7 +156,7 @@ impl Handover {
         let Shift { number, to } = shift(&self.id, holders, &order, takes)?;
         let place = order.iter().find(|place| place.server == to)?;
         let (key, location) = *object.shares.iter().find(|(key, _)| key.number == number)?;
-        let lease_s = if wanted_s == WHILE_ALIVE { store.idle_s() } else { wanted_s.min(store.idle_s()) };
+        let lease_s = wanted_s.min(store.idle_s());
         let load = Load { store: store.clone(), key, len: location.len, lease_s: lease_s.max(1) };
         match self.giver.give(&load, place).await {
             Ok(_) => {}

@@ -7,8 +7,8 @@ use redb::{ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::leases::{Reason, timed_key};
 use super::{
-    DUE, DYING, Index, IndexResult, LEASES, Location, Rows, SHARES, SLOTS, ShareKey, WHILE_ALIVE, bounds,
-    boxed, lease_key, table_of,
+    DUE, DYING, Index, IndexResult, LEASES, Location, Rows, SHARES, SLOTS, ShareKey, Term, bounds, boxed,
+    lease_key, table_of,
 };
 use crate::slot::SlotRow;
 
@@ -17,7 +17,7 @@ use crate::slot::SlotRow;
 pub(crate) struct Stocked {
     pub(crate) hash: VerifyHash,
     pub(crate) shares: Vec<(ShareKey, Location)>,
-    /// Seconds for which somebody wants it, [`WHILE_ALIVE`] for as long as an account is alive; `None` if it only waits to be collected.
+    /// Seconds for which somebody wants it, the most there are for as long as an account is alive; `None` if it only waits to be collected.
     pub(crate) wanted_s: Option<u64>,
     /// How many leases there are on it.
     pub(crate) leases: usize,
@@ -98,8 +98,8 @@ fn wanted(
     let (first, last) = (lease_key(0, [0; 16], hash), lease_key(u32::MAX, [0xff; 16], hash));
     let (mut count, mut wanted) = (0, None);
     for row in leases.range::<&[u8; 52]>(&first..=&last).map_err(boxed)? {
-        let ends = row.map_err(boxed)?.1.value();
-        let left = if ends == WHILE_ALIVE { ends } else { ends.saturating_sub(now) };
+        let term = Term::of(row.map_err(boxed)?.1.value());
+        let left = term.ends.map_or(u64::MAX, |ends| ends.saturating_sub(now));
         count += 1;
         wanted = wanted.max(Some(left).filter(|left| *left > 0));
     }

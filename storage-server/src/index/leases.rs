@@ -7,8 +7,8 @@ use protocol::NodeId;
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::{
-    ACCOUNTS, DYING, EXPIRY, Index, IndexResult, LEASES, Location, Place, Rows, ShareKey, USAGE, WHILE_ALIVE,
-    boxed, lease_key, table_of,
+    ACCOUNTS, DYING, EXPIRY, Index, IndexResult, LEASES, Location, Place, Rows, ShareKey, Term, USAGE, boxed,
+    lease_key, table_of,
 };
 use crate::collect::{GoneBy, count};
 
@@ -123,11 +123,11 @@ impl Index {
         let leases = txn.open_table(LEASES).map_err(boxed)?;
         let mut found = Vec::new();
         for (at, row) in leases.range::<&LeaseKey>(from..).map_err(boxed)?.enumerate() {
-            let (key, ends) = row.map_err(boxed)?;
+            let (key, term) = row.map_err(boxed)?;
             if at == limit {
                 return Ok((found, Some(*key.value())));
             }
-            if ends.value() == WHILE_ALIVE && of.contains_key(&parts(key.value()).1) {
+            if Term::of(term.value()).ends.is_none() && of.contains_key(&parts(key.value()).1) {
                 found.push(*key.value());
             }
         }
@@ -182,26 +182,31 @@ impl Rows<'_> {
         short: u32,
         tag: [u8; 16],
         hash: VerifyHash,
-        ends: u64,
+        term: Term,
     ) -> IndexResult<()> {
         let cost = self.cost(Some(short), hash)?;
-        self.leases.insert(&lease_key(short, tag, hash), ends).map_err(boxed)?;
-        if ends != WHILE_ALIVE {
+        self.leases.insert(&lease_key(short, tag, hash), term.to_value()).map_err(boxed)?;
+        if let Some(ends) = term.ends {
             self.expiry.insert(&timed_key(ends, hash), ()).map_err(boxed)?;
         }
         self.charge(short, cost as i64);
         self.keep(hash)
     }
 
-    /// Lets a lease go; says whether there was one.
+    /// Lets a lease go that was last made or renewed at `until` or before; says whether there was such a one.
     pub(crate) fn cancel(
         &mut self,
         short: u32,
         tag: [u8; 16],
         hash: VerifyHash,
-        grace_s: u64,
+        (until, grace_s): (u64, u64),
     ) -> IndexResult<bool> {
-        let gone = self.leases.remove(&lease_key(short, tag, hash)).map_err(boxed)?.is_some();
+        let key = lease_key(short, tag, hash);
+        let term = self.leases.get(&key).map_err(boxed)?.map(|term| Term::of(term.value()));
+        let gone = term.is_some_and(|term| term.made <= until);
+        if gone {
+            self.leases.remove(&key).map_err(boxed)?;
+        }
         if gone {
             self.ended(short, hash, Reason::Cancelled, grace_s)?;
         }
@@ -221,8 +226,11 @@ impl Rows<'_> {
             let Some(account) = of.get(&short) else { continue };
             let last = self.accounts.get(account.as_bytes()).map_err(boxed)?.map_or(0, |row| row.value().1);
             let gone = self.totals.uptime_s.saturating_sub(last & !GONE) >= idle_s;
-            let undated =
-                self.leases.get(key).map_err(boxed)?.is_some_and(|ends| ends.value() == WHILE_ALIVE);
+            let undated = self
+                .leases
+                .get(key)
+                .map_err(boxed)?
+                .is_some_and(|term| Term::of(term.value()).ends.is_none());
             if gone && undated {
                 self.leases.remove(key).map_err(boxed)?;
                 self.ended(short, hash, Reason::AccountGone, grace_s)?;
@@ -267,8 +275,8 @@ impl Rows<'_> {
         let (first, last) = (lease_key(0, [0; 16], hash), lease_key(u32::MAX, [0xff; 16], hash));
         let mut over = Vec::new();
         for row in self.leases.range::<&LeaseKey>(&first..=&last).map_err(boxed)? {
-            let (key, ends) = row.map_err(boxed)?;
-            if ends.value() <= now && over.len() < limit {
+            let (key, term) = row.map_err(boxed)?;
+            if Term::of(term.value()).is_over(now) && over.len() < limit {
                 let mut tag = [0; 16];
                 tag.copy_from_slice(&key.value()[36..]);
                 over.push((parts(key.value()).1, tag));

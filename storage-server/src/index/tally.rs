@@ -8,7 +8,7 @@ use redb::{ReadableDatabase, ReadableTable};
 use super::leases::{LeaseKey, SLOT_CHARGE, parts, timed, timed_key, usage_of, usage_row};
 use super::{
     ACCOUNTS, DUE, DYING, EXPIRY, INDEX_FORMAT, Index, IndexResult, LEASES, LIVE, Location, META, Place,
-    Reason, SHARES, SLOTS, ShareKey, Totals, USAGE, WHILE_ALIVE, boxed,
+    Reason, SHARES, SLOTS, ShareKey, Term, Totals, USAGE, boxed,
 };
 use crate::pack::record_len;
 
@@ -53,10 +53,10 @@ impl Tally {
         }
         let mut last = None;
         for row in leases.iter().map_err(boxed)? {
-            let (key, ends) = row.map_err(boxed)?;
+            let (key, term) = row.map_err(boxed)?;
             let (hash, short) = parts(key.value());
-            if ends.value() != WHILE_ALIVE {
-                tally.dated.insert(timed_key(ends.value(), hash));
+            if let Some(ends) = Term::of(term.value()).ends {
+                tally.dated.insert(timed_key(ends, hash));
             }
             // Leases of one account on one object stand together, and count once.
             if last.replace((hash, short)) != Some((hash, short)) {
@@ -72,6 +72,11 @@ impl Index {
     /// Gives an index of an older format what it lacks. Objects that nobody leases get `idle_s`: why they have no lease is not known.
     pub(crate) fn upgrade(&self, idle_s: u64) -> IndexResult<Totals> {
         self.write(|rows| {
+            // Leases of format 2 read as made when nobody knows; nothing else differs.
+            if rows.totals.format == 2 {
+                rows.totals.format = INDEX_FORMAT;
+                return Ok(rows.totals);
+            }
             let tally = Tally::count(&rows.shares, &rows.slots, &rows.leases)?;
             for row in &tally.dated {
                 rows.expiry.insert(row, ()).map_err(boxed)?;

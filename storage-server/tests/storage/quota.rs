@@ -140,7 +140,7 @@ async fn all_stores_count_together_and_usage_says_so() {
     assert_eq!(code(lease(&session, terms(), &[&objects[3]]).await), ErrorCode::OverQuota);
     // Letting go makes room.
     let hashes = vec![Bytes32(*objects[1].hash.as_bytes())];
-    let cancel = protocol::message::CancelLease { tag: terms().tag, hashes };
+    let cancel = protocol::message::CancelLease { tag: terms().tag, hashes, only: None };
     let (flags, _): (Flags, _) = session.request(&Request::CancelLease(cancel)).await.unwrap();
     assert_eq!(flags.flags, [true]);
     assert_eq!(lease(&session, terms(), &[&objects[3]]).await.unwrap(), [true]);

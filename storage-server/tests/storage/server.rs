@@ -18,13 +18,14 @@ use storage_server::{Admission, Disk, Quotas, Server, ServerLimits, ServerParts,
 
 use crate::crash_disk::CrashDisk;
 use crate::objects::{
-    BLOCK_LEN, ManualClock, Object, account, init, inline, load, object, open, put_of, terms,
+    BLOCK_LEN, ManualClock, Object, Seeded, account, init, inline, load, object, put_of, terms,
 };
 use crate::wire::MemoryListener;
 
 pub(crate) struct Grid {
     pub(crate) disk: CrashDisk,
     pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<ManualClock>,
     server: Arc<Server>,
     pub(crate) listener: Arc<MemoryListener>,
     serving: tokio::task::JoinHandle<()>,
@@ -42,7 +43,8 @@ pub(crate) fn start_store(admission: Admission, limits: ServerLimits, options: S
     let disk = CrashDisk::default();
     let dynamic: Arc<dyn Disk> = Arc::new(disk.clone());
     init(&dynamic);
-    let store = open(dynamic, options).unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let store = Store::open(dynamic, clock.clone(), &Seeded::new(1), options).unwrap();
     let server = Server::new(ServerParts {
         nickname: "one".into(),
         stores: vec![store.clone()],
@@ -55,7 +57,7 @@ pub(crate) fn start_store(admission: Admission, limits: ServerLimits, options: S
     });
     let listener = MemoryListener::new();
     let serving = tokio::spawn(server.clone().serve(listener.clone()));
-    Grid { disk, store, server, listener, serving }
+    Grid { disk, store, clock, server, listener, serving }
 }
 
 pub(crate) async fn session(grid: &Grid) -> Session {

@@ -69,7 +69,7 @@ async fn many_shares_take_one_commit() {
     }
     // They are leased: what had no lease has none to let go.
     let hashes = objects.iter().map(hash).collect();
-    let cancel = protocol::message::CancelLease { tag: terms().tag, hashes };
+    let cancel = protocol::message::CancelLease { tag: terms().tag, hashes, only: None };
     let (flags, _): (protocol::message::Flags, _) =
         session.request(&Request::CancelLease(cancel)).await.unwrap();
     assert_eq!(flags.flags, vec![true; 200]);
