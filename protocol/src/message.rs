@@ -3,16 +3,19 @@
 //! Fields are numbered and never reused. A receiver skips fields it does not know and refuses requests it does not know.
 
 mod census;
+mod members;
 mod small;
 mod usage;
 
 use minicbor::{Decode, Encode};
 
 pub use census::{Census, CensusReply, Counted, CountedShare, MAX_CENSUS_SHARES};
+pub use members::{AskMembership, Letter, MAX_PUBLISHED, OpenMailbox, Publish, UseMailbox};
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 pub use usage::{StoreUsage, Usage};
 
 use crate::identity::NodeId;
+use crate::membership::{NotAMember, SignedCertificate};
 use crate::slot_message::{SlotAccept, SlotPrepare, SlotRead};
 
 /// Major version of the protocol: nodes that differ in it do not talk.
@@ -88,6 +91,21 @@ pub enum Request {
     /// What is the account charged here, and what may it be? Answered by [`Usage`].
     #[n(16)]
     Usage,
+    /// To an introducer, by a grid's owner: keep these, and pass them on to whom they concern. Answered by [`Done`].
+    #[n(40)]
+    Publish(#[n(0)] Publish),
+    /// To an introducer: whoever asks, its own certificate, and the grid's revocation list. Answered by
+    /// [`crate::membership::MembershipNews`], and if `follow` is set by more of them as they change.
+    #[n(41)]
+    Membership(#[n(0)] AskMembership),
+    /// To an introducer: keep a letter until somebody comes for it. Answered by [`Done`], and once somebody came by the [`Letter`] that is
+    /// the answer; the last letter then follows the request.
+    #[n(42)]
+    OpenMailbox(#[n(0)] OpenMailbox),
+    /// To an introducer: fetch the letter that is kept there, which closes the mailbox for everybody else. Answered by [`Letter`]; one's
+    /// own follows the request, and is answered by the last one.
+    #[n(43)]
+    UseMailbox(#[n(0)] UseMailbox),
 }
 
 /// Every answer: what was asked for, or an error.
@@ -171,11 +189,19 @@ pub enum ErrorCode {
     /// The account would be charged more than its quota on this server.
     #[n(13)]
     OverQuota,
+    /// Only members of the grid may store here, and this account is none; why.
+    #[n(14)]
+    NotAMember(#[n(0)] NotAMember),
+    /// No such invitation: it was used, tried, withdrawn, or never there.
+    #[n(15)]
+    NoInvitation,
 }
 
 impl std::fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::NotAMember(reason) => return write!(f, "not a member: {reason}"),
+            Self::NoInvitation => "no such invitation",
             Self::BadRequest => "bad request",
             Self::Unsupported => "unsupported request",
             Self::UnsupportedVersion => "unsupported version",
@@ -211,6 +237,9 @@ pub struct Hello {
     #[n(3)]
     #[cbor(with = "crate::bounded::text")]
     pub software: String,
+    /// Of whoever makes the connection: the certificate of its key, where it has one.
+    #[n(4)]
+    pub certificate: Option<SignedCertificate>,
 }
 
 /// How a server is.

@@ -8,6 +8,7 @@ use protocol::limits::{MAX_LIST, MAX_TEXT_LEN};
 use protocol::{NodeAddress, NodeId};
 use serde::{Deserialize, Deserializer};
 
+use crate::members::Members;
 use crate::period::Period;
 use crate::server::Admission;
 use crate::size::Size;
@@ -32,6 +33,9 @@ pub struct Config {
     /// Introducers to announce it to.
     #[serde(default, deserialize_with = "addresses")]
     pub introducers: Vec<NodeAddress>,
+    /// The owner of the grid that the server belongs to.
+    #[serde(default, deserialize_with = "optional_id")]
+    pub owner: Option<NodeId>,
     /// Who may store.
     #[serde(default, deserialize_with = "admission")]
     pub admission: AdmissionConfig,
@@ -58,6 +62,7 @@ impl Default for Config {
             nickname: String::new(),
             zone: None,
             introducers: Vec::new(),
+            owner: None,
             admission: AdmissionConfig::default(),
             quota: None,
             grace: grace(),
@@ -73,6 +78,8 @@ pub enum AdmissionConfig {
     /// `"open"`
     #[default]
     Open,
+    /// `"members"`: of the grid of [`Config::owner`]
+    Members,
     /// `{ accounts = ["<key>", { key = "<key>", quota = "1T" }, ...] }`
     Accounts(Vec<AccountConfig>),
 }
@@ -87,13 +94,16 @@ pub struct AccountConfig {
 }
 
 impl AdmissionConfig {
-    /// As a server takes it.
-    pub fn to_admission(&self) -> Admission {
-        match self {
-            Self::Open => Admission::Open,
-            Self::Accounts(accounts) => {
+    /// As a server takes it that knows of its grid what `members` does.
+    pub fn to_admission(&self, members: Option<&Members>) -> Admission {
+        match (self, members) {
+            (Self::Open, _) => Admission::Open,
+            (Self::Accounts(accounts), _) => {
                 Admission::Listed(accounts.iter().map(|account| account.key).collect())
             }
+            (Self::Members, Some(members)) => Admission::Members(members.clone()),
+            // `Config::parse` lets no such file through: nobody is a member of no grid.
+            (Self::Members, None) => Admission::Listed(HashSet::new()),
         }
     }
 }
@@ -128,6 +138,9 @@ pub enum ConfigError {
         /// Which.
         field: &'static str,
     },
+    /// Members of which grid is not said.
+    #[error("admission = \"members\" wants to know whose: set `owner` to the key of the grid's owner")]
+    NoOwner,
     /// Two stores in one directory.
     #[error("{} is listed as a store twice", path.display())]
     Twice {
@@ -157,6 +170,9 @@ impl Config {
         if let Some((field, _)) = texts.into_iter().find(|(_, bad)| *bad) {
             return Err(ConfigError::TooLong { field });
         }
+        if config.admission == AdmissionConfig::Members && config.owner.is_none() {
+            return Err(ConfigError::NoOwner);
+        }
         let mut seen = HashSet::new();
         match config.storage.iter().find(|store| !seen.insert(&store.path)) {
             Some(store) => Err(ConfigError::Twice { path: store.path.clone() }),
@@ -167,7 +183,7 @@ impl Config {
     /// What accounts may be charged.
     pub fn quotas(&self) -> Quotas {
         let of = match &self.admission {
-            AdmissionConfig::Open => BTreeMap::new(),
+            AdmissionConfig::Open | AdmissionConfig::Members => BTreeMap::new(),
             AdmissionConfig::Accounts(accounts) => {
                 accounts.iter().filter_map(|account| Some((account.key, account.quota?.0))).collect()
             }
@@ -181,6 +197,7 @@ impl Config {
         let introducers = list(self.introducers.iter().map(ToString::to_string).collect());
         let admission = match &self.admission {
             AdmissionConfig::Open => quoted("open"),
+            AdmissionConfig::Members => quoted("members"),
             AdmissionConfig::Accounts(accounts) => {
                 let accounts: Vec<String> = accounts.iter().map(|account| account.to_text()).collect();
                 format!("{{ accounts = [{}] }}", accounts.join(", "))
@@ -189,6 +206,10 @@ impl Config {
         let zone = match &self.zone {
             Some(zone) => format!("zone = {}", quoted(zone)),
             None => "# zone = \"cellar\"".to_owned(),
+        };
+        let owner = match &self.owner {
+            Some(owner) => format!("owner = \"{owner}\""),
+            None => "# owner = \"<key>\"".to_owned(),
         };
         let quota = match self.quota {
             Some(quota) => format!("quota = \"{quota}\""),
@@ -212,7 +233,10 @@ nickname = {nickname}
 # Introducers to announce it to: "sarsen://<key>@host:port".
 introducers = [{introducers}]
 
-# Who may store: "open" (everybody), or {{ accounts = ["<key>", ...] }}. Reading needs no account.
+# The key of the grid's owner (`sarsen grid init` prints it), by whose certificate this server counts for the grid's clients.
+{owner}
+
+# Who may store: "open" (everybody), "members" (whoever the grid's owner admitted), or {{ accounts = ["<key>", ...] }}. Reading needs no account.
 # {{ key = "<key>", quota = "1T" }} in place of a key gives that account a quota of its own.
 admission = {admission}
 
@@ -292,6 +316,7 @@ fn admission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdmissionConf
     #[serde(rename_all = "lowercase")]
     enum Text {
         Open,
+        Members,
         Accounts(Vec<Account>),
     }
     #[derive(Deserialize)]
@@ -315,6 +340,7 @@ fn admission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdmissionConf
     };
     match Text::deserialize(deserializer)? {
         Text::Open => Ok(AdmissionConfig::Open),
+        Text::Members => Ok(AdmissionConfig::Members),
         Text::Accounts(accounts) => {
             accounts.iter().map(account).collect::<Result<_, _>>().map(AdmissionConfig::Accounts)
         }
@@ -333,6 +359,7 @@ mod tests {
             nickname: "the \"old\" one".into(),
             zone: Some("cellar".into()),
             introducers: vec![format!("sarsen://{}@h:1", NodeId::new([1; 32])).parse().unwrap()],
+            owner: Some(NodeId::new([5; 32])),
             admission: AdmissionConfig::Accounts(vec![
                 AccountConfig { key: NodeId::new([2; 32]), quota: None },
                 AccountConfig { key: NodeId::new([4; 32]), quota: Some(Size(1 << 40)) },
@@ -350,6 +377,10 @@ mod tests {
         assert_eq!(Config::parse(&config.to_text()).unwrap(), config);
         assert_eq!(config.quotas().of(&NodeId::new([4; 32])), Some(1 << 40));
         assert_eq!(config.quotas().of(&NodeId::new([2; 32])), Some(100_000_000_000));
+        let members = Config { admission: AdmissionConfig::Members, ..config.clone() };
+        assert_eq!(Config::parse(&members.to_text()).unwrap(), members);
+        let nobodys = Config { owner: None, ..members };
+        assert!(matches!(Config::parse(&nobodys.to_text()), Err(ConfigError::NoOwner)));
         let plain =
             Config { zone: None, quota: None, admission: AdmissionConfig::Open, storage: vec![], ..config };
         assert_eq!(Config::parse(&plain.to_text()).unwrap(), plain);

@@ -170,6 +170,7 @@ impl SimGrid {
             zone: server.zone.clone(),
             stores: vec![announced],
             software: SOFTWARE.to_owned(),
+            certificate: None,
         }
         .sign(&server.key);
         announce(&*net.connector(server.key.id()), &self.introducer, signed)

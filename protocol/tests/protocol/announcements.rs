@@ -21,6 +21,7 @@ fn announcement() -> Announcement {
         zone: Some("cellar".into()),
         stores: vec![AnnouncedStore::new(&key(2), 1, &key(1).id())],
         software: "sarsen/0.1.0".into(),
+        certificate: None,
     }
 }
 

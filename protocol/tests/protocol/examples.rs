@@ -25,7 +25,13 @@ fn check_framed(name: &str, message: &impl Encode<()>) {
 
 #[test]
 fn the_examples_of_the_spec() {
-    let hello = Hello { major: 1, minor: 0, features: Vec::new(), software: "sarsen/0.1.0".into() };
+    let hello = Hello {
+        major: 1,
+        minor: 0,
+        features: Vec::new(),
+        software: "sarsen/0.1.0".into(),
+        certificate: None,
+    };
     check_framed("hello", &Request::Hello(hello));
     check_framed("status", &Request::Status);
     check_framed("subscribe", &Request::Subscribe(Subscribe { follow: true }));
@@ -56,6 +62,7 @@ fn the_examples_of_the_spec() {
         zone: None,
         stores: vec![AnnouncedStore::new(&store, 1, &server.id())],
         software: "sarsen/0.1.0".into(),
+        certificate: None,
     };
     check("announcement", &minicbor::to_vec(announcement.sign(&server)).unwrap());
 }

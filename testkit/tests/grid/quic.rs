@@ -47,6 +47,7 @@ async fn serve(index: u8, disk: SimDisk, announced: Arc<Mutex<Vec<Signed>>>) -> 
         zone: None,
         stores: vec![store.announced(&key.id())],
         software: "test/0".into(),
+        certificate: None,
     };
     announced.lock().unwrap().push(announcement.sign(&key));
     let server = Server::new(ServerParts {
