@@ -38,6 +38,7 @@ pub mod download;
 pub mod filestore;
 pub mod grid;
 pub mod local;
+pub mod membership;
 pub mod path;
 pub mod placement;
 pub mod recovery;
@@ -48,7 +49,7 @@ pub mod upload;
 pub mod usage;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use caps::PlacementBucket;
 use encoding::Params;
@@ -103,6 +104,7 @@ struct Inner {
     nodes: NodeCache,
     small_shares: SmallShares,
     small_encoders: SmallEncoders,
+    papers: OnceLock<membership::Papers>,
 }
 
 impl Client {
@@ -114,7 +116,11 @@ impl Client {
     pub fn open(dir: &Path) -> Result<Self, ConfigError> {
         let dir = ClientDir::open(dir)?;
         let seams = Seams::real(&dir.account_key()?)?;
-        Self::remembering(dir.settings()?, dir.grid_view()?, dir.slot_memory(), seams)
+        let client = Self::remembering(dir.settings()?, dir.grid_view()?, dir.slot_memory(), seams)?;
+        if let Some(papers) = dir.papers()? {
+            client.as_member(papers);
+        }
+        Ok(client)
     }
 
     /// A client made of its parts.
@@ -142,6 +148,9 @@ impl Client {
         let readers = Servers::new(seams.anonymous.clone(), settings.timeouts);
         let (small_shares, small_encoders) = (SmallShares::default(), SmallEncoders::new(params));
         let slots = Slots::new(memory);
+        if let Some(owner) = settings.owner {
+            grid.trust(owner);
+        }
         let inner = Inner {
             seams,
             settings,
@@ -154,6 +163,7 @@ impl Client {
             nodes: NodeCache::default(),
             small_shares,
             small_encoders,
+            papers: OnceLock::new(),
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -163,8 +173,8 @@ impl Client {
     pub async fn refresh(&self) -> Vec<IntroducerReport> {
         let connect = self.0.settings.timeouts.connect;
         let deadline = if self.grid().servers().is_empty() { connect } else { connect / 3 };
-        let reports =
-            self.0.grid.refresh(&self.0.seams.anonymous, &self.0.settings.introducers, deadline).await;
+        let servers = self.0.grid.refresh(&self.0.seams.anonymous, &self.0.settings.introducers, deadline);
+        let (reports, ()) = tokio::join!(servers, self.refresh_papers(deadline));
         if let Err(error) = self.0.grid.save() {
             tracing::warn!(error = &error as &dyn std::error::Error, "the list of servers is not kept");
         }
@@ -196,11 +206,10 @@ impl Client {
         self.0.readers.close().await;
     }
 
-    /// The servers that may get shares, in the order of an object of this bucket: all, or those the user pinned.
+    /// The servers that may get shares, in the order of an object of this bucket: all, or those that are certified or pinned.
     pub(crate) fn upload_candidates(&self, bucket: PlacementBucket) -> Vec<Candidate> {
-        let pinned = &self.0.settings.pinned;
         let mut candidates = self.0.grid.candidates(bucket);
-        candidates.retain(|candidate| pinned.is_empty() || pinned.contains(&candidate.server));
+        candidates.retain(|candidate| self.counts(&self.0.grid.server(&candidate.server)));
         candidates
     }
 
@@ -208,7 +217,8 @@ impl Client {
     pub(crate) fn ranked_candidates(&self, bucket: PlacementBucket) -> Result<Vec<Candidate>, UploadError> {
         let mut candidates = self.upload_candidates(bucket);
         if candidates.is_empty() {
-            return Err(UploadError::NoServers);
+            let known = self.grid().servers().len();
+            return Err(if known == 0 { UploadError::NoServers } else { UploadError::NoneCounts { known } });
         }
         // A stable sort: the others keep their own order.
         candidates.sort_by_key(|candidate| self.writers().is_shunned(&candidate.server));

@@ -240,6 +240,7 @@ impl SimGrid {
             shares: shares.parse::<Shares>().expect("K/HAPPY/N"),
             zone: None,
             pinned: Vec::new(),
+            owner: None,
             convergence: seed_of(&self.random, &format!("{label} convergence")).into(),
             timeouts,
         };

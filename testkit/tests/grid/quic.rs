@@ -81,6 +81,7 @@ async fn client(announced: &Mutex<Vec<Signed>>) -> Result<Client, Box<dyn std::e
         shares: "2/3/5".parse()?,
         zone: None,
         pinned: Vec::new(),
+        owner: None,
         convergence: [5; 32].into(),
         timeouts: Timeouts::default(),
     };
