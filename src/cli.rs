@@ -1,6 +1,7 @@
 //! The command line's grammar.
 
 pub(crate) mod foreign;
+mod members;
 mod trees;
 mod upkeep;
 
@@ -13,6 +14,7 @@ use storage_server::config::StorageConfig;
 
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
+pub(crate) use members::{GridCommand, Join, MemberArgs, ServerJoin};
 pub(crate) use trees::{Backup, Cp, Restore};
 pub(crate) use upkeep::{Check, Renew};
 
@@ -61,6 +63,8 @@ Sizes: 50G is 50 * 10^9 bytes, 50GiB is 50 * 2^30.";
 pub(crate) enum Command {
     /// Make this client's directory: a new account and its settings
     Init(Init),
+    /// Join a grid with a one-time code from its owner: makes this client's directory if there is none
+    Join(Join),
     /// Store a file and print its cap
     Put(Put),
     /// Fetch a file
@@ -135,6 +139,9 @@ pub(crate) enum Command {
     /// Run a storage server
     #[command(subcommand)]
     Server(ServerCommand),
+    /// Own a grid: admit members and let them go
+    #[command(subcommand)]
+    Grid(GridCommand),
     /// Run an introducer
     #[command(subcommand)]
     Introducer(IntroducerCommand),
@@ -355,6 +362,8 @@ pub(crate) enum ServerCommand {
         #[arg(long)]
         zone: Option<String>,
     },
+    /// Make a server's directory with a one-time code from a grid's owner
+    Join(ServerJoin),
     /// Run it, until SIGTERM or Ctrl-C
     Run {
         /// The directory

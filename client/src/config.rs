@@ -235,16 +235,7 @@ impl ClientDir {
             let text = Zeroizing::new(secret_to_text(secret) + "\n");
             create_secret(&made.path(name), text.as_bytes()).map_err(failed(&made.path(name)))?;
         }
-        let file = SettingsFile {
-            introducers: settings.introducers.iter().map(ToString::to_string).collect(),
-            zone: settings.zone.clone(),
-            pinned: settings.pinned.iter().map(ToString::to_string).collect(),
-            owner: settings.owner.map(|owner| owner.to_string()),
-            shares: settings.shares,
-        };
-        let text = format!("{SETTINGS_COMMENT}{}", toml::to_string(&file).expect("plain values"));
-        write_atomically(&made.path(SETTINGS_FILE), text.as_bytes(), 0o600)
-            .map_err(failed(&made.path(SETTINGS_FILE)))?;
+        made.write_settings(settings)?;
         Ok(made)
     }
 
@@ -298,6 +289,42 @@ impl ClientDir {
     /// [`ConfigError`].
     pub fn account_key(&self) -> Result<NodeKey, ConfigError> {
         Ok(NodeKey::from_seed(&*self.account_secret()?))
+    }
+
+    /// Writes into the settings of a client that joined a grid: its owner, its introducers beside those it had, and its parameters. What its
+    /// owner wrote beside the values is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn enter_grid(
+        &self,
+        owner: NodeId,
+        introducers: &[NodeAddress],
+        shares: Shares,
+    ) -> Result<(), ConfigError> {
+        shares.params()?;
+        let mut settings = self.settings()?;
+        for introducer in introducers {
+            if !settings.introducers.contains(introducer) {
+                settings.introducers.push(introducer.clone());
+            }
+        }
+        (settings.owner, settings.shares) = (Some(owner), shares);
+        self.write_settings(&settings)
+    }
+
+    fn write_settings(&self, settings: &Settings) -> Result<(), ConfigError> {
+        let file = SettingsFile {
+            introducers: settings.introducers.iter().map(ToString::to_string).collect(),
+            zone: settings.zone.clone(),
+            pinned: settings.pinned.iter().map(ToString::to_string).collect(),
+            owner: settings.owner.map(|owner| owner.to_string()),
+            shares: settings.shares,
+        };
+        let text = format!("{SETTINGS_COMMENT}{}", toml::to_string(&file).expect("plain values"));
+        let path = self.path(SETTINGS_FILE);
+        write_atomically(&path, text.as_bytes(), 0o600).map_err(failed(&path))
     }
 
     /// Whether the directory holds a client already.
