@@ -7,6 +7,7 @@ use client::{Client, GridView, Seams, Settings, Shares, Timeouts};
 use introducer::{Introducer, MemoryKeep, Parts};
 use protocol::announcement::{Announcement, Signed};
 use protocol::announcer::{GOOD_FOR, announce};
+use protocol::membership::SignedCertificate;
 use protocol::session::SOFTWARE;
 use protocol::{Clock, InlinePool, NodeAddress, NodeId, NodeKey, Random};
 use storage_server::{Admission, Quotas, Server, ServerLimits, ServerParts, Store, StoreError, StoreOptions};
@@ -54,6 +55,8 @@ pub struct SimServer {
     pub admission: Admission,
     /// And how much.
     pub quotas: Quotas,
+    /// What it announces of its membership.
+    pub certificate: Option<SignedCertificate>,
     /// Its clock, which may jump alone.
     pub clock: Arc<SimClock>,
     running: Option<Running>,
@@ -118,6 +121,7 @@ impl SimGrid {
             options: StoreOptions::default(),
             admission: Admission::Open,
             quotas: Quotas::default(),
+            certificate: None,
             clock: Arc::new(SimClock::following(self.clock.clone())),
             running: None,
             sequence: 0,
@@ -170,7 +174,7 @@ impl SimGrid {
             zone: server.zone.clone(),
             stores: vec![announced],
             software: SOFTWARE.to_owned(),
-            certificate: None,
+            certificate: server.certificate.clone(),
         }
         .sign(&server.key);
         announce(&*net.connector(server.key.id()), &self.introducer, signed)
