@@ -127,7 +127,7 @@ async fn tell(
         return Err(Partly { what: "it is done, and not all introducers know", again: true }.into());
     }
     if !quiet {
-        eprintln!("{} introducers were told.", introducers.len());
+        eprintln!("The introducers were told.");
     }
     Ok(())
 }

@@ -38,7 +38,8 @@ fn print(client: &Client, status: &GridStatus, account: &NodeId) -> anyhow::Resu
     let mut free = 0_u64;
     let mut reached = 0;
     for server in &status.servers {
-        let counts = if client.counts(&server.server) { "" } else { "  gets no shares: not certified" };
+        let counts =
+            if client.counts(&server.server) { "" } else { "  gets no shares: neither certified nor pinned" };
         let zone = server.server.zone.as_ref().map_or_else(String::new, |zone| format!("  zone {zone}"));
         match &server.outcome {
             Err(error) => say!("server {}{zone}{counts}  does not answer: {error}", server.server.name())?,

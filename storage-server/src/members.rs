@@ -171,7 +171,7 @@ fn explain(reason: NotAMember, shown: &Shown, owner: &NodeId, now: Duration) -> 
             )
         }
         (NotAMember::Forged, Shown::Certificate(_)) => "it is of another account".to_owned(),
-        (NotAMember::Forged, _) => "its signature does not hold".to_owned(),
+        (NotAMember::Forged, _) => "its signature does not hold, or it breaks a bound".to_owned(),
         (NotAMember::Revoked, _) => "the grid's owner took it back".to_owned(),
         _ => format!("only members of the grid of {} may store here", owner.short()),
     }

@@ -132,7 +132,8 @@ fn everybody_joins_by_a_code_and_strangers_are_refused_by_name() {
     let owner = members["owner"].as_str().unwrap();
     let settings = stranger.dir.join("sarsen.toml");
     let text = std::fs::read_to_string(&settings).unwrap();
-    std::fs::write(&settings, text.replace("\n[shares]\n", &format!("\nowner = \"{owner}\"\n\n[shares]\n"))).unwrap();
+    std::fs::write(&settings, text.replace("\n[shares]\n", &format!("\nowner = \"{owner}\"\n\n[shares]\n")))
+        .unwrap();
     assert_eq!(put(&stranger, &file).ok().line().len(), cap.len());
 
     // Let go: every server hears of it and says so, also after a restart with no introducer.

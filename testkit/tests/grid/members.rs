@@ -275,12 +275,18 @@ async fn a_flood_of_invented_servers_gets_no_share() {
     let error = put(&client, &noise(30, 5_000)).await.unwrap_err();
     assert!(matches!(error, UploadError::NotHappy { happiness: 4, .. }), "{error:?}");
     let pinned = grid.servers[9].key.id();
-    let client = joined(&grid, "alice", "2/5/5", |settings| settings.pinned = vec![pinned]).await;
-    let report = put(&client, &noise(31, 5_000)).await.unwrap();
+    let pinning = joined(&grid, "alice", "2/5/5", |settings| settings.pinned = vec![pinned]).await;
+    let report = put(&pinning, &noise(31, 5_000)).await.unwrap();
     assert!(report.shares.values().any(|server| server.id == pinned));
+    // One of the grid's own that its owner let go is one of the flood.
+    let gone = grid.servers[1].key.id();
+    tell(&grid, Vec::new(), Some(revocations(9, gone, 1))).await;
+    pinning.refresh().await;
+    assert!(!pinning.counts(&pinning.grid().server(&gone)));
+    let report = put(&pinning, &noise(33, 5_000)).await;
+    assert!(matches!(report, Err(UploadError::NotHappy { happiness: 4, .. })), "{report:?}");
     // Nobody is left.
     grid.clock.jump_ahead(DAY * 31);
-    let client = joined(&grid, "alice", "2/5/5", |_| ()).await;
     let error = put(&client, &noise(32, 5_000)).await.unwrap_err();
     assert!(matches!(error, UploadError::NoneCounts { known: 105 }), "{error:?}");
 }
