@@ -2,6 +2,7 @@
 
 use minicbor::Encode;
 use protocol::announcement::{AnnouncedStore, Announcement};
+use protocol::membership::NotAMember;
 use protocol::message::{
     Bytes16, Done, ErrorCode, Hello, LeaseTerms, Put, PutSmall, Reply, Request, SmallShare, Subscribe,
     WireError,
@@ -109,6 +110,7 @@ fn the_error_codes_of_the_spec() {
         ErrorCode::BadAnnouncement,
         ErrorCode::BadSignature,
         ErrorCode::OverQuota,
+        ErrorCode::NoInvitation,
     ];
     for code in codes {
         let number = minicbor::to_vec(code).unwrap()[1];
@@ -116,4 +118,8 @@ fn the_error_codes_of_the_spec() {
         let name = name.strip_suffix(" request").filter(|_| code == ErrorCode::Unsupported).unwrap_or(&name);
         assert!(SPEC.contains(&format!("| {number} | {name} |")), "{number} {name}");
     }
+    let not_a_member = minicbor::to_vec(ErrorCode::NotAMember(NotAMember::Revoked)).unwrap();
+    assert_eq!(not_a_member, [0x82, 14, 0x81, 4]);
+    let members = include_str!("../../../docs/spec/membership.md");
+    assert!(SPEC.contains("| 14 | not a member |") && members.contains("| certificate revoked | 4 |"));
 }
