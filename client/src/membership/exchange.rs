@@ -95,8 +95,12 @@ pub async fn await_guest<T>(
     let (invited, request) = match inviter.read(&letter.bytes) {
         Ok(read) => read,
         Err(wrong) => {
-            // An empty letter says no more than that: the other side knows it for a refusal.
-            let _ = within(STEP, send(&mut stream, Vec::new())).await;
+            // An empty letter says no more than that; it is waited for until it was passed on, or our end would swallow it.
+            let telling = async {
+                send(&mut stream, Vec::new()).await?;
+                read_reply::<Done>(&mut stream).await
+            };
+            let _ = within(STEP, telling).await;
             return Err(InviteError::Wrong(wrong));
         }
     };
