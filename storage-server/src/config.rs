@@ -94,6 +94,17 @@ pub struct AccountConfig {
 }
 
 impl AdmissionConfig {
+    fn to_text(&self) -> String {
+        match self {
+            Self::Open => quoted("open"),
+            Self::Members => quoted("members"),
+            Self::Accounts(accounts) => {
+                let accounts: Vec<String> = accounts.iter().map(|account| account.to_text()).collect();
+                format!("{{ accounts = [{}] }}", accounts.join(", "))
+            }
+        }
+    }
+
     /// As a server takes it that knows of its grid what `members` does.
     pub fn to_admission(&self, members: Option<&Members>) -> Admission {
         match (self, members) {
@@ -195,14 +206,7 @@ impl Config {
     pub fn to_text(&self) -> String {
         let list = |items: Vec<String>| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
         let introducers = list(self.introducers.iter().map(ToString::to_string).collect());
-        let admission = match &self.admission {
-            AdmissionConfig::Open => quoted("open"),
-            AdmissionConfig::Members => quoted("members"),
-            AdmissionConfig::Accounts(accounts) => {
-                let accounts: Vec<String> = accounts.iter().map(|account| account.to_text()).collect();
-                format!("{{ accounts = [{}] }}", accounts.join(", "))
-            }
-        };
+        let admission = self.admission.to_text();
         let zone = match &self.zone {
             Some(zone) => format!("zone = {}", quoted(zone)),
             None => "# zone = \"cellar\"".to_owned(),
