@@ -2,6 +2,7 @@
 
 mod agent;
 pub(crate) mod foreign;
+mod members;
 mod trees;
 mod upkeep;
 
@@ -15,6 +16,7 @@ use storage_server::config::StorageConfig;
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use agent::AgentCommand;
+pub(crate) use members::{GridCommand, Join, MemberArgs, ServerJoin};
 pub(crate) use trees::{Backup, Cp, Restore};
 pub(crate) use upkeep::{Check, Drain, Rebalance, Renew, Sweep, Thoroughness};
 
@@ -63,6 +65,8 @@ Sizes: 50G is 50 * 10^9 bytes, 50GiB is 50 * 2^30.";
 pub(crate) enum Command {
     /// Make this client's directory: a new account and its settings
     Init(Init),
+    /// Join a grid with a one-time code from its owner: makes this client's directory if there is none
+    Join(Join),
     /// Store a file and print its cap
     Put(Put),
     /// Fetch a file
@@ -142,6 +146,9 @@ pub(crate) enum Command {
     /// Run a storage server
     #[command(subcommand)]
     Server(ServerCommand),
+    /// Own a grid: admit members and let them go
+    #[command(subcommand)]
+    Grid(GridCommand),
     /// Run an introducer
     #[command(subcommand)]
     Introducer(IntroducerCommand),
@@ -364,6 +371,8 @@ pub(crate) enum ServerCommand {
         #[arg(long)]
         zone: Option<String>,
     },
+    /// Make a server's directory with a one-time code from a grid's owner
+    Join(ServerJoin),
     /// Run it, until SIGTERM or Ctrl-C
     Run {
         /// The directory

@@ -15,8 +15,10 @@ mod du;
 mod find;
 mod gc;
 mod get;
+pub(crate) mod grid;
 mod init;
 mod introducer;
+mod join;
 mod letting_go;
 mod ln;
 mod local_grid;
@@ -57,6 +59,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     let home = || client_dir(cli.dir.clone());
     match cli.command {
         Command::Init(args) => init::run(&home()?, &args, cli.quiet),
+        Command::Join(args) => join::client(&home()?, &args, cli.quiet).await,
+        Command::Grid(command) => grid::run(&home()?, &command, cli.quiet).await,
         Command::Put(args) => put::run(&home()?, &args, cli.quiet).await,
         Command::Get(args) => get::run(home, &args, cli.quiet).await,
         Command::Cp(args) => cp::run(&home()?, &args, cli.quiet).await,
@@ -88,7 +92,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cap(CapCommand::Repair { path }) => check::repair_cap(&home()?, &path, cli.quiet).await,
         Command::Cap(CapCommand::Show { cap, json }) => cap::run(&cap, json.json),
         Command::Share(command) => share::run(&command),
-        Command::Server(command) => server::run(&command).await,
+        Command::Server(command) => server::run(&command, home).await,
         Command::Introducer(command) => introducer::run(&command).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,

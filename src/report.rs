@@ -2,6 +2,7 @@
 
 mod agent;
 mod filestore;
+mod members;
 mod trees;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use client::{AliasError, AliasNameError, ClientDir, ConfigError, DownloadError, 
 use encoding::{AssembleError, ShareError};
 
 pub(crate) use agent::Unchecked;
+pub(crate) use members::Unpublished;
 
 use crate::cmd::long::{escaped, without_controls};
 use crate::cmd::mv::IntoItself;
@@ -141,6 +143,7 @@ pub(crate) fn tell_of(path: &str, error: &dyn std::error::Error) {
 }
 
 const NO_SERVERS: &str = "is an introducer running? `sarsen status` shows what this client knows";
+const NONE_COUNTS: &str = "`sarsen status` shows which servers the owner certified; `owner` and `pinned` in SETTINGS say which count";
 const NO_INTRODUCER: &str =
     "no introducer is set in SETTINGS: give `introducers` the line that is in the introducer.url of one";
 /// What stands in hints for the path of the client's settings.
@@ -256,7 +259,9 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(error) = error.downcast_ref::<LetGoError>() {
         return trees::classify_let_go(error);
     }
-    if let Some(class) = agent::classify(error).or_else(|| trees::classify(error)) {
+    if let Some(class) =
+        agent::classify(error).or_else(|| trees::classify(error)).or_else(|| members::classify(error))
+    {
         return class;
     }
     if let Some(error) = error.downcast_ref::<UploadError>() {
@@ -404,7 +409,11 @@ const OVER_QUOTA: &str =
 fn classify_upload(error: &UploadError) -> (Exit, Option<&'static str>) {
     match error {
         UploadError::NoServers => (Exit::Retry, Some(NO_SERVERS)),
+        UploadError::NoneCounts { .. } => (Exit::Retry, Some(NONE_COUNTS)),
         UploadError::NotHappy { .. } if error.is_over_quota() => (Exit::Refused, Some(OVER_QUOTA)),
+        UploadError::NotHappy { .. } if error.is_refusal() && error.not_a_member().is_some() => {
+            (Exit::Refused, error.not_a_member().map(members::not_a_member))
+        }
         UploadError::NotHappy { .. } if error.is_refusal() => {
             (Exit::Refused, Some("the servers refuse; ask their owners for room or admission"))
         }

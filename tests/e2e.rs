@@ -30,6 +30,8 @@ mod grid;
 mod interrupted;
 #[path = "e2e/keys.rs"]
 mod keys;
+#[path = "e2e/members.rs"]
+mod members;
 #[path = "e2e/outlives.rs"]
 mod outlives;
 #[path = "e2e/program.rs"]

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::files::{create_secret, read_secret, write_atomically};
 use crate::grid::{CacheError, GridView};
+use crate::membership::Papers;
 use crate::servers::Timeouts;
 use crate::slot::SlotMemory;
 
@@ -20,6 +21,7 @@ const SETTINGS_FILE: &str = "sarsen.toml";
 const KEY_FILE: &str = "private/account.key";
 const CONVERGENCE_FILE: &str = "private/convergence";
 const CACHE_FILE: &str = "servers.cache";
+const PAPERS_FILE: &str = "membership";
 const MEMORY_FOLDER: &str = "slots";
 
 /// How many shares: k, how many servers must have one, and N.
@@ -79,6 +81,8 @@ pub struct Settings {
     pub zone: Option<String>,
     /// If not empty, only these servers get shares and count: whoever an introducer names beside them cannot pose as many.
     pub pinned: Vec<NodeId>,
+    /// The owner of the grid: if set, only servers that it certified, and those that are pinned, get shares and count.
+    pub owner: Option<NodeId>,
     /// The convergence secret: equal files of clients that share it are stored once.
     pub convergence: Zeroizing<[u8; 32]>,
     /// Bounds on waiting.
@@ -94,6 +98,8 @@ struct SettingsFile {
     zone: Option<String>,
     #[serde(default)]
     pinned: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     #[serde(default)]
     shares: Shares,
 }
@@ -148,6 +154,14 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// The file of the certificate cannot be used.
+    #[error("{path} cannot be used: {reason}")]
+    Papers {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: protocol::membership::PapersError,
+    },
     /// The cache of servers cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -173,16 +187,35 @@ impl ClientDir {
         zone: Option<String>,
         random: &dyn Random,
     ) -> Result<Self, ConfigError> {
-        let [account, convergence] = [(); 2].map(|()| Zeroizing::new(random.bytes::<32>()));
+        let account = Zeroizing::new(random.bytes::<32>());
+        Self::create_member(dir, &account, introducers, shares, zone, None, random)
+    }
+
+    /// The same, for an account whose secret was made before, in the grid of `owner`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; [`ConfigError::Exists`] if `dir` holds a client already.
+    pub fn create_member(
+        dir: &Path,
+        account: &[u8; 32],
+        introducers: &[NodeAddress],
+        shares: Shares,
+        zone: Option<String>,
+        owner: Option<NodeId>,
+        random: &dyn Random,
+    ) -> Result<Self, ConfigError> {
+        let convergence = Zeroizing::new(random.bytes::<32>());
         let settings = Settings {
             introducers: introducers.to_vec(),
             shares,
             zone,
             pinned: Vec::new(),
+            owner,
             convergence,
             timeouts: Timeouts::default(),
         };
-        Self::restore(dir, &account, &settings)
+        Self::restore(dir, account, &settings)
     }
 
     /// Makes a directory for a client that there was before: its account's secret and its settings are given.
@@ -202,15 +235,7 @@ impl ClientDir {
             let text = Zeroizing::new(secret_to_text(secret) + "\n");
             create_secret(&made.path(name), text.as_bytes()).map_err(failed(&made.path(name)))?;
         }
-        let file = SettingsFile {
-            introducers: settings.introducers.iter().map(ToString::to_string).collect(),
-            zone: settings.zone.clone(),
-            pinned: settings.pinned.iter().map(ToString::to_string).collect(),
-            shares: settings.shares,
-        };
-        let text = format!("{SETTINGS_COMMENT}{}", toml::to_string(&file).expect("plain values"));
-        write_atomically(&made.path(SETTINGS_FILE), text.as_bytes(), 0o600)
-            .map_err(failed(&made.path(SETTINGS_FILE)))?;
+        made.write_settings(settings)?;
         Ok(made)
     }
 
@@ -242,9 +267,14 @@ impl ClientDir {
         file.shares.params()?;
         let parse = |text: &String| text.parse().map_err(|e| bad(format!("pinned server {text}: {e}")));
         let pinned = file.pinned.iter().map(parse).collect::<Result<_, _>>()?;
+        let owner = match &file.owner {
+            Some(text) => Some(text.parse().map_err(|e| bad(format!("owner {text}: {e}")))?),
+            None => None,
+        };
         Ok(Settings {
             introducers,
             pinned,
+            owner,
             shares: file.shares,
             zone: file.zone,
             convergence: self.secret(CONVERGENCE_FILE)?,
@@ -259,6 +289,57 @@ impl ClientDir {
     /// [`ConfigError`].
     pub fn account_key(&self) -> Result<NodeKey, ConfigError> {
         Ok(NodeKey::from_seed(&*self.account_secret()?))
+    }
+
+    /// Writes into the settings of a client that joined a grid: its owner, its introducers beside those it had, and its parameters. What its
+    /// owner wrote beside the values is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn enter_grid(
+        &self,
+        owner: NodeId,
+        introducers: &[NodeAddress],
+        shares: Shares,
+    ) -> Result<(), ConfigError> {
+        shares.params()?;
+        let mut settings = self.settings()?;
+        for introducer in introducers {
+            if !settings.introducers.contains(introducer) {
+                settings.introducers.push(introducer.clone());
+            }
+        }
+        (settings.owner, settings.shares) = (Some(owner), shares);
+        self.write_settings(&settings)
+    }
+
+    fn write_settings(&self, settings: &Settings) -> Result<(), ConfigError> {
+        let file = SettingsFile {
+            introducers: settings.introducers.iter().map(ToString::to_string).collect(),
+            zone: settings.zone.clone(),
+            pinned: settings.pinned.iter().map(ToString::to_string).collect(),
+            owner: settings.owner.map(|owner| owner.to_string()),
+            shares: settings.shares,
+        };
+        let text = format!("{SETTINGS_COMMENT}{}", toml::to_string(&file).expect("plain values"));
+        let path = self.path(SETTINGS_FILE);
+        write_atomically(&path, text.as_bytes(), 0o600).map_err(failed(&path))
+    }
+
+    /// Whether the directory holds a client already.
+    pub fn holds_client(dir: &Path) -> bool {
+        dir.join(SETTINGS_FILE).exists() || dir.join(KEY_FILE).exists()
+    }
+
+    /// What this client knows of its membership in the grid of its settings, if they name an owner.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn papers(&self) -> Result<Option<Papers>, ConfigError> {
+        let Some(owner) = self.settings()?.owner else { return Ok(None) };
+        Papers::load(&self.path(PAPERS_FILE), owner, self.account_key()?.id()).map(Some)
     }
 
     /// The servers known so far.
@@ -317,6 +398,7 @@ const SETTINGS_COMMENT: &str = "\
 # introducers  whom to ask which servers exist: sarsen://<key>@host:port. Several may be named; the union counts.
 # zone         a label of your own for where this client is.
 # pinned       keys of servers. If any are listed, only these get shares; reading still asks everybody.
+# owner        the key of the grid's owner. If set, only servers that it certified, and pinned ones, get shares and count.
 # [shares]     needed: so many shares give a file back; happy: so many servers must hold one of their own before a file counts as
 #              stored; total: so many are made. Files already stored keep what they were stored with.
 

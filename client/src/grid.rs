@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use caps::PlacementBucket;
@@ -12,6 +12,7 @@ use minicbor::{Decode, Encode};
 use protocol::announcement::{AnnouncedStore, Announcement, Signed};
 use protocol::frame::FrameError;
 use protocol::limits::MAX_BATCH;
+use protocol::membership::{Certificate, Role};
 use protocol::message::{Announcements, Request, StoreReport, Subscribe};
 use protocol::session::{RequestError, Session, read_reply};
 use protocol::transport::Connector;
@@ -37,6 +38,8 @@ pub struct Server {
     pub zone: Option<String>,
     /// Its stores.
     pub stores: Vec<ServedStore>,
+    /// What an owner of a grid says of it: well signed and this server's own, but of whatever grid and date.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// A store, as the server that serves it announced it.
@@ -55,7 +58,28 @@ pub struct ServedStore {
 impl Server {
     /// A server of which only the key is known.
     pub fn unknown(id: NodeId) -> Self {
-        Self { id, addresses: Vec::new(), nickname: String::new(), zone: None, stores: Vec::new() }
+        Self {
+            id,
+            addresses: Vec::new(),
+            nickname: String::new(),
+            zone: None,
+            stores: Vec::new(),
+            certificate: None,
+        }
+    }
+
+    /// Whether the owner of this grid certified it as a server, at whatever date.
+    fn is_of(&self, owner: &NodeId) -> bool {
+        self.certificate
+            .as_ref()
+            .is_some_and(|certificate| certificate.grid == *owner && certificate.role == Role::Server)
+    }
+
+    /// Its zone by the word of the grid's owner, where it has that, and else by its own.
+    fn believe(&mut self, owner: Option<&NodeId>) {
+        if owner.is_some_and(|owner| self.is_of(owner)) {
+            self.zone = self.certificate.as_ref().and_then(|certificate| certificate.zone.clone());
+        }
     }
 
     /// Nickname and the beginning of the key, for people.
@@ -70,7 +94,10 @@ impl Server {
 
 impl From<Announcement> for Server {
     fn from(announcement: Announcement) -> Self {
+        // A signature that did not hold would have kept the announcement out.
+        let certificate = announcement.own_certificate().ok().flatten().map(Arc::new);
         Self {
+            certificate,
             id: announcement.server,
             addresses: announcement.addresses,
             nickname: announcement.nickname,
@@ -104,6 +131,8 @@ pub struct IntroducerReport {
 /// The servers this client knows.
 pub struct GridView {
     known: Mutex<BTreeMap<NodeId, Known>>,
+    /// The owner of the grid, whose word on servers counts.
+    owner: OnceLock<NodeId>,
     cache: Option<PathBuf>,
 }
 
@@ -146,7 +175,7 @@ pub enum CacheError {
 impl GridView {
     /// A view that knows nobody and keeps nothing.
     pub fn empty() -> Self {
-        Self { known: Mutex::default(), cache: None }
+        Self { known: Mutex::default(), owner: OnceLock::new(), cache: None }
     }
 
     /// The view kept in the file `path`, empty if there is none. A cache that cannot be understood is as good as none: introducers
@@ -156,7 +185,8 @@ impl GridView {
     ///
     /// [`CacheError`].
     pub fn load(path: &Path) -> Result<Self, CacheError> {
-        let view = Self { known: Mutex::default(), cache: Some(path.to_owned()) };
+        let cache = Some(path.to_owned());
+        let view = Self { known: Mutex::default(), owner: OnceLock::new(), cache };
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(view),
@@ -191,9 +221,17 @@ impl GridView {
         let (id, sequence) = (announcement.server, announcement.sequence);
         let mut known = self.lock();
         if known.get(&id).is_none_or(|old| old.sequence < sequence) {
-            known.insert(id, Known { signed, sequence, server: announcement.into() });
+            let mut server = Server::from(announcement);
+            server.believe(self.owner.get());
+            known.insert(id, Known { signed, sequence, server });
         }
         Some(id)
+    }
+
+    /// Takes the owner's word on zones, and puts the servers it certified before all others. The first owner counts.
+    pub(crate) fn trust(&self, owner: NodeId) {
+        let owner = *self.owner.get_or_init(|| owner);
+        self.lock().values_mut().for_each(|known| known.server.believe(Some(&owner)));
     }
 
     /// All known servers.
@@ -213,9 +251,17 @@ impl GridView {
         serving.max_by_key(|known| known.sequence).map(|known| known.server.clone())
     }
 
-    /// The servers in the order in which an object of this bucket uses them.
+    /// The servers in the order in which an object of this bucket uses them: those first that the grid's owner certified at any time, if
+    /// there is one, so that however many others are announced, readers ask where writers put.
     pub fn candidates(&self, bucket: PlacementBucket) -> Vec<Candidate> {
-        placement::candidates(bucket, self.lock().values().map(|known| &known.server))
+        let known = self.lock();
+        let servers = known.values().map(|known| &known.server);
+        let Some(owner) = self.owner.get() else { return placement::candidates(bucket, servers) };
+        let (certified, others): (Vec<&Server>, Vec<&Server>) =
+            servers.partition(|server| server.is_of(owner));
+        let mut candidates = placement::candidates(bucket, certified);
+        candidates.extend(placement::candidates(bucket, others));
+        candidates
     }
 
     /// The same for what is new: without stores that are being drained.

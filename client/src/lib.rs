@@ -41,6 +41,7 @@ pub mod filestore;
 pub mod grid;
 pub mod letting_go;
 pub mod local;
+pub mod membership;
 pub mod path;
 pub mod placement;
 pub mod recovery;
@@ -51,7 +52,7 @@ pub mod upload;
 pub mod usage;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use caps::PlacementBucket;
 use encoding::Params;
@@ -108,6 +109,7 @@ struct Inner {
     small_encoders: SmallEncoders,
     holds: letting_go::Holds,
     superseded: letting_go::Superseded,
+    papers: OnceLock<membership::Papers>,
 }
 
 impl Client {
@@ -120,7 +122,11 @@ impl Client {
         let dir = ClientDir::open(dir)?;
         let seams = Seams::real(&dir.account_key()?)?;
         let superseded = letting_go::Superseded::kept_in(dir.path("superseded"));
-        Self::made_of(dir.settings()?, dir.grid_view()?, dir.slot_memory(), seams, superseded)
+        let client = Self::made_of(dir.settings()?, dir.grid_view()?, dir.slot_memory(), seams, superseded)?;
+        if let Some(papers) = dir.papers()? {
+            client.as_member(papers);
+        }
+        Ok(client)
     }
 
     /// A client made of its parts.
@@ -158,6 +164,9 @@ impl Client {
         let readers = Servers::new(seams.anonymous.clone(), settings.timeouts);
         let (small_shares, small_encoders) = (SmallShares::default(), SmallEncoders::new(params));
         let slots = Slots::new(memory);
+        if let Some(owner) = settings.owner {
+            grid.trust(owner);
+        }
         let inner = Inner {
             seams,
             settings,
@@ -172,6 +181,7 @@ impl Client {
             small_encoders,
             holds: letting_go::Holds::default(),
             superseded,
+            papers: OnceLock::new(),
         };
         Ok(Self(Arc::new(inner), None))
     }
@@ -181,8 +191,8 @@ impl Client {
     pub async fn refresh(&self) -> Vec<IntroducerReport> {
         let connect = self.0.settings.timeouts.connect;
         let deadline = if self.grid().servers().is_empty() { connect } else { connect / 3 };
-        let reports =
-            self.0.grid.refresh(&self.0.seams.anonymous, &self.0.settings.introducers, deadline).await;
+        let servers = self.0.grid.refresh(&self.0.seams.anonymous, &self.0.settings.introducers, deadline);
+        let (reports, ()) = tokio::join!(servers, self.refresh_papers(deadline));
         if let Err(error) = self.0.grid.save() {
             tracing::warn!(error = &error as &dyn std::error::Error, "the list of servers is not kept");
         }
@@ -220,11 +230,11 @@ impl Client {
         self.0.readers.close().await;
     }
 
-    /// The servers that may get shares, in the order of an object of this bucket: all but those being drained, or those the user pinned.
+    /// The servers that may get shares, in the order of an object of this bucket: all but those being drained, or of these the certified and
+    /// pinned.
     pub(crate) fn upload_candidates(&self, bucket: PlacementBucket) -> Vec<Candidate> {
-        let pinned = &self.0.settings.pinned;
         let mut candidates = self.0.grid.takers(bucket);
-        candidates.retain(|candidate| pinned.is_empty() || pinned.contains(&candidate.server));
+        candidates.retain(|candidate| self.counts(&self.0.grid.server(&candidate.server)));
         candidates
     }
 
@@ -232,7 +242,8 @@ impl Client {
     pub(crate) fn ranked_candidates(&self, bucket: PlacementBucket) -> Result<Vec<Candidate>, UploadError> {
         let mut candidates = self.upload_candidates(bucket);
         if candidates.is_empty() {
-            return Err(UploadError::NoServers);
+            let known = self.grid().servers().len();
+            return Err(if known == 0 { UploadError::NoServers } else { UploadError::NoneCounts { known } });
         }
         // A stable sort: the others keep their own order.
         candidates.sort_by_key(|candidate| self.writers().is_shunned(&candidate.server));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::NodeId;
+use protocol::membership::SignedCertificate;
 use protocol::session::{RequestError, Session};
 use protocol::transport::Connector;
 use tokio::time::Instant;
@@ -48,25 +49,44 @@ impl Default for Timeouts {
 pub struct Servers {
     connector: Arc<dyn Connector>,
     timeouts: Timeouts,
+    shown: Mutex<Shown>,
     slots: Mutex<BTreeMap<NodeId, Arc<Slot>>>,
+}
+
+/// What servers are shown in hellos, and how often that has changed.
+#[derive(Clone, Default)]
+struct Shown {
+    certificate: Option<SignedCertificate>,
+    changes: u64,
+}
+
+/// A session, and what was shown when it began.
+struct Pooled {
+    session: Session,
+    changes: u64,
 }
 
 #[derive(Default)]
 struct Slot {
-    session: tokio::sync::Mutex<Option<Session>>,
+    session: tokio::sync::Mutex<Option<Pooled>>,
     failed: Mutex<Option<Instant>>,
 }
 
 impl Slot {
-    async fn connect(&self, connector: &dyn Connector, server: &Server) -> Result<Session, RequestError> {
+    async fn connect(
+        &self,
+        connector: &dyn Connector,
+        server: &Server,
+        shown: Shown,
+    ) -> Result<Session, RequestError> {
         let mut pooled = self.session.lock().await;
-        if let Some(session) = usable(&pooled) {
+        if let Some(session) = usable(&pooled, shown.changes) {
             return Ok(session);
         }
         *pooled = None;
         let connection = connector.connect(server.id, &server.addresses).await?;
-        let session = Session::start(connection).await?;
-        *pooled = Some(session.clone());
+        let session = Session::start_as(connection, shown.certificate).await?;
+        *pooled = Some(Pooled { session: session.clone(), changes: shown.changes });
         Ok(session)
     }
 
@@ -75,14 +95,16 @@ impl Slot {
     }
 }
 
-fn usable(pooled: &Option<Session>) -> Option<Session> {
-    pooled.clone().filter(|session| !session.connection().is_closed())
+/// The pooled session, unless it is lost or showed something older.
+fn usable(pooled: &Option<Pooled>, changes: u64) -> Option<Session> {
+    let pooled = pooled.as_ref().filter(|pooled| pooled.changes >= changes)?;
+    (!pooled.session.connection().is_closed()).then(|| pooled.session.clone())
 }
 
 impl Servers {
     /// A pool that connects through `connector`.
     pub fn new(connector: Arc<dyn Connector>, timeouts: Timeouts) -> Self {
-        Self { connector, timeouts, slots: Mutex::default() }
+        Self { connector, timeouts, shown: Mutex::default(), slots: Mutex::default() }
     }
 
     /// The bounds on waiting.
@@ -97,20 +119,30 @@ impl Servers {
     /// [`RequestError`] if it cannot be reached in time or does not speak our protocol.
     pub async fn session(&self, server: &Server) -> Result<Session, RequestError> {
         let slot = self.slot(&server.id);
-        if let Some(session) = slot.session.try_lock().ok().and_then(|pooled| usable(&pooled)) {
+        let changes = lock(&self.shown).changes;
+        if let Some(session) = slot.session.try_lock().ok().and_then(|pooled| usable(&pooled, changes)) {
             return Ok(session);
         }
+        let shown = lock(&self.shown).clone();
         let (connector, server, after) = (self.connector.clone(), server.clone(), self.timeouts.connect);
         // A task of its own: who asks may find what it wants elsewhere before the time is up, and must not ask a dead server anew each time.
         let connecting = tokio::spawn(async move {
             // Whoever waits for a connection that another makes waits no longer than for one of its own.
-            let made = within(after, slot.connect(&*connector, &server)).await;
+            let made = within(after, slot.connect(&*connector, &server, shown)).await;
             if made.is_err() {
                 slot.blame();
             }
             made
         });
         connecting.await.unwrap_or(Err(RequestError::Timeout { after }))
+    }
+
+    /// What servers are shown from the next connection on. What is under way on older ones goes on; what begins now begins anew.
+    pub(crate) fn present(&self, certificate: Option<SignedCertificate>) {
+        let mut shown = lock(&self.shown);
+        if shown.certificate != certificate {
+            *shown = Shown { certificate, changes: shown.changes + 1 };
+        }
     }
 
     /// Remembers that the server just failed.
@@ -141,7 +173,7 @@ impl Servers {
         for slot in slots {
             // What is still being connected has nothing to close.
             if let Some(session) = slot.session.try_lock().ok().and_then(|mut pooled| pooled.take()) {
-                session.connection().close();
+                session.session.connection().close();
             }
         }
     }

@@ -65,6 +65,7 @@ fn seeds() -> Vec<Vec<u8>> {
         zone: None,
         stores: Vec::new(),
         software: "sarsen/0.1.0".into(),
+        certificate: None,
     };
     let with_stores =
         Announcement { zone: Some("attic".into()), stores: vec![store(2, 1), store(3, 9)], ..plain.clone() };

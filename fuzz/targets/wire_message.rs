@@ -71,12 +71,13 @@ fn announcement() -> protocol::announcement::Signed {
         zone: None,
         stores: vec![AnnouncedStore::new(&NodeKey::from_seed(&[2; 32]), 1, &key.id())],
         software: "s".into(),
+        certificate: None,
     };
     announcement.sign(&key)
 }
 
 fn hello() -> Hello {
-    Hello { major: 1, minor: 0, features: vec!["f".into()], software: "s".into() }
+    Hello { major: 1, minor: 0, features: vec!["f".into()], software: "s".into(), certificate: None }
 }
 
 fn requests() -> Vec<Request> {

@@ -5,6 +5,7 @@
 //! node.key           the private key, 0600
 //! introducer.url     where it is: sarsen://<key>@host:port
 //! announcements      what servers said of themselves
+//! members            what owners of grids signed
 //! lock               held while it runs
 //! ```
 
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use protocol::{NodeAddress, NodeKey, Random};
+use protocol::{NodeAddress, NodeId, NodeKey, Random};
 use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -35,6 +36,15 @@ pub struct Config {
     /// What its owner calls it.
     #[serde(default)]
     pub nickname: String,
+    /// Keys of the owners of grids that may publish memberships and invite; empty: whoever comes first.
+    #[serde(default, deserialize_with = "keys")]
+    pub owners: Vec<NodeId>,
+}
+
+fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<NodeId>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parse = |text: &String| text.parse().map_err(serde::de::Error::custom);
+    texts.iter().map(parse).collect()
 }
 
 /// Why a directory cannot be made an introducer's.
@@ -205,6 +215,11 @@ impl IntroducerNode {
         FileKeep::new(self.dir.join(ANNOUNCEMENTS))
     }
 
+    /// Where memberships are kept.
+    pub fn members_keep(&self) -> FileKeep {
+        FileKeep::new(self.dir.join(MEMBERS))
+    }
+
     /// Writes `introducer.url`, now that the port is known, and returns what it says.
     ///
     /// # Errors
@@ -259,6 +274,9 @@ listen = "{listen}"
 
 # What you call it.
 nickname = ""
+
+# Keys of the owners of grids ("sarsen grid init" prints one) that may publish who belongs to them, and invite. Empty: whoever comes first.
+owners = []
 "#
     )
 }
@@ -267,5 +285,6 @@ const CONFIG: &str = "introducer.toml";
 const KEY: &str = "node.key";
 const URL: &str = "introducer.url";
 const ANNOUNCEMENTS: &str = "announcements";
+const MEMBERS: &str = "members";
 const LOCK: &str = "lock";
 const MAX_CONFIG: u64 = 64 * 1024;

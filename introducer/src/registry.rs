@@ -21,6 +21,10 @@ pub struct Limits {
     pub connections: usize,
     /// How far ahead an announcement's end may lie, so that one that is not renewed is forgotten some day.
     pub lifetime: Duration,
+    /// Grids whose memberships it keeps.
+    pub grids: usize,
+    /// Only these owners may publish and invite; empty: whoever comes first.
+    pub owners: Vec<NodeId>,
 }
 
 impl Default for Limits {
@@ -30,6 +34,8 @@ impl Default for Limits {
             bytes: 64 << 20,
             connections: 4_096,
             lifetime: Duration::from_secs(7 * DAY_S),
+            grids: 16,
+            owners: Vec::new(),
         }
     }
 }

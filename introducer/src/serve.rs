@@ -2,6 +2,8 @@
 
 mod connection;
 mod follow;
+mod mailbox;
+mod members;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,7 +15,8 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use crate::keep::{self, Keep, LoadError};
+use crate::grids::Grids;
+use crate::keep::{self, Keep, LoadError, MemoryKeep};
 use crate::registry::{AnnounceError, Limits, Registry};
 
 /// What an introducer is made of.
@@ -26,15 +29,18 @@ pub struct Parts {
     pub pool: Arc<dyn Pool>,
     /// Where announcements outlive a restart.
     pub keep: Arc<dyn Keep>,
+    /// Where memberships do.
+    pub members: Arc<dyn Keep>,
     /// How much it takes on.
     pub limits: Limits,
 }
 
 impl Parts {
-    /// The machine's clock and threads, and the default limits.
+    /// The machine's clock and threads, the default limits, and memberships in memory only.
     pub fn new(keep: Arc<dyn Keep>) -> Self {
         let clock = Arc::new(SystemClock::default());
-        Self { clock, pool: Arc::new(TokioPool), keep, limits: Limits::default() }
+        let members = Arc::new(MemoryKeep::default());
+        Self { clock, pool: Arc::new(TokioPool), keep, members, limits: Limits::default() }
     }
 }
 
@@ -46,6 +52,12 @@ pub struct Introducer {
     saved: Arc<tokio::sync::Mutex<u64>>,
     /// Each new announcement, for whoever follows; who falls behind by more than this holds gets the whole list again.
     news: broadcast::Sender<Arc<Signed>>,
+    grids: Mutex<Grids>,
+    /// Held while memberships are written.
+    members_saved: Arc<tokio::sync::Mutex<()>>,
+    /// Each grid about whose members there is news.
+    member_news: broadcast::Sender<NodeId>,
+    mailboxes: Mutex<mailbox::Mailboxes>,
     closing: watch::Sender<bool>,
     connections: Arc<Semaphore>,
 }
@@ -75,11 +87,16 @@ impl Introducer {
                 warn!(%error, "a kept announcement is dropped");
             }
         }
+        let grids = parts.members.load()?.map(|bytes| Grids::decode(&bytes)).transpose()?.unwrap_or_default();
         let saved = Arc::new(tokio::sync::Mutex::new(registry.generation()));
         Ok(Arc::new(Self {
             registry: Mutex::new(registry),
             saved,
             news: broadcast::Sender::new(NEWS),
+            grids: Mutex::new(grids),
+            members_saved: Arc::default(),
+            member_news: broadcast::Sender::new(NEWS),
+            mailboxes: Mutex::default(),
             closing: watch::Sender::new(false),
             connections: Arc::new(Semaphore::new(parts.limits.connections)),
             parts,
@@ -180,6 +197,14 @@ impl Introducer {
         if let Err(error) = self.save().await {
             warn!(%error, "the announcements could not be kept");
         }
+    }
+
+    fn grids(&self) -> MutexGuard<'_, Grids> {
+        self.grids.lock().expect("no holder panics")
+    }
+
+    fn mailboxes(&self) -> MutexGuard<'_, mailbox::Mailboxes> {
+        self.mailboxes.lock().expect("no holder panics")
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

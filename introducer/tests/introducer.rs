@@ -7,6 +7,8 @@
 
 #[path = "introducer/harness.rs"]
 mod harness;
+#[path = "introducer/members.rs"]
+mod members;
 #[path = "introducer/node.rs"]
 mod node;
 #[path = "introducer/rubbish.rs"]

@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 
 use crate::identity::{NodeId, NodeKey};
 use crate::limits::{MAX_LIST, MAX_TEXT_LEN};
+use crate::membership::{Certificate, SignedCertificate};
 use crate::message::StoreReport;
 
 const CONTEXT: &str = "sarsen v1 announcement";
@@ -56,6 +57,9 @@ pub struct Announcement {
     /// Program and version.
     #[n(8)]
     pub software: String,
+    /// The grid owner's word that this server belongs to the grid, where it has it.
+    #[n(9)]
+    pub certificate: Option<SignedCertificate>,
 }
 
 /// A store, and its own word that this server serves it.
@@ -118,6 +122,12 @@ pub enum AnnouncementError {
         /// Which field.
         field: &'static str,
     },
+    /// The certificate in it is not signed by the owner it names, or is somebody else's.
+    #[error("the announcement of server {server} comes with a certificate that is forged or not its own")]
+    Certificate {
+        /// The server.
+        server: NodeId,
+    },
     /// It is past its date.
     #[error("the announcement of server {server} has expired")]
     Expired {
@@ -139,6 +149,23 @@ impl Announcement {
         let payload = minicbor::to_vec(self).expect("writing to a Vec cannot fail");
         let signature = key.sign(CONTEXT, &payload);
         Signed { payload, signature }
+    }
+
+    /// The certificate that came with it, which is the server's own and well signed, by whatever owner and of whatever date; `None`: there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// [`AnnouncementError::Certificate`].
+    pub fn own_certificate(&self) -> Result<Option<Certificate>, AnnouncementError> {
+        let opened = self.certificate.as_ref().map(SignedCertificate::open).transpose();
+        match opened {
+            Ok(Some(certificate)) if certificate.member != self.server => {
+                Err(AnnouncementError::Certificate { server: self.server })
+            }
+            Ok(opened) => Ok(opened),
+            Err(_) => Err(AnnouncementError::Certificate { server: self.server }),
+        }
     }
 
     fn check_bounds(&self) -> Result<(), AnnouncementError> {
@@ -175,6 +202,7 @@ impl Signed {
                 return Err(AnnouncementError::Binding { store: store.id });
             }
         }
+        announcement.own_certificate()?;
         Ok(announcement)
     }
 

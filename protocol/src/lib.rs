@@ -8,6 +8,7 @@
 //! - [`slot_message`]: the same about slots.
 //! - [`session`]: a connection after its hello, as a client sees it.
 //! - [`announcement`]: what a server says of itself, signed.
+//! - [`membership`]: who belongs to a grid, signed by its owner; [`invitation`]: how somebody comes to belong, with a short code.
 //!
 //! Deliberately absent: what servers and clients do with the messages, and any trust in a size that was read off the wire.
 
@@ -17,7 +18,9 @@ mod bounded;
 pub mod clock;
 pub mod frame;
 pub mod identity;
+pub mod invitation;
 pub mod limits;
+pub mod membership;
 pub mod message;
 pub mod placement;
 pub mod pool;

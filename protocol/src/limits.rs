@@ -22,3 +22,5 @@ pub const MAX_SMALL_BODY_LEN: usize = 768 * 1024;
 pub const MAX_SHARE_LEN: u64 = 1 << 46;
 /// Streams that one connection may have open at once.
 pub const MAX_STREAMS: u32 = 256;
+/// The longest letter of an invitation, in bytes.
+pub const MAX_LETTER_LEN: usize = 16 * 1024;

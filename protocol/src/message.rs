@@ -5,6 +5,7 @@
 mod census;
 mod health;
 mod leases;
+mod members;
 mod sample;
 mod small;
 mod usage;
@@ -14,11 +15,13 @@ use minicbor::{Decode, Encode};
 pub use census::{Census, CensusReply, Counted, CountedShare, MAX_CENSUS_SHARES};
 pub use health::{Scrubbed, StoreReport};
 pub use leases::{HeldLease, LeaseAt, LeaseQuery, Leases, LeasesReply, OldLeases};
+pub use members::{AskMembership, Letter, MAX_PUBLISHED, OpenMailbox, Publish, UseMailbox};
 pub use sample::Sample;
 pub use small::{PutSmall, PutSmallDone, SmallOutcome, SmallShare};
 pub use usage::{StoreUsage, Usage};
 
 use crate::identity::NodeId;
+use crate::membership::{NotAMember, SignedCertificate};
 use crate::slot_message::{SlotAccept, SlotPrepare, SlotRead, SlotReads};
 
 /// Major version of the protocol: nodes that differ in it do not talk.
@@ -103,6 +106,21 @@ pub enum Request {
     /// Which leases has the account here? Answered by [`LeasesReply`].
     #[n(20)]
     Leases(#[n(0)] Leases),
+    /// To an introducer, by a grid's owner: keep these, and pass them on to whom they concern. Answered by [`Done`].
+    #[n(40)]
+    Publish(#[n(0)] Publish),
+    /// To an introducer: whoever asks, its own certificate, and the grid's revocation list. Answered by
+    /// [`crate::membership::MembershipNews`], and if `follow` is set by more of them as they change.
+    #[n(41)]
+    Membership(#[n(0)] AskMembership),
+    /// To an introducer: keep a letter until somebody comes for it. Answered by [`Done`], and once somebody came by the [`Letter`] that is
+    /// the answer; the last letter then follows the request.
+    #[n(42)]
+    OpenMailbox(#[n(0)] OpenMailbox),
+    /// To an introducer: fetch the letter that is kept there, which closes the mailbox for everybody else. Answered by [`Letter`]; one's
+    /// own follows the request, and is answered by the last one.
+    #[n(43)]
+    UseMailbox(#[n(0)] UseMailbox),
 }
 
 /// Every answer: what was asked for, or an error.
@@ -186,11 +204,19 @@ pub enum ErrorCode {
     /// The account would be charged more than its quota on this server.
     #[n(13)]
     OverQuota,
+    /// Only members of the grid may store here, and this account is none; why.
+    #[n(14)]
+    NotAMember(#[n(0)] NotAMember),
+    /// No such invitation: it was used, tried, withdrawn, or never there.
+    #[n(15)]
+    NoInvitation,
 }
 
 impl std::fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::NotAMember(reason) => return write!(f, "not a member: {reason}"),
+            Self::NoInvitation => "no such invitation",
             Self::BadRequest => "bad request",
             Self::Unsupported => "unsupported request",
             Self::UnsupportedVersion => "unsupported version",
@@ -226,6 +252,9 @@ pub struct Hello {
     #[n(3)]
     #[cbor(with = "crate::bounded::text")]
     pub software: String,
+    /// Of whoever makes the connection: the certificate of its key, where it has one.
+    #[n(4)]
+    pub certificate: Option<SignedCertificate>,
 }
 
 /// How a server is.

@@ -4,6 +4,6 @@ mod endpoint;
 mod tls;
 
 pub use endpoint::{
-    QuicConnector, QuicListener, SocketBuffers, bind, client_config, endpoint_config, reachable,
-    server_config,
+    QuicConnector, QuicListener, SocketBuffers, bind, client_config, connect_to_anybody, endpoint_config,
+    reachable, server_config,
 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use minicbor::Decode;
 
 use crate::frame::{self, FrameError};
+use crate::membership::SignedCertificate;
 use crate::message::{ErrorCode, Hello, MAJOR, MINOR, Reply, Request, WireError};
 use crate::transport::{Connection, Stream, TransportError};
 
@@ -61,7 +62,13 @@ impl std::fmt::Debug for Session {
 
 /// What this program says of itself.
 pub fn our_hello() -> Hello {
-    Hello { major: MAJOR, minor: MINOR, features: Vec::new(), software: SOFTWARE.to_owned() }
+    Hello {
+        major: MAJOR,
+        minor: MINOR,
+        features: Vec::new(),
+        software: SOFTWARE.to_owned(),
+        certificate: None,
+    }
 }
 
 impl Session {
@@ -71,9 +78,22 @@ impl Session {
     ///
     /// [`RequestError`]; [`RequestError::Version`] if the major versions differ.
     pub async fn start(connection: Box<dyn Connection>) -> Result<Self, RequestError> {
+        Self::start_as(connection, None).await
+    }
+
+    /// Says hello on a new connection, and shows the certificate of the key that made it, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Session::start`].
+    pub async fn start_as(
+        connection: Box<dyn Connection>,
+        certificate: Option<SignedCertificate>,
+    ) -> Result<Self, RequestError> {
         let connection: Arc<dyn Connection> = connection.into();
         let mut stream = connection.open().await?;
-        frame::send(&mut *stream.send, &Request::Hello(our_hello())).await?;
+        let hello = Hello { certificate, ..our_hello() };
+        frame::send(&mut *stream.send, &Request::Hello(hello)).await?;
         stream.send.finish()?;
         let hello: Hello = match frame::receive(&mut *stream.recv).await? {
             Reply::Ok(hello) => hello,

@@ -11,5 +11,9 @@ mod announcements;
 mod examples;
 #[path = "protocol/frames.rs"]
 mod frames;
+#[path = "protocol/invitation.rs"]
+mod invitation;
+#[path = "protocol/membership.rs"]
+mod membership;
 #[path = "protocol/rubbish.rs"]
 mod rubbish;

@@ -30,7 +30,10 @@ pub(crate) async fn run(command: &IntroducerCommand) -> anyhow::Result<()> {
 
 async fn serve(dir: &Path) -> anyhow::Result<()> {
     let node = IntroducerNode::open(dir)?;
-    let introducer = Introducer::new(Parts::new(Arc::new(node.keep())))?;
+    let mut parts = Parts::new(Arc::new(node.keep()));
+    parts.members = Arc::new(node.members_keep());
+    parts.limits.owners = node.config().owners.clone();
+    let introducer = Introducer::new(parts)?;
     let listen = node.config().listen;
     let (endpoint, buffers) = bind(listen, Some(server_config(node.key())))
         .with_context(|| format!("cannot listen on {listen}"))?;

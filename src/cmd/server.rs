@@ -1,7 +1,7 @@
 //! `sarsen server`: make one, run one, change its disks.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use protocol::announcer::{announce, keep_announced};
 use protocol::quic::{QuicConnector, QuicListener, SocketBuffers, bind, reachable, server_config};
 use protocol::{Clock, NodeId, SystemClock};
 use storage_server::config::{Config, StorageConfig};
+use storage_server::members::keep_informed;
 use storage_server::{ServerNode, node};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -22,7 +23,11 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Below this the kernel's UDP buffers cost throughput.
 const SMALL_BUFFER: usize = 1 << 20;
 
-pub(crate) async fn run(command: &ServerCommand) -> anyhow::Result<()> {
+/// `home` is where clients live: a server that joins lives beside it.
+pub(crate) async fn run(
+    command: &ServerCommand,
+    home: impl FnOnce() -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<()> {
     match command {
         ServerCommand::Init { server_dir, introducers, listen, storage, nickname, zone } => {
             let mut stores = storage.clone();
@@ -42,6 +47,7 @@ pub(crate) async fn run(command: &ServerCommand) -> anyhow::Result<()> {
             eprintln!("Start it with: sarsen server run {}", server_dir.display());
             Ok(())
         }
+        ServerCommand::Join(args) => super::join::server(&home()?, args).await,
         ServerCommand::Run { server_dir } => serve(server_dir).await,
         ServerCommand::Gc(args) => super::gc::run(args),
         ServerCommand::Scrub(args) => super::scrub::run(args),
@@ -111,6 +117,7 @@ impl RunningServer {
         let mut announcing = JoinSet::new();
         announcing.spawn(handover.run());
         announcing.spawn(announce_changes(node.clone(), connector.clone(), address));
+        follow_members(&node, &connector, address, &mut announcing);
         for introducer in &node.config.introducers {
             let node = node.clone();
             let sign = Arc::new(move || signed(&node, address));
@@ -151,6 +158,41 @@ async fn announce_changes(node: Arc<ServerNode>, connector: Arc<QuicConnector>, 
                 tracing::warn!(introducer = introducer.host, %error, "the introducer cannot be told");
             }
         }
+    }
+}
+
+/// Follows at every introducer who belongs to the grid. With a certificate that is new the server announces itself anew at once.
+fn follow_members(
+    node: &Arc<ServerNode>,
+    connector: &Arc<QuicConnector>,
+    address: SocketAddr,
+    tasks: &mut JoinSet<()>,
+) {
+    let Some(members) = &node.members else { return };
+    match members.own(SystemClock::default().unix_time()) {
+        Ok(own) => tracing::info!(
+            name = own.name,
+            until = super::grid::date(own.not_after_s),
+            "a member of the grid"
+        ),
+        Err(reason) => {
+            tracing::warn!(%reason, "no member of the grid for now: its clients give this server no shares")
+        }
+    }
+    for introducer in &node.config.introducers {
+        let (node, connector, members) = (node.clone(), connector.clone(), members.clone());
+        let again = connector.clone();
+        let changed = Arc::new(move || -> protocol::BoxFuture<'static, ()> {
+            let (node, connector) = (node.clone(), again.clone());
+            Box::pin(async move {
+                let Some(signed) = signed(&node, address) else { return };
+                for introducer in &node.config.introducers {
+                    // Who is not reached now is told with the next announcement.
+                    let _ = announce(&*connector, introducer, signed.clone()).await;
+                }
+            })
+        });
+        tasks.spawn(keep_informed(connector, introducer.clone(), members, changed));
     }
 }
 

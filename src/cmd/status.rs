@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use client::{Client, GridStatus, ServerStatus};
+use client::{Client, ClientDir, GridStatus, ServerStatus};
 use protocol::message::{StoreReport, StoreState, StoreStatus};
+use protocol::{Clock, NodeId, SystemClock};
 
+use super::grid::date;
 use super::long::day;
 use crate::out::say;
 use crate::sizes::human;
@@ -14,10 +16,16 @@ pub(crate) async fn run(dir: &Path, json: bool) -> anyhow::Result<()> {
     let hint = "servers that do not answer are waited for a few seconds each";
     let status = super::interruptible(&client, hint, async { Ok(client.status().await) }).await?;
     client.close().await;
-    if json { say!("{}", to_json(&client, &status)) } else { print(&client, &status) }
+    let account = ClientDir::open(dir)?.account_key()?.id();
+    match json {
+        true => say!("{}", to_json(&client, &status, &account)),
+        false => print(&client, &status, &account),
+    }
 }
 
-fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
+fn print(client: &Client, status: &GridStatus, account: &NodeId) -> anyhow::Result<()> {
+    say!("account {account}")?;
+    say_membership(client)?;
     for report in &status.introducers {
         match &report.outcome {
             Ok(named) => say!("introducer {}  names {} servers", report.address.host, named.len())?,
@@ -31,10 +39,12 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
     let mut free = 0_u64;
     let mut reached = 0;
     for server in &status.servers {
+        let counts =
+            if client.counts(&server.server) { "" } else { "  gets no shares: neither certified nor pinned" };
         let zone = server.server.zone.as_ref().map_or_else(String::new, |zone| format!("  zone {zone}"));
         match &server.outcome {
             Err(error) => {
-                say!("server {}{zone}  does not answer: {error}", server.server.name())?;
+                say!("server {}{zone}{counts}  does not answer: {error}", server.server.name())?;
                 for store in &server.server.stores {
                     if let Some(report) = &store.report {
                         say!("  store {} announced itself {}", store.id.short(), announced(report))?;
@@ -48,11 +58,8 @@ fn print(client: &Client, status: &GridStatus) -> anyhow::Result<()> {
                 let ms = up.round_trip.as_secs_f64() * 1e3;
                 let used: u64 = up.status.stores.iter().fold(0, |sum, store| store.used.saturating_add(sum));
                 let (used, available) = (human(used), human(available));
-                let scrubbed = scrubbed(&up.status.stores);
-                say!(
-                    "server {}{zone}  {used} used, {available} free, {scrubbed}, {ms:.2} ms",
-                    server.server.name()
-                )?;
+                let (name, scrubbed) = (server.server.name(), scrubbed(&up.status.stores));
+                say!("server {name}{zone}{counts}  {used} used, {available} free, {scrubbed}, {ms:.2} ms")?;
                 for store in &up.status.stores {
                     tell_of_store(store)?;
                 }
@@ -110,6 +117,35 @@ fn announced(report: &StoreReport) -> String {
     format!("as one that {}; {} used, scrubbed {scrubbed}", state_text(report.state), human(report.used))
 }
 
+/// Whether this client belongs to a grid, and until when.
+fn say_membership(client: &Client) -> anyhow::Result<()> {
+    let Some(papers) = client.papers() else { return Ok(()) };
+    let (grid, now) = (papers.owner().short(), SystemClock::default().unix_time());
+    match (papers.at(now), papers.certificate()) {
+        (Ok(certificate), _) => {
+            let until = date(certificate.not_after_s);
+            say!("member of the grid of {grid} as {}, until {until}", certificate.name)
+        }
+        (Err(reason), Some(certificate)) => {
+            let until = date(certificate.not_after_s);
+            say!("no member of the grid of {grid}: {reason} (it ran until {until})")
+        }
+        (Err(reason), None) => say!("no member of the grid of {grid}: {reason}"),
+    }
+}
+
+fn membership_json(client: &Client) -> serde_json::Value {
+    let Some(papers) = client.papers() else { return serde_json::Value::Null };
+    let now = SystemClock::default().unix_time();
+    let certificate = papers.certificate();
+    serde_json::json!({
+        "owner": papers.owner().to_string(), "valid": papers.at(now).is_ok(),
+        "problem": papers.at(now).err().map(|reason| reason.to_string()),
+        "name": certificate.as_ref().map(|certificate| certificate.name.clone()),
+        "until_s": certificate.as_ref().map(|certificate| certificate.not_after_s),
+    })
+}
+
 /// Where introducers differ, the union is used and the difference shown.
 fn difference(status: &GridStatus) -> anyhow::Result<()> {
     let named: Vec<_> = status
@@ -142,7 +178,7 @@ fn available(server: &ServerStatus) -> u64 {
         .fold(0, |sum, store| store.available.saturating_add(sum))
 }
 
-fn to_json(client: &Client, status: &GridStatus) -> serde_json::Value {
+fn to_json(client: &Client, status: &GridStatus, account: &NodeId) -> serde_json::Value {
     let introducers: Vec<_> = status
         .introducers
         .iter()
@@ -155,19 +191,20 @@ fn to_json(client: &Client, status: &GridStatus) -> serde_json::Value {
                                 "rejected": report.rejected })
         })
         .collect();
-    let servers: Vec<_> = status.servers.iter().map(server_json).collect();
+    let servers: Vec<_> = status.servers.iter().map(|server| server_json(client, server)).collect();
     let shares = client.settings().shares;
     serde_json::json!({
+        "account": account.to_string(), "membership": membership_json(client),
         "introducers": introducers, "servers": servers,
         "shares": { "needed": shares.needed, "happy": shares.happy, "total": shares.total },
     })
 }
 
-fn server_json(server: &ServerStatus) -> serde_json::Value {
+fn server_json(client: &Client, server: &ServerStatus) -> serde_json::Value {
     let known = &server.server;
     let mut out = serde_json::json!({
         "id": known.id.to_string(), "nickname": known.nickname, "zone": known.zone, "addresses": known.addresses,
-        "connected": server.outcome.is_ok(),
+        "connected": server.outcome.is_ok(), "counts": client.counts(known),
     });
     match &server.outcome {
         Err(error) => out["error"] = error.to_string().into(),

@@ -102,6 +102,11 @@ pub(super) fn classify_slot(error: &SlotError) -> Class {
         {
             (Exit::Refused, Some(super::OVER_QUOTA))
         }
+        SlotError::TooFew { .. } | SlotError::Unknown { .. } | SlotError::NotHappy { .. }
+            if error.is_refusal() && error.not_a_member().is_some() =>
+        {
+            (Exit::Refused, error.not_a_member().map(super::members::not_a_member))
+        }
         // Where as many did not answer as did, those may be the ones that have it.
         SlotError::NotFound { asked, failures } if *asked > failures.len() => (
             Exit::NotFound,

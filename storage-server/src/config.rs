@@ -8,6 +8,7 @@ use protocol::limits::{MAX_LIST, MAX_TEXT_LEN};
 use protocol::{NodeAddress, NodeId};
 use serde::{Deserialize, Deserializer};
 
+use crate::members::Members;
 use crate::period::Period;
 use crate::scrub::{SCRUB_PERIOD, SCRUB_RATE, ScrubOptions};
 use crate::server::Admission;
@@ -33,6 +34,9 @@ pub struct Config {
     /// Introducers to announce it to.
     #[serde(default, deserialize_with = "addresses")]
     pub introducers: Vec<NodeAddress>,
+    /// The owner of the grid that the server belongs to.
+    #[serde(default, deserialize_with = "optional_id")]
+    pub owner: Option<NodeId>,
     /// Who may store.
     #[serde(default, deserialize_with = "admission")]
     pub admission: AdmissionConfig,
@@ -68,6 +72,7 @@ impl Default for Config {
             nickname: String::new(),
             zone: None,
             introducers: Vec::new(),
+            owner: None,
             admission: AdmissionConfig::default(),
             quota: None,
             grace: grace(),
@@ -86,6 +91,8 @@ pub enum AdmissionConfig {
     /// `"open"`
     #[default]
     Open,
+    /// `"members"`: of the grid of [`Config::owner`]
+    Members,
     /// `{ accounts = ["<key>", { key = "<key>", quota = "1T" }, ...] }`
     Accounts(Vec<AccountConfig>),
 }
@@ -100,13 +107,27 @@ pub struct AccountConfig {
 }
 
 impl AdmissionConfig {
-    /// As a server takes it.
-    pub fn to_admission(&self) -> Admission {
+    fn to_text(&self) -> String {
         match self {
-            Self::Open => Admission::Open,
+            Self::Open => quoted("open"),
+            Self::Members => quoted("members"),
             Self::Accounts(accounts) => {
+                let accounts: Vec<String> = accounts.iter().map(|account| account.to_text()).collect();
+                format!("{{ accounts = [{}] }}", accounts.join(", "))
+            }
+        }
+    }
+
+    /// As a server takes it that knows of its grid what `members` does.
+    pub fn to_admission(&self, members: Option<&Members>) -> Admission {
+        match (self, members) {
+            (Self::Open, _) => Admission::Open,
+            (Self::Accounts(accounts), _) => {
                 Admission::Listed(accounts.iter().map(|account| account.key).collect())
             }
+            (Self::Members, Some(members)) => Admission::Members(members.clone()),
+            // `Config::parse` lets no such file through: nobody is a member of no grid.
+            (Self::Members, None) => Admission::Listed(HashSet::new()),
         }
     }
 }
@@ -174,6 +195,9 @@ pub enum ConfigError {
         /// Which.
         field: &'static str,
     },
+    /// Members of which grid is not said.
+    #[error("admission = \"members\" wants to know whose: set `owner` to the key of the grid's owner")]
+    NoOwner,
     /// Two stores in one directory.
     #[error("{} is listed as a store twice", path.display())]
     Twice {
@@ -203,6 +227,9 @@ impl Config {
         if let Some((field, _)) = texts.into_iter().find(|(_, bad)| *bad) {
             return Err(ConfigError::TooLong { field });
         }
+        if config.admission == AdmissionConfig::Members && config.owner.is_none() {
+            return Err(ConfigError::NoOwner);
+        }
         let mut seen = HashSet::new();
         match config.storage.iter().find(|store| !seen.insert(&store.path)) {
             Some(store) => Err(ConfigError::Twice { path: store.path.clone() }),
@@ -213,7 +240,7 @@ impl Config {
     /// What accounts may be charged.
     pub fn quotas(&self) -> Quotas {
         let of = match &self.admission {
-            AdmissionConfig::Open => BTreeMap::new(),
+            AdmissionConfig::Open | AdmissionConfig::Members => BTreeMap::new(),
             AdmissionConfig::Accounts(accounts) => {
                 accounts.iter().filter_map(|account| Some((account.key, account.quota?.0))).collect()
             }
@@ -225,13 +252,8 @@ impl Config {
     pub fn to_text(&self) -> String {
         let list = |items: Vec<String>| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
         let introducers = list(self.introducers.iter().map(ToString::to_string).collect());
-        let admission = match &self.admission {
-            AdmissionConfig::Open => quoted("open"),
-            AdmissionConfig::Accounts(accounts) => {
-                let accounts: Vec<String> = accounts.iter().map(|account| account.to_text()).collect();
-                format!("{{ accounts = [{}] }}", accounts.join(", "))
-            }
-        };
+        let admission = self.admission.to_text();
+        let owner = line("owner", self.owner, "<key>");
         let zone = line("zone", self.zone.as_ref(), "cellar");
         let quota = line("quota", self.quota, "100G");
         let rebalance = line("rebalance", self.rebalance, "5M");
@@ -253,7 +275,10 @@ nickname = {nickname}
 # Introducers to announce it to: "sarsen://<key>@host:port".
 introducers = [{introducers}]
 
-# Who may store: "open" (everybody), or {{ accounts = ["<key>", ...] }}. Reading needs no account.
+# The key of the grid's owner (`sarsen grid init` prints it), by whose certificate this server counts for the grid's clients.
+{owner}
+
+# Who may store: "open" (everybody), "members" (whoever the grid's owner admitted), or {{ accounts = ["<key>", ...] }}. Reading needs no account.
 # {{ key = "<key>", quota = "1T" }} in place of a key gives that account a quota of its own.
 admission = {admission}
 
@@ -355,6 +380,7 @@ fn admission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdmissionConf
     #[serde(rename_all = "lowercase")]
     enum Text {
         Open,
+        Members,
         Accounts(Vec<Account>),
     }
     #[derive(Deserialize)]
@@ -378,6 +404,7 @@ fn admission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdmissionConf
     };
     match Text::deserialize(deserializer)? {
         Text::Open => Ok(AdmissionConfig::Open),
+        Text::Members => Ok(AdmissionConfig::Members),
         Text::Accounts(accounts) => {
             accounts.iter().map(account).collect::<Result<_, _>>().map(AdmissionConfig::Accounts)
         }
@@ -396,6 +423,7 @@ mod tests {
             nickname: "the \"old\" one".into(),
             zone: Some("cellar".into()),
             introducers: vec![format!("sarsen://{}@h:1", NodeId::new([1; 32])).parse().unwrap()],
+            owner: Some(NodeId::new([5; 32])),
             admission: AdmissionConfig::Accounts(vec![
                 AccountConfig { key: NodeId::new([2; 32]), quota: None },
                 AccountConfig { key: NodeId::new([4; 32]), quota: Some(Size(1 << 40)) },
@@ -416,6 +444,10 @@ mod tests {
         assert_eq!(Config::parse(&config.to_text()).unwrap(), config);
         assert_eq!(config.quotas().of(&NodeId::new([4; 32])), Some(1 << 40));
         assert_eq!(config.quotas().of(&NodeId::new([2; 32])), Some(100_000_000_000));
+        let members = Config { admission: AdmissionConfig::Members, ..config.clone() };
+        assert_eq!(Config::parse(&members.to_text()).unwrap(), members);
+        let nobodys = Config { owner: None, ..members };
+        assert!(matches!(Config::parse(&nobodys.to_text()), Err(ConfigError::NoOwner)));
         let plain = Config {
             zone: None,
             quota: None,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::announcement::{Announcement, Signed};
+use protocol::membership::{MembershipNews, SignedCertificate};
 use protocol::session::SOFTWARE;
 use protocol::transport::Connector;
 use protocol::{Clock, NodeId, NodeKey, OsRandom, Pool, Random, SystemClock, TokioPool};
@@ -17,6 +18,7 @@ use crate::config::{Config, ConfigError, StorageConfig};
 use crate::disk::{Disk, DiskLock, read_file, replace_file};
 use crate::error::StoreError;
 use crate::handover::{Handover, HandoverParts, Order, Progress};
+use crate::members::{Members, MembersError, PAPERS_FILE};
 use crate::real_disk::RealDisk;
 use crate::server::{Server, ServerLimits, ServerParts};
 use crate::store::{Store, StoreOptions, chain, lock};
@@ -73,6 +75,9 @@ pub enum NodeError {
         /// Where and how.
         source: ConfigError,
     },
+    /// Its certificate or the revocation list cannot be used.
+    #[error("what is known of the grid's members cannot be used")]
+    Members(#[from] MembersError),
     /// No such store is configured.
     #[error("no store at {} is configured", path.display())]
     NoSuchStorage {
@@ -110,7 +115,23 @@ pub enum NodeError {
 /// # Errors
 ///
 /// [`NodeError`].
-pub fn init(dir: &Path, mut config: Config) -> Result<NodeId, NodeError> {
+pub fn init(dir: &Path, config: Config) -> Result<NodeId, NodeError> {
+    let key = NodeKey::from_seed(&Zeroizing::new((&OsRandom as &dyn Random).bytes()));
+    init_as(dir, config, &key, None)?;
+    Ok(key.id())
+}
+
+/// As [`init`], with a key that was made before, and the certificate it got.
+///
+/// # Errors
+///
+/// [`NodeError`].
+pub fn init_as(
+    dir: &Path,
+    mut config: Config,
+    key: &NodeKey,
+    certificate: Option<SignedCertificate>,
+) -> Result<(), NodeError> {
     let disk = RealDisk::new(dir);
     if dir.join(CONFIG_FILE).exists() || dir.join(KEY_FILE).exists() {
         return Err(NodeError::Exists { dir: dir.to_owned() });
@@ -122,12 +143,15 @@ pub fn init(dir: &Path, mut config: Config) -> Result<NodeId, NodeError> {
     for storage in &mut config.storage {
         storage.id = Some(adopt_or_init(dir, storage)?);
     }
-    let key = NodeKey::from_seed(&(&OsRandom as &dyn Random).bytes());
     let text = Zeroizing::new(data_encoding::HEXLOWER.encode(&*key.seed()) + "\n");
     replace_file(&disk, KEY_FILE, text.as_bytes()).map_err(io(dir, "write", KEY_FILE))?;
+    if let (Some(owner), Some(certificate)) = (config.owner, certificate) {
+        let news = MembershipNews { certificate: Some(certificate), revocations: None };
+        let members = Members::open(owner, key.id(), Arc::new(RealDisk::new(dir)))?;
+        members.learn(news).map_err(io(dir, "write", PAPERS_FILE))?;
+    }
     // Last: with this it is a server.
-    write_config(dir, &config.to_text())?;
-    Ok(key.id())
+    write_config(dir, &config.to_text())
 }
 
 /// Adds a store, new or moved here from another server; returns its id.
@@ -347,6 +371,8 @@ pub struct ServerNode {
     pub config: Config,
     /// The server.
     pub server: Arc<Server>,
+    /// What it knows of the grid it belongs to, if it belongs to one.
+    pub members: Option<Members>,
     dir: PathBuf,
     sequence: Mutex<()>,
     _lock: Box<dyn DiskLock>,
@@ -374,17 +400,29 @@ impl ServerNode {
                 }
             }
         }
+        let members = match config.owner {
+            Some(owner) => Some(Members::open(owner, key.id(), Arc::new(RealDisk::new(dir)))?),
+            None => None,
+        };
         let server = Server::new(ServerParts {
             nickname: config.nickname.clone(),
             stores,
             failed,
-            admission: config.admission.to_admission(),
+            admission: config.admission.to_admission(members.as_ref()),
             quotas: config.quotas(),
             clock,
             pool,
             limits: ServerLimits { open_files: (descriptors / 2).clamp(64, 1024), ..ServerLimits::default() },
         });
-        Ok(Self { key, config, server, dir: dir.to_owned(), sequence: Mutex::default(), _lock: lock })
+        Ok(Self {
+            key,
+            config,
+            server,
+            members,
+            dir: dir.to_owned(),
+            sequence: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// What hands its shares over to other servers, through `connector`. If it is to be drained, it takes nothing new from here on.
@@ -430,6 +468,7 @@ impl ServerNode {
             zone: self.config.zone.clone(),
             stores: self.server.stores().iter().map(|store| store.announced(&id)).collect(),
             software: SOFTWARE.to_owned(),
+            certificate: self.members.as_ref().and_then(Members::certificate),
         };
         Ok(announcement.sign(&self.key))
     }

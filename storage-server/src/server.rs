@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use crate::answer::{Failure, answer, receive_request};
 use crate::connections::{Connections, Listed};
 use crate::error::ReadError;
+use crate::members::{Members, Shown};
 use crate::pack::MAX_PACKED_LEN;
 use crate::resources::{Charge, Held, Resources, Stop, kib};
 use crate::senders::Senders;
@@ -29,13 +30,21 @@ pub enum Admission {
     Open,
     /// These accounts.
     Listed(HashSet<NodeId>),
+    /// Whoever shows a certificate of the grid's owner that counts.
+    Members(Members),
 }
 
 impl Admission {
-    fn admits(&self, account: &NodeId) -> bool {
+    fn admit(&self, caller: &Caller, now: Duration) -> Result<(), Failure> {
         match self {
-            Self::Open => true,
-            Self::Listed(accounts) => accounts.contains(account),
+            Self::Open => Ok(()),
+            Self::Listed(accounts) if accounts.contains(&caller.account) => Ok(()),
+            Self::Listed(_) => {
+                Err(Failure::refused(ErrorCode::NotAdmitted, "this account may not store here"))
+            }
+            Self::Members(members) => {
+                members.admit(&caller.account, &caller.shown, now).map_err(Failure::Refused)
+            }
         }
     }
 }
@@ -132,6 +141,8 @@ pub struct Server {
 pub(crate) struct Caller {
     pub(crate) account: NodeId,
     pub(crate) resources: Arc<Resources>,
+    /// The certificate of its hello.
+    shown: Shown,
     /// Closed with the connection.
     connected: watch::Receiver<()>,
 }
@@ -302,10 +313,7 @@ impl Server {
     }
 
     pub(crate) fn admit(&self, caller: &Caller) -> Result<(), Failure> {
-        match self.admission.admits(&caller.account) {
-            true => Ok(()),
-            false => Err(Failure::refused(ErrorCode::NotAdmitted, "this account may not store here")),
-        }
+        self.admission.admit(caller, self.clock.unix_time())
     }
 
     /// Waits for room in memory for `len` bytes, and keeps it until the permits are dropped.
@@ -344,17 +352,17 @@ impl Server {
 
     async fn connection(self: &Arc<Self>, incoming: &dyn Incoming, listed: &Listed<'_>) {
         let (_connected, watched) = watch::channel(());
-        let caller =
-            Caller { account: incoming.remote(), resources: listed.resources.clone(), connected: watched };
         let Ok(Some(first)) = timeout(self.limits.header, incoming.accept_stream()).await else {
             incoming.close();
             return;
         };
-        if !self.hello(first).await {
+        let Some(shown) = self.hello(first).await else {
             let _ = timeout(LINGER, incoming.accept_stream()).await;
             incoming.close();
             return;
-        }
+        };
+        let (account, resources) = (incoming.remote(), listed.resources.clone());
+        let caller = Caller { account, resources, shown, connected: watched };
         self.note_contact(caller.account);
         let streams = Arc::new(Semaphore::new(MAX_STREAMS as usize));
         while let Ok(permit) = streams.clone().acquire_owned().await {
@@ -375,12 +383,15 @@ impl Server {
         }
     }
 
-    async fn hello(&self, mut stream: Stream) -> bool {
-        let Some(request) = receive_request(&mut stream, self.limits.header).await else { return false };
+    /// Greets whoever begins a connection; what it showed, unless it is refused.
+    async fn hello(&self, mut stream: Stream) -> Option<Shown> {
+        let request = receive_request(&mut stream, self.limits.header).await?;
         let refused = match request {
             Request::Hello(hello) if hello.major == MAJOR => {
                 tracing::debug!(software = %hello.software.escape_debug(), "hello");
-                return answer(&mut stream, self.limits.stalled, &our_hello()).await.is_ok();
+                let shown = Shown::look(hello.certificate.as_ref());
+                let answered = answer(&mut stream, self.limits.stalled, &our_hello()).await;
+                return answered.is_ok().then_some(shown);
             }
             Request::Hello(hello) => {
                 format!("this server speaks version {MAJOR} of the protocol, not {}", hello.major)
@@ -389,7 +400,7 @@ impl Server {
         };
         let failure = Failure::Refused(WireError::new(ErrorCode::UnsupportedVersion, refused));
         failure.answer(&mut stream, self.limits.stalled).await;
-        false
+        None
     }
 
     async fn request(self: &Arc<Self>, caller: &Caller, mut stream: Stream) {
@@ -434,7 +445,12 @@ impl Server {
             Request::SlotReads(reads) => self.slot_reads(caller, reads, stream).await,
             Request::SlotPrepare(prepare) => self.slot_prepare(caller, prepare, stream).await,
             Request::SlotAccept(accept) => self.slot_accept(caller, accept, stream).await,
-            Request::Announce(_) | Request::Subscribe(_) => {
+            Request::Announce(_)
+            | Request::Subscribe(_)
+            | Request::Publish(_)
+            | Request::Membership(_)
+            | Request::OpenMailbox(_)
+            | Request::UseMailbox(_) => {
                 Err(Failure::refused(ErrorCode::Unsupported, "this is a storage server, not an introducer"))
             }
         }

@@ -7,6 +7,7 @@ use client::{Client, GridView, Seams, Settings, Shares, Timeouts};
 use introducer::{Introducer, MemoryKeep, Parts};
 use protocol::announcement::{Announcement, Signed};
 use protocol::announcer::{GOOD_FOR, announce};
+use protocol::membership::SignedCertificate;
 use protocol::session::SOFTWARE;
 use protocol::{Clock, InlinePool, NodeAddress, NodeId, NodeKey, Random};
 use storage_server::{
@@ -63,6 +64,8 @@ pub struct SimServer {
     pub quotas: Quotas,
     /// How much it does at once, and how often it tidies up.
     pub limits: ServerLimits,
+    /// What it announces of its membership.
+    pub certificate: Option<SignedCertificate>,
     /// Its clock, which may jump alone.
     pub clock: Arc<SimClock>,
     running: Option<Running>,
@@ -134,6 +137,7 @@ impl SimGrid {
             admission: Admission::Open,
             quotas: Quotas::default(),
             limits: self.limits.clone(),
+            certificate: None,
             clock: Arc::new(SimClock::following(self.clock.clone())),
             running: None,
             sequence: 0,
@@ -210,6 +214,7 @@ impl SimGrid {
             zone: server.zone.clone(),
             stores,
             software: SOFTWARE.to_owned(),
+            certificate: server.certificate.clone(),
         }
         .sign(&server.key);
         announce(&*net.connector(server.key.id()), &self.introducer, signed)
@@ -303,6 +308,7 @@ impl SimGrid {
             shares: shares.parse::<Shares>().expect("K/HAPPY/N"),
             zone: None,
             pinned: Vec::new(),
+            owner: None,
             convergence: seed_of(&self.random, &format!("{label} convergence")).into(),
             timeouts,
         };

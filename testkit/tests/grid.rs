@@ -43,6 +43,8 @@ mod liars;
 mod library;
 #[path = "grid/malice.rs"]
 mod malice;
+#[path = "grid/members.rs"]
+mod members;
 #[path = "grid/quic.rs"]
 mod quic;
 #[path = "grid/ranges.rs"]

@@ -140,6 +140,11 @@ impl Daemon {
         Self { dir, log, verb, program: PROGRAM.into(), user: None, talkative: false, child: None }
     }
 
+    /// The server in a directory that was made by other means.
+    pub(crate) fn of_server(dir: PathBuf) -> Self {
+        Self::new("server", dir)
+    }
+
     /// Runs under another user from the next start on, and from a copy of the program which that user can reach.
     pub(crate) fn become_user(&mut self, user: u32, program: &Path) {
         self.user = Some(user);

@@ -35,6 +35,8 @@ struct Kept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone: Option<String>,
     pinned: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     shares: Shares,
 }
 
@@ -69,6 +71,7 @@ impl Contents {
                 introducers: settings.introducers.iter().map(ToString::to_string).collect(),
                 zone: settings.zone.clone(),
                 pinned: settings.pinned.iter().map(ToString::to_string).collect(),
+                owner: settings.owner.map(|owner| owner.to_string()),
                 shares: settings.shares,
             },
             aliases: aliases.collect(),
@@ -105,9 +108,12 @@ impl Contents {
             introducers.collect::<Result<_, _>>().map_err(|_| bad("an introducer's address"))?;
         let pinned = self.settings.pinned.iter().map(|text| text.parse::<NodeId>());
         let pinned = pinned.collect::<Result<_, _>>().map_err(|_| bad("a pinned server's key"))?;
+        let owner = self.settings.owner.as_ref().map(|text| text.parse::<NodeId>()).transpose();
+        let owner = owner.map_err(|_| bad("the key of the grid's owner"))?;
         let settings = Settings {
             introducers,
             pinned,
+            owner,
             shares: self.settings.shares,
             zone: self.settings.zone.clone(),
             convergence,

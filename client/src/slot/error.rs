@@ -2,6 +2,7 @@
 
 use encoding::SectionError;
 use protocol::NodeId;
+use protocol::membership::NotAMember;
 use protocol::message::ErrorCode;
 use protocol::session::RequestError;
 use protocol::slot_message::Verdict;
@@ -146,11 +147,19 @@ impl SlotError {
 
     /// Whether every store that failed refused for want of authority or room.
     pub fn is_refusal(&self) -> bool {
-        use ErrorCode::{NoSpace, NotAdmitted, OverQuota, ReadOnly};
+        use ErrorCode::{NoSpace, NotAMember, NotAdmitted, OverQuota, ReadOnly};
         let refused = |failure: &MemberFailure| {
-            matches!(failure.code, Some(NotAdmitted | NoSpace | OverQuota | ReadOnly))
+            matches!(failure.code, Some(NotAdmitted | NotAMember(_) | NoSpace | OverQuota | ReadOnly))
         };
         !self.failures().is_empty() && self.failures().iter().all(refused)
+    }
+
+    /// Why some store's server takes this account for no member of the grid, if one does.
+    pub fn not_a_member(&self) -> Option<NotAMember> {
+        self.failures().iter().find_map(|failure| match failure.code {
+            Some(ErrorCode::NotAMember(reason)) => Some(reason),
+            _ => None,
+        })
     }
 
     /// Whether the account's quota is used up on some of those.

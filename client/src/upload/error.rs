@@ -4,6 +4,7 @@ use std::io;
 
 use encoding::{EncodeError, FileIndexError};
 use protocol::frame::FrameError;
+use protocol::membership::NotAMember;
 use protocol::message::{ErrorCode, WireError};
 use protocol::session::RequestError;
 use protocol::transport::TransportError;
@@ -42,6 +43,12 @@ pub enum UploadError {
     /// No server is known at all.
     #[error("no storage server is known")]
     NoServers,
+    /// Servers are known, and none of them is to get shares.
+    #[error("none of the {known} servers that are known is certified by the grid's owner, or pinned")]
+    NoneCounts {
+        /// How many are known.
+        known: usize,
+    },
     /// Fewer servers than `shares_happy` hold a share of their own.
     #[error("only {happiness} servers hold a share of their own, {wanted} are wanted")]
     NotHappy {
@@ -69,17 +76,29 @@ pub enum UploadError {
 impl UploadError {
     /// Whether trying again later may help.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotHappy { .. } | Self::NoServers | Self::SourceChanged)
+        matches!(
+            self,
+            Self::NotHappy { .. } | Self::NoServers | Self::NoneCounts { .. } | Self::SourceChanged
+        )
     }
 
     /// Whether every server that failed refused for want of authority or room.
     pub fn is_refusal(&self) -> bool {
         let Self::NotHappy { failures, .. } = self else { return false };
         let refused = |failure: &ShareFailure| {
-            use ErrorCode::{NoSpace, NotAdmitted, OverQuota, ReadOnly};
-            matches!(failure.code, Some(NotAdmitted | NoSpace | OverQuota | ReadOnly))
+            use ErrorCode::{NoSpace, NotAMember, NotAdmitted, OverQuota, ReadOnly};
+            matches!(failure.code, Some(NotAdmitted | NotAMember(_) | NoSpace | OverQuota | ReadOnly))
         };
         !failures.is_empty() && failures.iter().all(refused)
+    }
+
+    /// Why some server takes this account for no member of the grid, if one does.
+    pub fn not_a_member(&self) -> Option<NotAMember> {
+        let Self::NotHappy { failures, .. } = self else { return None };
+        failures.iter().find_map(|failure| match failure.code {
+            Some(ErrorCode::NotAMember(reason)) => Some(reason),
+            _ => None,
+        })
     }
 
     /// Whether the account's quota is used up on some of the servers that refused.

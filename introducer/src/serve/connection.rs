@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Introducer, follow};
+use super::{Introducer, follow, mailbox, members};
 
 /// Answers on one connection until it or the introducer is closed. The permit counts it meanwhile.
 pub(super) async fn serve(introducer: Arc<Introducer>, handshake: Handshake, _permit: OwnedSemaphorePermit) {
@@ -34,7 +34,7 @@ pub(super) async fn serve(introducer: Arc<Introducer>, handshake: Handshake, _pe
 async fn take_requests(
     introducer: &Arc<Introducer>,
     incoming: &dyn Incoming,
-    requests: &mut JoinSet<Option<Stream>>,
+    requests: &mut JoinSet<Option<Following>>,
 ) {
     let greeted = Arc::new(AtomicBool::new(false));
     let mut followers = Followers::default();
@@ -45,8 +45,8 @@ async fn take_requests(
             biased;
             _ = closing.wait_for(|closing| *closing) => return,
             Some(ended) = requests.join_next() => {
-                if let Ok(Some(stream)) = ended {
-                    followers.add(introducer.clone(), stream);
+                if let Ok(Some(following)) = ended {
+                    followers.add(following);
                 }
             }
             stream = timeout(IDLE, incoming.accept_stream()), if free => match stream {
@@ -65,6 +65,9 @@ async fn take_requests(
     }
 }
 
+/// What goes on after a request was answered.
+type Following = protocol::BoxFuture<'static, ()>;
+
 /// Who follows on one connection. The newest few: a stream that its client gave up is noticed only when something is sent, so a new one
 /// ends the oldest.
 #[derive(Default)]
@@ -74,8 +77,8 @@ struct Followers {
 }
 
 impl Followers {
-    fn add(&mut self, introducer: Arc<Introducer>, stream: Stream) {
-        self.handles.push_back(self.tasks.spawn(follow::follow(introducer, stream)));
+    fn add(&mut self, following: Following) {
+        self.handles.push_back(self.tasks.spawn(following));
         if self.handles.len() > MAX_FOLLOWERS {
             self.handles.pop_front().inspect(AbortHandle::abort);
         }
@@ -87,13 +90,13 @@ impl Followers {
     }
 }
 
-/// Answers one request. Returns the stream if its client wants to follow.
+/// Answers one request. Returns what goes on if its client wants to follow.
 async fn answer(
     introducer: Arc<Introducer>,
     remote: NodeId,
     greeted: Arc<AtomicBool>,
     mut stream: Stream,
-) -> Option<Stream> {
+) -> Option<Following> {
     let request = read(&mut stream).await.and_then(|request| match request {
         Request::Hello(_) => Ok(request),
         _ if greeted.load(Ordering::Relaxed) => Ok(request),
@@ -113,7 +116,23 @@ async fn answer(
             });
             reply(&mut stream, result).await
         }
-        Ok(Request::Subscribe(subscribe)) if subscribe.follow => return Some(stream),
+        Ok(Request::Subscribe(subscribe)) if subscribe.follow => {
+            return Some(Box::pin(follow::follow(introducer, stream)));
+        }
+        Ok(Request::Membership(ask)) if ask.follow => {
+            return Some(Box::pin(members::follow(introducer, ask, remote, stream)));
+        }
+        Ok(Request::Membership(ask)) => members::tell(&introducer, &ask, &remote, &mut stream).await,
+        Ok(Request::Publish(publish)) => {
+            let result = introducer.publish(remote, publish).await;
+            let result = result.map(|()| Done {}).map_err(|error| {
+                debug!(remote = %remote.short(), %error, "what an owner published is refused");
+                WireError::from(&error)
+            });
+            reply(&mut stream, result).await
+        }
+        Ok(Request::OpenMailbox(open)) => mailbox::wait(introducer, remote, open, &mut stream).await,
+        Ok(Request::UseMailbox(ask)) => mailbox::visit(introducer, ask, &mut stream).await,
         Ok(Request::Subscribe(_)) => follow::list(&introducer, &mut stream).await,
         Ok(_) => {
             let error = WireError::new(ErrorCode::Unsupported, "an introducer does not answer this");
@@ -168,7 +187,7 @@ pub(super) async fn send<T: Encode<()> + Sync>(
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a request may take to arrive.
-const HEADER: Duration = Duration::from_secs(10);
+pub(super) const HEADER: Duration = Duration::from_secs(10);
 /// How long one message may take to leave.
 const SEND: Duration = Duration::from_secs(60);
 /// How long a connection may be open with nothing asked.

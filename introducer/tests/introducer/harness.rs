@@ -105,6 +105,7 @@ pub(crate) fn announcement(key: &NodeKey, sequence: u64) -> Announcement {
         zone: Some("cellar".into()),
         stores: vec![AnnouncedStore::new(&NodeKey::from_seed(&[250; 32]), 3, &key.id())],
         software: "test/0".into(),
+        certificate: None,
     }
 }
 

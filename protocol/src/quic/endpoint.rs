@@ -160,6 +160,35 @@ impl QuicConnector {
     }
 }
 
+/// Connects to whoever answers at `address`, of whom nothing is known yet, and says which key it proved to have. What is said on this
+/// connection may be said to anybody: whether it is the one who was meant, has to show otherwise.
+///
+/// # Errors
+///
+/// [`TransportError::Unreachable`].
+pub async fn connect_to_anybody(
+    endpoint: &Endpoint,
+    key: &NodeKey,
+    address: &str,
+) -> Result<(NodeId, Box<dyn Connection>), TransportError> {
+    let unreachable = |reason: String| TransportError::Unreachable { address: address.to_owned(), reason };
+    let crypto = QuicClientConfig::try_from(tls::client_of_anybody(key))
+        .expect("TLS 1.3 with a suite that QUIC knows");
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(transport_config());
+    let resolved = resolve(address).await.map_err(|e| unreachable(e.to_string()))?;
+    let connecting = endpoint.connect_with(config, resolved, "unknown.sarsen");
+    let connecting = connecting.map_err(|e| unreachable(e.to_string()))?;
+    let connection = connecting.await.map_err(|e| unreachable(e.to_string()))?;
+    let id = remote_key(&connection).ok_or_else(|| unreachable("it shows no key".to_owned()))?;
+    Ok((id, Box::new(QuicConnection(connection))))
+}
+
+fn remote_key(connection: &quinn::Connection) -> Option<NodeId> {
+    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    tls::key_of(identity.first()?)
+}
+
 async fn resolve(address: &str) -> io::Result<SocketAddr> {
     if let Ok(address) = address.parse() {
         return Ok(address);
@@ -223,8 +252,7 @@ impl Listener for QuicListener {
 
 async fn handshake(connecting: quinn::Connecting) -> Option<Box<dyn Incoming>> {
     let connection = connecting.await.ok()?;
-    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    let remote = tls::key_of(identity.first()?)?;
+    let remote = remote_key(&connection)?;
     Some(Box::new(QuicIncoming { connection, remote }))
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::announcement::{AnnouncedStore, Announcement, AnnouncementError, Signed};
 use protocol::limits::{MAX_LIST, MAX_TEXT_LEN};
+use protocol::membership::{Certificate, Role};
 use protocol::{NodeAddress, NodeKey};
 
 fn key(number: u8) -> NodeKey {
@@ -21,6 +22,7 @@ fn announcement() -> Announcement {
         zone: Some("cellar".into()),
         stores: vec![AnnouncedStore::new(&key(2), 1, &key(1).id())],
         software: "sarsen/0.1.0".into(),
+        certificate: None,
     }
 }
 
@@ -74,8 +76,9 @@ fn bytes_after_the_announcement_are_refused_even_if_signed() {
 fn fields_from_later_versions_stay_signed_and_are_skipped() {
     let mut payload = announcement().sign(&key(1)).payload;
     assert_eq!(payload[0], 0x89);
-    payload[0] = 0x8a;
-    payload.extend(*b"\x63new");
+    // No certificate, and a field of a later version.
+    payload[0] = 0x8b;
+    payload.extend(*b"\xf6\x63new");
     let signature = key(1).sign("sarsen v1 announcement", &payload);
     assert_eq!(Signed { payload, signature }.open().unwrap(), announcement());
 }
@@ -89,6 +92,33 @@ fn a_signature_counts_in_its_context_only() {
     foreign.stores = vec![AnnouncedStore::new(&key(2), 1, &key(3).id())];
     let refused = foreign.sign(&key(1)).open();
     assert_eq!(refused, Err(AnnouncementError::Binding { store: key(2).id() }));
+}
+
+#[test]
+fn a_certificate_is_the_servers_own_or_the_announcement_is_bad() {
+    let (owner, other) = (key(8), key(3));
+    let certify = |member: &NodeKey| Certificate {
+        grid: owner.id(),
+        member: member.id(),
+        role: Role::Server,
+        serial: 1,
+        not_before_s: 1,
+        not_after_s: 2,
+        name: "attic".into(),
+        zone: None,
+    };
+    let with = |certificate| {
+        let announcement = Announcement { certificate: Some(certificate), ..announcement() };
+        announcement.sign(&key(1)).open()
+    };
+    // Its date is for clients to judge.
+    let opened = with(certify(&key(1)).sign(&owner)).unwrap();
+    assert_eq!(opened.own_certificate(), Ok(Some(certify(&key(1)))));
+    let bad = Err(AnnouncementError::Certificate { server: key(1).id() });
+    assert_eq!(with(certify(&other).sign(&owner)), bad);
+    let mut bent = certify(&key(1)).sign(&owner);
+    bent.signature[1] ^= 1;
+    assert_eq!(with(bent), bad);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use minicbor::Encode;
 use protocol::announcement::{AnnouncedStore, Announcement};
+use protocol::membership::NotAMember;
 use protocol::message::{
     Bytes16, Done, ErrorCode, Hello, LeaseTerms, Put, PutSmall, Reply, Request, SmallShare, Subscribe,
     WireError,
@@ -25,7 +26,13 @@ fn check_framed(name: &str, message: &impl Encode<()>) {
 
 #[test]
 fn the_examples_of_the_spec() {
-    let hello = Hello { major: 1, minor: 0, features: Vec::new(), software: "sarsen/0.1.0".into() };
+    let hello = Hello {
+        major: 1,
+        minor: 0,
+        features: Vec::new(),
+        software: "sarsen/0.1.0".into(),
+        certificate: None,
+    };
     check_framed("hello", &Request::Hello(hello));
     check_framed("status", &Request::Status);
     check_framed("subscribe", &Request::Subscribe(Subscribe { follow: true }));
@@ -56,6 +63,7 @@ fn the_examples_of_the_spec() {
         zone: None,
         stores: vec![AnnouncedStore::new(&store, 1, &server.id())],
         software: "sarsen/0.1.0".into(),
+        certificate: None,
     };
     check("announcement", &minicbor::to_vec(announcement.sign(&server)).unwrap());
 }
@@ -102,6 +110,7 @@ fn the_error_codes_of_the_spec() {
         ErrorCode::BadAnnouncement,
         ErrorCode::BadSignature,
         ErrorCode::OverQuota,
+        ErrorCode::NoInvitation,
     ];
     for code in codes {
         let number = minicbor::to_vec(code).unwrap()[1];
@@ -109,4 +118,8 @@ fn the_error_codes_of_the_spec() {
         let name = name.strip_suffix(" request").filter(|_| code == ErrorCode::Unsupported).unwrap_or(&name);
         assert!(SPEC.contains(&format!("| {number} | {name} |")), "{number} {name}");
     }
+    let not_a_member = minicbor::to_vec(ErrorCode::NotAMember(NotAMember::Revoked)).unwrap();
+    assert_eq!(not_a_member, [0x82, 14, 0x81, 4]);
+    let members = include_str!("../../../docs/spec/membership.md");
+    assert!(SPEC.contains("| 14 | not a member |") && members.contains("| certificate revoked | 4 |"));
 }

@@ -60,7 +60,13 @@ fn request() -> impl Strategy<Value = Request> {
     let hashes = || prop::collection::vec(bytes32(), 0..20);
     prop_oneof![
         (any::<(u16, u16)>(), prop::collection::vec(any::<String>(), 0..=64), any::<String>()).prop_map(
-            |((major, minor), features, software)| Request::Hello(Hello { major, minor, features, software })
+            |((major, minor), features, software)| Request::Hello(Hello {
+                major,
+                minor,
+                features,
+                software,
+                certificate: None
+            })
         ),
         Just(Request::Status),
         any::<(u16, Vec<u64>)>()
@@ -213,7 +219,9 @@ fn stated_lengths_are_not_believed() {
 
 #[test]
 fn lists_and_texts_are_bounded_before_they_cost_anything() {
-    let hello = |features| Request::Hello(Hello { major: 1, minor: 0, features, software: String::new() });
+    let hello = |features| {
+        Request::Hello(Hello { major: 1, minor: 0, features, software: String::new(), certificate: None })
+    };
     let fits = minicbor::to_vec(hello(vec![String::new(); 64])).unwrap();
     assert!(frame::decode::<Request>(&fits).is_ok());
     // A million empty strings would be 24 MB once read.

@@ -101,6 +101,7 @@ async fn announcements_that_are_not_believed() {
         zone: None,
         stores: Vec::new(),
         software: "test".into(),
+        certificate: None,
     };
     let other = NodeKey::from_seed(&[9; 32]);
     let signature = Announcement { server: other.id(), ..honest.clone() }.sign(&other).signature;

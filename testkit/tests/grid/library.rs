@@ -40,6 +40,7 @@ async fn live_grid(dir: &Path) -> Result<NodeAddress, Box<dyn std::error::Error>
             zone: None,
             stores: vec![store.announced(&key.id())],
             software: "test".into(),
+            certificate: None,
         };
         let server = Server::new(ServerParts {
             nickname: format!("server{index}"),

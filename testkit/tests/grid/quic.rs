@@ -47,6 +47,7 @@ async fn serve(index: u8, disk: SimDisk, announced: Arc<Mutex<Vec<Signed>>>) -> 
         zone: None,
         stores: vec![store.announced(&key.id())],
         software: "test/0".into(),
+        certificate: None,
     };
     announced.lock().unwrap().push(announcement.sign(&key));
     let server = Server::new(ServerParts {
@@ -80,6 +81,7 @@ async fn client(announced: &Mutex<Vec<Signed>>) -> Result<Client, Box<dyn std::e
         shares: "2/3/5".parse()?,
         zone: None,
         pinned: Vec::new(),
+        owner: None,
         convergence: [5; 32].into(),
         timeouts: Timeouts::default(),
     };

@@ -303,6 +303,7 @@ async fn another_store_of_the_same_server() {
             zone: None,
             stores: vec![absent, server.server().unwrap().stores()[0].announced(&id)],
             software: "test".into(),
+            certificate: None,
         }
         .sign(&server.key);
         announce(&*grid.net.connector(id), &grid.introducer, signed).await.unwrap();

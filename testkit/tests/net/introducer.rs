@@ -42,6 +42,7 @@ fn signed(key: &NodeKey, sequence: u64) -> Signed {
         zone: None,
         stores: Vec::new(),
         software: "test/0".into(),
+        certificate: None,
     };
     announcement.sign(key)
 }
