@@ -285,12 +285,6 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
             Some("a capability is one line that begins with URI:; was it cut when it was copied?"),
         );
     }
-    if error.downcast_ref::<BadShares>().is_some() {
-        return (Exit::Unhealthy, Some("they are in quarantine; `sarsen check -r --repair` makes them anew"));
-    }
-    if error.downcast_ref::<Damaged>().is_some() {
-        return (Exit::Unhealthy, Some("any other k shares of the file still give it back"));
-    }
     match error.downcast_ref::<AssembleError>() {
         Some(AssembleError::NotEnoughShares { .. }) => {
             return (
@@ -320,6 +314,13 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
 
 /// Errors of the command itself.
 fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> {
+    if error.is::<BadShares>() {
+        let hint = "they are in quarantine; `sarsen check -r --repair` makes them anew";
+        return Some((Exit::Unhealthy, Some(hint)));
+    }
+    if error.is::<Damaged>() {
+        return Some((Exit::Unhealthy, Some("any other k shares of the file still give it back")));
+    }
     if let Some(Partly { again, .. }) = error.downcast_ref() {
         return Some((Exit::Partly, again.then_some("the same command may be given again")));
     }
