@@ -19,6 +19,11 @@ use crate::sizes::human;
 const HINT: &str = "what was let go until then is let go; the same command may be given again";
 
 pub(crate) async fn run(home: &Path, args: &Sweep, quiet: bool) -> anyhow::Result<()> {
+    // Before the walk, which may take long.
+    let nobody_to_ask = !std::io::stdin().is_terminal() || args.json;
+    if nobody_to_ask && !args.yes && !args.dry_run {
+        return Err(Usage("there is nobody to ask: say --yes, or --dry-run to look only").into());
+    }
     session::run(home, quiet, HINT, async |session| {
         let given: Vec<At> = args.roots.iter().map(|path| session.at(path)).collect::<anyhow::Result<_>>()?;
         anyhow::ensure!(given.iter().all(|at| at.names.is_empty()), Usage("a sweep is of whole roots"));
@@ -59,9 +64,6 @@ pub(crate) async fn run(home: &Path, args: &Sweep, quiet: bool) -> anyhow::Resul
 async fn is_wanted(args: &Sweep) -> anyhow::Result<bool> {
     if args.yes {
         return Ok(true);
-    }
-    if !std::io::stdin().is_terminal() || args.json {
-        return Err(Usage("nothing was let go: say --yes, or --dry-run to look only").into());
     }
     eprint!("Let it go? [y/N] ");
     let line = tokio::task::spawn_blocking(|| {

@@ -143,7 +143,7 @@ fn a_disk_that_is_not_mounted_is_not_filled() {
         (Some(true), Some("Failed"))
     );
     let text = grid.client.run(["status"]).ok().text();
-    assert!(text.contains("takes no shares: Failed"), "{text}");
+    assert!(text.contains("takes no shares: it failed"), "{text}");
     let file = grid.file("file", 43, 500_000);
     let json = grid.client.put_json(&file);
     assert!(json["shares"].as_array().unwrap().iter().all(|share| share["nickname"] == "server1"), "{json}");
