@@ -32,7 +32,7 @@ pub(crate) use term::Term;
 
 pub(crate) const INDEX_FILE: &str = "index.redb";
 /// The index format this program writes, and the newest it reads. 1 had no counters of packs and accounts, and nothing to end a lease by; 2
-/// did not say when leases were made.
+/// did not say when leases were made, and had a table for the live bytes of packs.
 pub(crate) const INDEX_FORMAT: u64 = 3;
 const CACHE_LEN: usize = 12 * 1024 * 1024;
 
@@ -46,8 +46,10 @@ const SLOTS: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("
 const EXPIRY: TableDefinition<'static, &[u8; 40], ()> = TableDefinition::new("expiry");
 const DYING: TableDefinition<'static, &[u8; 40], u8> = TableDefinition::new("dying");
 const DUE: TableDefinition<'static, &[u8; 32], u64> = TableDefinition::new("due");
-const LIVE: TableDefinition<'static, u32, u64> = TableDefinition::new("live");
 const USAGE: TableDefinition<'static, u32, &[u8; 40]> = TableDefinition::new("usage");
+
+/// In `packs`, added to a pack's number: the row of its live bytes. A put changes both, and each table that it writes costs it a page.
+const LIVE: u32 = 1 << 31;
 
 pub(crate) type IndexResult<T> = Result<T, Box<redb::Error>>;
 
@@ -154,8 +156,15 @@ pub(crate) struct Totals {
 
 impl Totals {
     fn read(meta: &impl ReadableTable<&'static str, u64>) -> IndexResult<Self> {
-        let get = |name| -> IndexResult<u64> {
-            Ok(meta.get(name).map_err(boxed)?.map_or(0, |value| value.value()))
+        // Every transaction begins here: once through a page, and not down the tree for each counter.
+        let mut counters = Vec::new();
+        for row in meta.iter().map_err(boxed)? {
+            let (name, value) = row.map_err(boxed)?;
+            counters.push((name.value().to_owned(), value.value()));
+        }
+        let get = |name: &'static str| -> IndexResult<u64> {
+            let known = counters.iter().find(|(known, _)| known == name);
+            Ok(known.map_or(0, |(_, value)| *value))
         };
         Ok(Self {
             format: get("format")?,
@@ -236,12 +245,11 @@ impl Index {
     pub(crate) fn live(&self) -> IndexResult<Vec<PackUse>> {
         let txn = self.db.begin_read().map_err(boxed)?;
         let packs = txn.open_table(PACKS).map_err(boxed)?;
-        let live = table_of(&txn, LIVE)?;
-        let rows = packs.iter().map_err(boxed)?;
+        let rows = packs.range(..LIVE).map_err(boxed)?;
         rows.map(|row| {
             let (pack, end) = row.map_err(boxed)?;
             let (pack, end) = (pack.value(), end.value());
-            let live = live.as_ref().map(|live| live.get(pack)).transpose().map_err(boxed)?.flatten();
+            let live = packs.get(pack | LIVE).map_err(boxed)?;
             Ok(PackUse { pack, end, live: live.map_or(0, |live| live.value()) })
         })
         .collect()
@@ -356,7 +364,7 @@ impl Index {
     pub(crate) fn packs(&self) -> IndexResult<Vec<(u32, u64)>> {
         let txn = self.db.begin_read().map_err(boxed)?;
         let packs = txn.open_table(PACKS).map_err(boxed)?;
-        let rows = packs.iter().map_err(boxed)?;
+        let rows = packs.range(..LIVE).map_err(boxed)?;
         rows.map(|row| row.map(|(pack, end)| (pack.value(), end.value())).map_err(boxed)).collect()
     }
 
@@ -397,7 +405,6 @@ impl Index {
                 expiry: txn.open_table(EXPIRY).map_err(boxed)?,
                 dying: txn.open_table(DYING).map_err(boxed)?,
                 due: txn.open_table(DUE).map_err(boxed)?,
-                live: txn.open_table(LIVE).map_err(boxed)?,
                 usage: txn.open_table(USAGE).map_err(boxed)?,
                 live_by: BTreeMap::new(),
                 charged_by: BTreeMap::new(),
@@ -424,7 +431,6 @@ pub(crate) struct Rows<'t> {
     expiry: Table<'t, &'static [u8; 40], ()>,
     dying: Table<'t, &'static [u8; 40], u8>,
     due: Table<'t, &'static [u8; 32], u64>,
-    live: Table<'t, u32, u64>,
     usage: Table<'t, u32, &'static [u8; 40]>,
     /// By how much the live bytes of packs change: many rows of a transaction change one counter.
     live_by: BTreeMap<u32, i64>,

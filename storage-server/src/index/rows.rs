@@ -3,7 +3,7 @@
 use caps::VerifyHash;
 use redb::ReadableTable;
 
-use super::{IndexResult, Location, Place, Rows, ShareKey, bounds, boxed, damaged_slot};
+use super::{IndexResult, LIVE, Location, Place, Rows, ShareKey, bounds, boxed, damaged_slot};
 use crate::pack::record_len;
 use crate::slot::SlotRow;
 
@@ -115,9 +115,10 @@ impl Rows<'_> {
     pub(crate) fn forget_packs(&mut self, packs: &[u32], next: u32) -> IndexResult<()> {
         for pack in packs {
             self.packs.remove(*pack).map_err(boxed)?;
-            self.live.remove(*pack).map_err(boxed)?;
+            self.packs.remove(*pack | LIVE).map_err(boxed)?;
         }
-        let last = self.packs.last().map_err(boxed)?.map(|(pack, _)| pack.value());
+        let last = self.packs.range(..LIVE).map_err(boxed)?.next_back();
+        let last = last.transpose().map_err(boxed)?.map(|(pack, _)| pack.value());
         if !packs.is_empty() && last.is_none_or(|last| last < next) {
             self.packs.insert(next, 0).map_err(boxed)?;
         }
@@ -139,8 +140,8 @@ impl Rows<'_> {
     /// Writes what was gathered of counters.
     pub(super) fn settle(&mut self) -> IndexResult<()> {
         for (pack, by) in std::mem::take(&mut self.live_by) {
-            let old = self.live.get(pack).map_err(boxed)?.map_or(0, |live| live.value());
-            self.live.insert(pack, old.saturating_add_signed(by)).map_err(boxed)?;
+            let old = self.packs.get(pack | LIVE).map_err(boxed)?.map_or(0, |live| live.value());
+            self.packs.insert(pack | LIVE, old.saturating_add_signed(by)).map_err(boxed)?;
         }
         self.settle_charges()
     }

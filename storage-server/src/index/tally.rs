@@ -7,8 +7,8 @@ use redb::{ReadableDatabase, ReadableTable};
 
 use super::leases::{LeaseKey, SLOT_CHARGE, parts, timed, timed_key, usage_of, usage_row};
 use super::{
-    ACCOUNTS, DUE, DYING, EXPIRY, INDEX_FORMAT, Index, IndexResult, LEASES, LIVE, Location, META, Place,
-    Reason, SHARES, SLOTS, ShareKey, Term, Totals, USAGE, boxed,
+    ACCOUNTS, DUE, DYING, EXPIRY, INDEX_FORMAT, Index, IndexResult, LEASES, LIVE, Location, META, PACKS,
+    Place, Reason, SHARES, SLOTS, ShareKey, Term, Totals, USAGE, boxed,
 };
 use crate::pack::record_len;
 
@@ -72,17 +72,17 @@ impl Index {
     /// Gives an index of an older format what it lacks. Objects that nobody leases get `idle_s`: why they have no lease is not known.
     pub(crate) fn upgrade(&self, idle_s: u64) -> IndexResult<Totals> {
         self.write(|rows| {
+            let tally = Tally::count(&rows.shares, &rows.slots, &rows.leases)?;
+            for (pack, live) in &tally.live {
+                rows.packs.insert(*pack | LIVE, *live).map_err(boxed)?;
+            }
             // Leases of format 2 read as made when nobody knows; nothing else differs.
             if rows.totals.format == 2 {
                 rows.totals.format = INDEX_FORMAT;
                 return Ok(rows.totals);
             }
-            let tally = Tally::count(&rows.shares, &rows.slots, &rows.leases)?;
             for row in &tally.dated {
                 rows.expiry.insert(row, ()).map_err(boxed)?;
-            }
-            for (pack, live) in &tally.live {
-                rows.live.insert(*pack, *live).map_err(boxed)?;
             }
             for row in rows.accounts.iter().map_err(boxed)? {
                 let (account, value) = row.map_err(boxed)?;
@@ -119,9 +119,9 @@ impl Index {
         same("bytes", &totals.used, &tally.used);
         same("shares", &totals.shares, &tally.shares);
         let mut live = BTreeMap::new();
-        for row in txn.open_table(LIVE).map_err(boxed)?.iter().map_err(boxed)? {
+        for row in txn.open_table(PACKS).map_err(boxed)?.range(LIVE..).map_err(boxed)? {
             let (pack, bytes) = row.map_err(boxed)?;
-            live.insert(pack.value(), bytes.value());
+            live.insert(pack.value() & !LIVE, bytes.value());
         }
         live.retain(|_, bytes| *bytes > 0);
         same("live bytes of packs", &live, &tally.live);

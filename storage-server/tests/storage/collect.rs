@@ -506,7 +506,7 @@ fn an_index_from_before_there_were_counters_gets_them() {
     }
     cancel(&store, &[&objects[0]]);
     drop(store);
-    crate::leases::downgrade(&setup.disk);
+    crate::leases::downgrade(&setup.disk, 1);
     let store = setup.open();
     sound(&store);
     setup.pass(31 * DAY);
@@ -516,6 +516,25 @@ fn an_index_from_before_there_were_counters_gets_them() {
     tidy(&store);
     assert!(is_here(&store, &objects[0]), "why it has no lease is not known");
     assert!(!is_here(&store, &objects[1]));
+    sound(&store);
+}
+
+#[test]
+fn an_index_of_format_2_keeps_its_leases_and_knows_what_of_its_packs_is_live() {
+    let setup = Setup::new();
+    let store = setup.open();
+    let objects = many(8);
+    for object in &objects {
+        put(&store, &object.shares[0], 0, dated(30));
+    }
+    cancel(&store, &[&objects[0]]);
+    drop(store);
+    crate::leases::downgrade(&setup.disk, 2);
+    let store = setup.open();
+    sound(&store);
+    setup.pass(GRACE + DAY);
+    tidy(&store);
+    assert!(!is_here(&store, &objects[0]) && is_here(&store, &objects[1]));
     sound(&store);
 }
 

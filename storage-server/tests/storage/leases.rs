@@ -173,23 +173,28 @@ proptest! {
     }
 }
 
-/// Makes the index one of format 1: without the tables that came with 2.
-pub(crate) fn downgrade(disk: &CrashDisk) {
+/// Makes the index one of format 1, without the tables that came with 2, or of 2: without what came with 3.
+pub(crate) fn downgrade(disk: &CrashDisk, format: u64) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("index");
     std::fs::write(&path, disk.content("index.redb")).unwrap();
     let db = redb::Database::open(&path).unwrap();
     let txn = db.begin_write().unwrap();
-    for name in ["expiry", "dying", "due", "live", "usage"] {
+    let newer: &[&str] = if format == 1 { &["expiry", "dying", "due", "usage"] } else { &[] };
+    for name in newer {
         let handle = redb::TableHandle::name;
-        let table = txn.list_tables().unwrap().find(|table| handle(table) == name).unwrap();
+        let table = txn.list_tables().unwrap().find(|table| handle(table) == *name).unwrap();
         assert!(txn.delete_table(table).unwrap());
     }
     let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
     {
         let mut meta = txn.open_table(meta).unwrap();
-        meta.insert("format", 1).unwrap();
-        meta.remove("dying").unwrap();
+        meta.insert("format", format).unwrap();
+        if format == 1 {
+            meta.remove("dying").unwrap();
+        }
+        let packs: redb::TableDefinition<'_, u32, u64> = redb::TableDefinition::new("packs");
+        txn.open_table(packs).unwrap().retain_in(1 << 31.., |_, _| false).unwrap();
     }
     txn.commit().unwrap();
     drop(db);
