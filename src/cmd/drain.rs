@@ -132,10 +132,11 @@ fn tell(progress: &Progress, json: bool) -> anyhow::Result<()> {
     match progress.phase {
         Phase::Complete => Ok(()),
         Phase::HandingOver => Err(Partly { what: "it is not through yet", again: true }.into()),
-        Phase::Waiting => {
-            Err(Partly { what: "other servers do not take everything: it goes on, and tries again within five minutes", again: true }
-                .into())
+        Phase::Waiting => Err(Partly {
+            what: "other servers do not take everything: it goes on, and tries again within five minutes",
+            again: true,
         }
+        .into()),
     }
 }
 
