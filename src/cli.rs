@@ -374,7 +374,7 @@ pub(crate) enum ServerCommand {
         #[arg(long)]
         zone: Option<String>,
     },
-    /// Make a server's directory with a one-time code from a grid's owner
+    /// Join a grid with a one-time code from its owner: makes a server's directory
     Join(ServerJoin),
     /// Run it, until SIGTERM or Ctrl-C
     Run {
@@ -383,7 +383,7 @@ pub(crate) enum ServerCommand {
     },
     /// Remove at once what nobody leases any more; the server must not run
     Gc(Gc),
-    /// Say how the scrubbing of its stores goes, or do it; the server must not run
+    /// Say how the scrubbing of its stores goes, or do it (--now); the server must not run
     Scrub(Scrub),
     /// Hand every share over to other servers, so that it may be switched off; it must run
     Drain(Drain),
