@@ -124,7 +124,7 @@ impl Verdict {
             Self::StillUnhealthy => (
                 Exit::Unhealthy,
                 Some(
-                    "are there servers left that could take it? Add one, or wait for those that are away; then give the same command again",
+                    "what is left wants another server (`sarsen status` shows which take shares) or, for members of directories, a cap that writes",
                 ),
             ),
             Self::NotAll => (
