@@ -31,17 +31,20 @@ pub(crate) use filestore::{
 #[command(name = "sarsen", version, after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Cli {
     /// The client's own directory
-    #[arg(long, global = true, env = "SARSEN_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "SARSEN_DIR", value_name = "DIR", help_heading = EVERYWHERE)]
     pub(crate) dir: Option<PathBuf>,
     /// Say more on stderr; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     pub(crate) verbose: u8,
     /// Show no progress and no notes on stderr, only errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// Where help shows what every verb takes.
+const EVERYWHERE: &str = "Options of every verb";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -52,8 +55,8 @@ Exit codes:
   4  not found
   5  too few servers, or a timeout: a retry may help
   6  refused: authority, quota or admission
-  7  unhealthy
-  8  unrecoverable
+  7  unhealthy: something is missing or damaged, and can still be read
+  8  unrecoverable: too little is left
   9  repaired: it was unhealthy, and is healthy now
   130  interrupted
 
@@ -371,7 +374,7 @@ pub(crate) enum ServerCommand {
         #[arg(long)]
         zone: Option<String>,
     },
-    /// Make a server's directory with a one-time code from a grid's owner
+    /// Join a grid with a one-time code from its owner: makes a server's directory
     Join(ServerJoin),
     /// Run it, until SIGTERM or Ctrl-C
     Run {
@@ -380,7 +383,7 @@ pub(crate) enum ServerCommand {
     },
     /// Remove at once what nobody leases any more; the server must not run
     Gc(Gc),
-    /// Say how the scrubbing of its stores goes, or do it; the server must not run
+    /// Say how the scrubbing of its stores goes, or do it (--now); the server must not run
     Scrub(Scrub),
     /// Hand every share over to other servers, so that it may be switched off; it must run
     Drain(Drain),

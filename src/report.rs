@@ -16,6 +16,7 @@ use client::recovery::RecoveryError;
 use client::slot::SlotError;
 use client::{AliasError, AliasNameError, ClientDir, ConfigError, DownloadError, PathError, UploadError};
 use encoding::{AssembleError, ShareError};
+use storage_server::node::NodeError;
 
 pub(crate) use agent::Unchecked;
 pub(crate) use members::Unpublished;
@@ -102,6 +103,8 @@ pub(crate) enum Verdict {
     Unrecoverable,
     #[error("something is missing, and can still be read")]
     Unhealthy,
+    #[error("something is missing still, and can be read")]
+    StillUnhealthy,
     #[error("not all of it could be checked")]
     NotAll,
     #[error("not all leases could be renewed")]
@@ -118,15 +121,24 @@ impl Verdict {
                 Some("servers that are away may still hold it: check again when they are back"),
             ),
             Self::Unhealthy => (Exit::Unhealthy, Some("`--repair` makes missing shares anew")),
+            Self::StillUnhealthy => (
+                Exit::Unhealthy,
+                Some(
+                    "what is left wants another server (`sarsen status` shows which take shares) or, for members of directories, a cap that writes",
+                ),
+            ),
             Self::NotAll => (
                 Exit::Partly,
                 Some(
                     "a verify cap shows a directory's root only; a repair cap (`sarsen cap repair`) all of it",
                 ),
             ),
-            Self::NotAllRenewed => {
-                (Exit::Partly, Some("the same command may be given again when the servers are back"))
-            }
+            Self::NotAllRenewed => (
+                Exit::Partly,
+                Some(
+                    "`sarsen status` shows which servers are away, and whether this client is a member; give the same command again when they are back",
+                ),
+            ),
             Self::Repaired => (Exit::Repaired, None),
         }
     }
@@ -231,6 +243,9 @@ fn own_hint(error: &anyhow::Error) -> Option<Cow<'static, str>> {
     }
     if let Some(error) = error.downcast_ref::<Misread>() {
         return Some(error.hint.clone().into());
+    }
+    if let Some(NodeError::Running { .. }) = error.downcast_ref() {
+        return Some("stop it first: SIGTERM lets it finish what is under way".into());
     }
     let deleted = matches!(error.downcast_ref(), Some(FileStoreError::Slot(SlotError::Deleted)));
     match error.downcast_ref::<Of>() {
@@ -353,7 +368,9 @@ fn classify_config(error: Option<&ConfigError>) -> (Exit, Option<&'static str>) 
     match error {
         Some(ConfigError::Missing { .. }) => (
             Exit::Error,
-            Some("make one with `sarsen init --introducer URL`, or name another with --dir or SARSEN_DIR"),
+            Some(
+                "make one with `sarsen init --introducer URL`, or with an invitation, `sarsen join CODE@HOST`; or name another with --dir or SARSEN_DIR",
+            ),
         ),
         Some(ConfigError::Shares { .. } | ConfigError::SharesForm { .. }) => (Exit::Usage, None),
         _ => (Exit::Error, None),

@@ -8,16 +8,16 @@ use super::Json;
 
 #[derive(Subcommand)]
 pub(crate) enum AgentCommand {
-    /// Check and repair what is held on a schedule, until told to stop
+    /// Check and repair on a schedule what was given to it, until told to stop
     Run {
-        /// Check and repair all of it once, now
+        /// Check and repair all of it once, now, and say what was found
         #[arg(long)]
         once: bool,
         /// Settings in place of agent.toml in the client's directory
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Hold a tree or file: of what is given, only a cap that repairs and cannot read is kept
+    /// Give it a tree or file to look after: what it keeps of the capability repairs and cannot read
     Add {
         /// What to call it
         name: String,
@@ -25,9 +25,9 @@ pub(crate) enum AgentCommand {
         #[arg(value_name = "PATH")]
         path: String,
     },
-    /// Show what is held
+    /// Show what it looks after
     List(Json),
-    /// Hold it no longer
+    /// Look after something no longer
     Remove {
         /// What it is called
         name: String,

@@ -86,7 +86,7 @@ pub(crate) struct ServerJoin {
     /// A folder to store shares in, one per disk; may be given several times
     #[arg(long = "storage", value_name = "PATH[,reserve=SIZE]", value_parser = storage_spec, required = true)]
     pub(crate) storage: Vec<StorageConfig>,
-    /// Where to listen
+    /// Where to listen (UDP), which others must reach; port 0 takes a free one and keeps it
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0")]
     pub(crate) listen: String,
     /// What to call it

@@ -71,7 +71,7 @@ pub(crate) struct Sweep {
     /// Roots whose garbage to look for, as ALIAS: or a capability. What any root of this client reaches stays all the same
     #[arg(value_name = "ROOT", required_unless_present = "all")]
     pub(crate) roots: Vec<String>,
-    /// Look for that of all aliases
+    /// Look for the garbage of all aliases
     #[arg(long, conflicts_with = "roots")]
     pub(crate) all: bool,
     /// Do not ask
@@ -80,7 +80,7 @@ pub(crate) struct Sweep {
     /// Only say how much would be let go
     #[arg(long, conflicts_with = "yes")]
     pub(crate) dry_run: bool,
-    /// Let go, too, what was stored without a path, or for roots that no alias names. Keep the capabilities of none of it
+    /// Let go, too, what was stored without a path, or for roots that no alias names: whoever keeps a capability of it loses it
     #[arg(long)]
     pub(crate) loose: bool,
     /// Leave what was stored or renewed more lately than this, like 12h: an upload that is under way links it later

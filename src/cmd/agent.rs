@@ -120,6 +120,7 @@ async fn serve(
         Some(false) => Ok(()),
         None => {
             published(files, agent.state(), elsewhere.as_deref())?;
+            show(agent.state())?;
             verdict(agent.state())
         }
     }
@@ -166,6 +167,10 @@ fn status(files: &AgentDir, json: bool) -> anyhow::Result<()> {
         return say!("{value:#}");
     }
     let Some(state) = state else { return say!("no check was made yet") };
+    show(&state)
+}
+
+fn show(state: &AgentState) -> anyhow::Result<()> {
     say!("{} of {} servers answered", state.servers - state.silent.min(state.servers), state.servers)?;
     for (name, root) in &state.roots {
         tell(name, root)?;
@@ -210,7 +215,7 @@ fn verdict(state: &AgentState) -> anyhow::Result<()> {
         return Err(Verdict::Unrecoverable.into());
     }
     if sum(|found| found.unhealthy) > 0 {
-        return Err(Verdict::Unhealthy.into());
+        return Err(Verdict::StillUnhealthy.into());
     }
     if unchecked > 0 {
         return Err(Unchecked { count: unchecked }.into());

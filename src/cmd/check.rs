@@ -43,7 +43,7 @@ pub(crate) async fn run(home: &Path, args: &Check, quiet: bool) -> anyhow::Resul
             summary(&totals, grade, args.json, &mut out)?;
         }
         out.finish()?;
-        verdict(&totals)
+        verdict(&totals, args.repair)
     })
     .await
 }
@@ -68,10 +68,10 @@ pub(crate) async fn renew(home: &Path, args: &Renew, quiet: bool) -> anyhow::Res
             say!("{leased} objects and directories, {leases} leases on all servers together")?;
         }
         if not_renewed > 0 {
-            session.note(format_args!("note: some servers did not answer, and keep what they have by the leases they know"));
+            session.note(format_args!("note: some servers did not answer or refused, and keep what they have by the leases they know"));
             return Err(Verdict::NotAllRenewed.into());
         }
-        verdict(&totals)
+        verdict(&totals, false)
     })
     .await
 }
@@ -152,7 +152,7 @@ impl Checking<'_> {
             };
             if let Some(state) = walked.cap.verify_hash().and_then(|hash| ill.remove(&hash)) {
                 let name = at.below(&walked.path);
-                out.line(format_args!("{}: {}", without_controls(&name), state_name(state)))?;
+                out.line(format_args!("{}: {}", shown(&name), state_name(state)))?;
             }
         }
         if !ill.is_empty() {
@@ -163,7 +163,7 @@ impl Checking<'_> {
     }
 
     fn name(&self) -> String {
-        without_controls(&self.shown)
+        shown(&self.shown)
     }
 
     fn tell(&self, health: &Health, out: &mut Lines) -> anyhow::Result<()> {
@@ -244,6 +244,12 @@ impl Checking<'_> {
     }
 }
 
+/// A path before a colon: that of an alias ends with one.
+fn shown(path: &str) -> String {
+    let path = without_controls(path);
+    path.strip_suffix(':').map(str::to_owned).unwrap_or(path)
+}
+
 fn state_name(state: State) -> &'static str {
     match state {
         State::Healthy => "healthy",
@@ -307,9 +313,10 @@ fn summary(totals: &DeepTotals, grade: Grade, json: bool, out: &mut Lines) -> an
 }
 
 /// How to exit: by the worst that is left.
-fn verdict(totals: &DeepTotals) -> anyhow::Result<()> {
+fn verdict(totals: &DeepTotals, repaired: bool) -> anyhow::Result<()> {
     let verdict = match totals {
         DeepTotals { unrecoverable: 1.., .. } => Verdict::Unrecoverable,
+        DeepTotals { unhealthy: 1.., .. } if repaired => Verdict::StillUnhealthy,
         DeepTotals { unhealthy: 1.., .. } => Verdict::Unhealthy,
         DeepTotals { root_only: 1.., .. } | DeepTotals { unknown: 1.., .. } => Verdict::NotAll,
         DeepTotals { not_renewed: 1.., .. } => Verdict::NotAllRenewed,

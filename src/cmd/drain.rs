@@ -132,10 +132,11 @@ fn tell(progress: &Progress, json: bool) -> anyhow::Result<()> {
     match progress.phase {
         Phase::Complete => Ok(()),
         Phase::HandingOver => Err(Partly { what: "it is not through yet", again: true }.into()),
-        Phase::Waiting => {
-            Err(Partly { what: "other servers do not take everything: it goes on trying", again: true }
-                .into())
+        Phase::Waiting => Err(Partly {
+            what: "other servers do not take everything: it goes on, and tries again within five minutes",
+            again: true,
         }
+        .into()),
     }
 }
 
@@ -145,7 +146,10 @@ fn notes(progress: &Progress) -> anyhow::Result<()> {
         say!("no server takes {}", plural(left, "share"))?;
     }
     if crowded > 0 {
-        say!("{} would be on fewer servers than now: add one, or accept that", plural(crowded, "object"))?;
+        say!(
+            "{} would be on fewer servers than now: add one, or switch this one off all the same",
+            plural(crowded, "object")
+        )?;
     }
     if damaged > 0 {
         let damaged = plural(damaged, "share");

@@ -41,6 +41,9 @@ pub(crate) async fn run(home: &Path, command: &GridCommand, quiet: bool) -> anyh
                 eprintln!(
                     "`sarsen grid invite` and `sarsen grid invite --server` bring in clients and servers."
                 );
+                eprintln!(
+                    "To store something yourself, invite yourself: `sarsen join CODE`, from another terminal."
+                );
             }
             Ok(())
         }
@@ -164,6 +167,10 @@ fn members(owner: &OwnerDir, json: bool, quiet: bool) -> anyhow::Result<()> {
         let each: Vec<_> = each.collect();
         say!("{:#}", serde_json::json!({ "owner": owner.key.id().to_string(), "members": each }))?;
         return Ok(());
+    }
+    say!("owner {}", owner.key.id())?;
+    if ledger.members().is_empty() && !quiet {
+        eprintln!("note: nobody belongs to it yet; `sarsen grid invite` brings in clients and servers");
     }
     for member in ledger.members() {
         let kind = if member.server { "server" } else { "client" };

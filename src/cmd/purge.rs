@@ -52,8 +52,11 @@ pub(super) async fn run(home: &Path, args: &Rm, quiet: bool) -> anyhow::Result<(
             None if total.failures.is_empty() => Ok(()),
             None => {
                 total.failures.iter().for_each(|failure| session.note(format_args!("note: {failure}")));
-                let what = "it was removed, but some servers keep it for now: `sarsen sweep` finds it";
-                Err(Partly { what, again: false }.into())
+                let what = match args.dry_run {
+                    true => "some servers did not answer: what they would let go is not counted",
+                    false => "it was removed, but some servers keep it for now: `sarsen sweep` finds it",
+                };
+                Err(Partly { what, again: args.dry_run }.into())
             }
         }
     })

@@ -88,7 +88,12 @@ fn tell_of_store(store: &StoreStatus) -> anyhow::Result<()> {
     }
     let Some(scrub) = &store.scrub else { return Ok(()) };
     if scrub.bad > 0 {
-        say!("  store {id} found {} bad shares so far, {} of them unreadable", scrub.bad, scrub.unreadable)?;
+        let shares = if scrub.bad == 1 { "share" } else { "shares" };
+        say!(
+            "  store {id} found {} bad {shares} so far, {} of them unreadable",
+            scrub.bad,
+            scrub.unreadable
+        )?;
     }
     Ok(())
 }

@@ -41,7 +41,8 @@ fn an_agent_that_cannot_read_heals_what_died_and_says_so() {
     assert!(agent.run(["agent", "list"]).ok().line().ends_with(&repair));
     let held = agent.dir.join("private/agent-roots");
     assert_eq!(fs::metadata(&held).unwrap().permissions().mode() & 0o777, 0o600);
-    agent.run(["agent", "run", "--once"]).ok();
+    let told = agent.run(["agent", "run", "--once"]).ok().text();
+    assert!(told.contains("home: claimed") && told.contains("4 healthy"), "{told}");
     let status = agent.run(["agent", "status", "--json"]).ok().json();
     let found =
         |status: &serde_json::Value, what: &str| status["roots"]["home"]["found"][what].as_u64().unwrap();

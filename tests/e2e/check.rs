@@ -33,11 +33,13 @@ fn a_tree_that_lost_servers_is_repaired_by_somebody_who_cannot_read_it() {
     let ill = check(&keeper, 7, &["-r", &repair]);
     assert!(ill.contains("unhealthy") && !ill.contains("big"), "{ill}");
     let named = check(&owner, 7, &["-r", "d:"]);
-    assert!(named.contains("d:a"), "{named}");
+    assert!(named.contains("d:a") && named.contains("\nd: unhealthy\n"), "{named}");
     // Members of slots are replaced by whoever may write: the keeper brings back the files.
     let mended = keeper.run(["check", "-r", "--repair", "--json", &repair]);
     let last: serde_json::Value = serde_json::from_str(mended.text().lines().last().unwrap()).unwrap();
     assert_eq!((&last["type"], &last["unrecoverable"]), (&"totals".into(), &0.into()), "{last}");
+    assert_eq!(mended.code, Some(7), "{}", mended.err);
+    assert!(mended.err.contains("is missing still") && !mended.err.contains("--repair"), "{}", mended.err);
     let repaired = check(&owner, 9, &["-r", "--repair", "d:"]);
     assert!(repaired.contains("3 repaired"), "{repaired}");
     let now = check(&owner, 0, &["-r", "--verify", "d:"]);

@@ -12,7 +12,7 @@ fn what_would_go_is_told_and_then_goes() {
     let server = &mut grid.servers[0];
     let gc =
         |dir: &std::path::Path, options: &[&str]| run(sarsen().args(["server", "gc"]).arg(dir).args(options));
-    gc(&server.dir, &["--dry-run"]).fails(1, &["is running already"]);
+    gc(&server.dir, &["--dry-run"]).fails(1, &["is running already", "hint: stop it first"]);
     server.stop();
     let nothing = gc(&server.dir, &["--now"]).ok().text();
     assert!(nothing.contains("nothing to remove"), "{nothing}");

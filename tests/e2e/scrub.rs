@@ -12,7 +12,7 @@ fn a_flipped_byte_is_found_by_a_scrub_seen_by_a_check_and_healed_by_a_repair() {
     };
     let rotten = grid.servers.iter().position(|server| !server.share_files().is_empty()).unwrap();
     let server = &mut grid.servers[rotten];
-    scrub(&server.dir, &["--now"]).fails(1, &["is running already"]);
+    scrub(&server.dir, &["--now"]).fails(1, &["is running already", "hint: stop it first"]);
     server.stop();
     let told = scrub(&server.dir, &[]).ok().text();
     assert!(told.contains("not scrubbed yet"), "{told}");
@@ -35,7 +35,7 @@ fn a_flipped_byte_is_found_by_a_scrub_seen_by_a_check_and_healed_by_a_repair() {
     server.start();
 
     let status = client.run(["status"]).ok().text();
-    assert!(status.contains("found 1 bad shares so far") && status.contains(", scrubbed 2"), "{status}");
+    assert!(status.contains("found 1 bad share so far") && status.contains(", scrubbed 2"), "{status}");
     let ill = client.run(["check", &cap]);
     assert_eq!(ill.code, Some(7), "{}", ill.text());
     assert!(ill.text().contains("3 of 4 shares"), "{}", ill.text());
