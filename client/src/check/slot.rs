@@ -12,7 +12,7 @@ use crate::Client;
 use crate::slot::{Look, SlotError, SlotHealth};
 
 /// Checks a slot, and brings it back where that is wanted. Whoever may write may also replace members that are lost, and those that will
-/// be, since their servers are being drained.
+/// be, since their servers are being drained, and adds members where there are servers for more.
 pub(super) async fn check(
     client: &Client,
     cap: Cap,
@@ -27,9 +27,9 @@ pub(super) async fn check(
     let found = client.slot_health(&hash, bucket, look).await;
     let mut health = judge(client, cap, hash, &found, options.grade);
     let mut record = found.ok().map(|found| found.record);
-    if options.repair && health.state == State::Unhealthy {
+    let grows = write.is_some() && record.as_ref().is_some_and(|record| may_grow(client, bucket, record));
+    if options.repair && (health.state == State::Unhealthy || grows) {
         let (repaired, problem) = repair(client, (hash, bucket), write).await;
-        health.problems.extend(problem);
         match repaired {
             Ok(after) => {
                 let members = after.record.members().count();
@@ -39,6 +39,7 @@ pub(super) async fn check(
                 (health.good, health.needed, health.total) = (now.good, now.needed, now.total);
                 health.happiness = now.happiness;
                 health.problems = now.problems;
+                health.problems.extend(problem.filter(|_| now.state != State::Healthy));
                 health.after = Some(now.state);
                 record = Some(after.record);
             }
@@ -59,7 +60,8 @@ async fn repair(
     let restored = client.slot_health(&hash, bucket, Look::Restore).await;
     let (Ok(after), Some(write)) = (&restored, write) else { return (restored, None) };
     let leaving = leaving(client, after).len();
-    if after.holding.len() == after.record.members().count() && leaving == 0 {
+    let whole = after.holding.len() == after.record.members().count() && leaving == 0;
+    if whole && !may_grow(client, bucket, &after.record) {
         return (restored, None);
     }
     let replaced = async {
@@ -69,12 +71,23 @@ async fn repair(
             let reason = "there are too few other servers; those that are away may come back".to_owned();
             return Err(SlotError::Members { reason });
         }
+        // One that could be a member may not answer just now.
+        if whole && members.len() <= after.record.config.members.len() {
+            return Ok(after.record.clone());
+        }
         client.change_members(write, members, client.shares_happy()).await
     };
     match replaced.await {
         Ok(_) => (client.slot_health(&hash, bucket, Look::Restore).await, None),
         Err(error) => (restored, Some(format!("its lost members could not be replaced: {error}"))),
     }
+}
+
+/// Whether there are servers for more members: those that came after the slot was made, or after some were lost.
+fn may_grow(client: &Client, bucket: PlacementBucket, record: &SignedRecord) -> bool {
+    let servers: BTreeSet<NodeId> =
+        client.upload_candidates(bucket).into_iter().map(|candidate| candidate.server).collect();
+    record.members().count() < servers.len().min(client.params().total().into())
 }
 
 /// Members whose servers are being drained: they hold it and count, but not for long.

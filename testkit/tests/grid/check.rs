@@ -247,3 +247,27 @@ fn a_repair_does_not_shrink_a_slots_members_while_some_are_away() {
         assert_eq!((health.state, health.good), (State::Healthy, 10), "{health:?}");
     });
 }
+
+#[test]
+fn a_slot_that_was_made_on_few_servers_gets_more_members_when_there_are_more() {
+    simulate(async {
+        let mut grid = SimGrid::start(58, 4).await;
+        let client = grid.client("2/4/5").await;
+        let top = client.make_directory().await.unwrap();
+        let before = check(&client, top.cap(), REPAIR).await;
+        assert_eq!((before.total, before.state, before.after), (4, State::Healthy, None));
+        grid.add_server(None).await;
+        grid.add_server(None).await;
+        client.refresh().await;
+        // Who only looks, or may not write, leaves it; it is well as it is.
+        let seen = check(&client, top.cap(), CLAIMED).await;
+        assert_eq!((seen.total, seen.state), (4, State::Healthy));
+        let reader = top.cap().read().unwrap();
+        let seen = check(&client, &reader, REPAIR).await;
+        assert_eq!((seen.total, seen.after), (4, None));
+        let grown = check(&client, top.cap(), REPAIR).await;
+        assert_eq!((grown.total, grown.after), (5, Some(State::Healthy)), "{grown:?}");
+        let again = check(&client, top.cap(), REPAIR).await;
+        assert_eq!((again.total, again.good, again.after), (5, 5, None));
+    });
+}
