@@ -33,6 +33,8 @@ mod filestore;
 mod filestore_malice;
 #[path = "grid/introducers.rs"]
 mod introducers;
+#[path = "grid/joints.rs"]
+mod joints;
 #[path = "grid/leases.rs"]
 mod leases;
 #[path = "grid/letting_go.rs"]

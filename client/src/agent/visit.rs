@@ -74,8 +74,9 @@ pub(super) async fn visit(
         }
     }
     let whole = checking.finish().await;
-    let is_gone =
-        |health: &Health| health.good == 0 && health.bad.is_empty() && cap.verify_hash() == Some(health.hash);
+    let has_nothing =
+        |health: &Health| health.good == 0 && health.holders.is_empty() && health.bad.is_empty();
+    let is_gone = |health: &Health| has_nothing(health) && cap.verify_hash() == Some(health.hash);
     let is_new = known.checked.is_empty() && reached.answer == reached.known;
     if is_new && whole.objects + whole.slots == 1 && ill.iter().any(is_gone) {
         return Err(VisitError::NotFound { asked: reached.answer });
