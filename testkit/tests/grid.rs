@@ -73,5 +73,7 @@ mod support;
 mod trees;
 #[path = "grid/trees_malice.rs"]
 mod trees_malice;
+#[path = "grid/upkeep.rs"]
+mod upkeep;
 #[path = "grid/upload.rs"]
 mod upload;

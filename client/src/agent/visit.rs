@@ -60,7 +60,9 @@ pub(super) async fn visit(
     if reached.answer < usize::from(client.params().needed()).max(1) {
         return Err(VisitError::Unreachable { reached: reached.answer, known: reached.known });
     }
-    let renew = settings.renew.then_some(Renewal::WhileAlive);
+    let seconds = settings.lease.map(|lease| lease.as_secs());
+    let client = &client.keeping(cap, seconds);
+    let renew = settings.renew.then_some(seconds.map_or(Renewal::WhileAlive, Renewal::Seconds));
     let look = CheckOptions { grade, repair: false, renew };
     let (mut totals, mut ill, mut recovered) = (DeepTotals::default(), Vec::new(), BTreeSet::new());
     let mut checking = client.check_tree(vec![cap.clone()], look);

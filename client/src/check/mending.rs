@@ -9,7 +9,7 @@ use bytes::Bytes;
 use encoding::{MendError, Root, ShareMender};
 use protocol::NodeId;
 use protocol::limits::MAX_SMALL_SHARE_LEN;
-use protocol::message::{Bytes16, Bytes32, LeaseTerms};
+use protocol::message::{Bytes32, LeaseTerms};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -261,7 +261,7 @@ impl Making {
 
     fn lease(&self) -> LeaseTerms {
         let tag = super::leasing::tag(&self.client, &self.wanted.hash);
-        LeaseTerms { tag: Bytes16(tag), duration_s: None }
+        self.client.lease_terms(tag)
     }
 }
 
