@@ -8,10 +8,10 @@ use caps::VerifyHash;
 use minicbor::Decode;
 use protocol::announcement::{Announcement, Signed};
 use protocol::frame::FrameError;
-use protocol::limits::{MAX_BATCH, MAX_LIST};
+use protocol::limits::MAX_BATCH;
 use protocol::membership::{Certificate, SignedCertificate};
 use protocol::message::{
-    Announcements, Bytes32, Census, CensusReply, MAX_CENSUS_SHARES, Request, Status, StoreState, Subscribe,
+    Announcements, Bytes32, Census, CensusReply, Request, Status, StoreState, Subscribe,
 };
 use protocol::placement::Holders;
 use protocol::session::{RequestError, Session, read_reply};
@@ -30,8 +30,6 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub(super) const ANSWER: Duration = Duration::from_secs(20);
 /// The most servers that are taken in.
 const OTHERS_MAX: usize = MAX_BATCH;
-/// Shares of one object that a server can have, in all its stores.
-const OF_ONE_MAX: usize = 256 * MAX_LIST;
 
 /// Another server.
 #[derive(Clone, Debug)]
@@ -244,10 +242,7 @@ impl Others {
             let asked: Vec<Bytes32> = rest.map(|hash| Bytes32(*hash.as_bytes())).collect();
             let count = asked.len();
             let reply: CensusReply = self.ask(id, &Request::Census(Census { hashes: asked })).await?;
-            // Only an answer that is full may end early: else a server could take its time for each object anew.
-            let counted: usize = reply.objects.iter().map(|counted| counted.0.len()).sum();
-            let early = reply.objects.len() < count && counted + OF_ONE_MAX < MAX_CENSUS_SHARES;
-            if reply.objects.is_empty() || reply.objects.len() > count || early {
+            if !reply.answers(count) {
                 return Err(RequestError::Nonsense { what: "it counts what it was not asked about" });
             }
             // No object has a share of a higher number.
