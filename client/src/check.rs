@@ -44,7 +44,7 @@ pub enum Grade {
 /// How an object or slot is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum State {
-    /// All shares are there, on servers enough. Of a slot: all members hold its newest record.
+    /// All shares are there, on servers enough that count. Of a slot: all members hold its newest record.
     Healthy,
     /// Something is missing, and it can be read.
     Unhealthy,
@@ -111,17 +111,17 @@ pub struct Health {
     pub after: Option<State>,
     /// What this rests on.
     pub grade: Grade,
-    /// Different good shares; of a slot, members that hold its newest record and count.
+    /// Different good shares on servers that count; of a slot, members that hold its newest record and count.
     pub good: usize,
     /// k; of a slot, its quorum.
     pub needed: usize,
     /// N; of a slot, its members.
     pub total: usize,
-    /// Servers that can each be matched with a share of its own. Of a slot, as `good`.
+    /// Servers that count and can each be matched with a share of its own. Of a slot, as `good`.
     pub happiness: usize,
     /// How many of those are wanted.
     pub happy: usize,
-    /// Who holds each good share; empty for slots.
+    /// Who holds each good share, servers that do not count among them; empty for slots.
     pub holders: BTreeMap<u16, BTreeSet<NodeId>>,
     /// Of a slot: the stores that hold its newest record and count.
     pub stores: BTreeSet<NodeId>,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caps::{Cap, VerifyHash};
+use protocol::message::{Bytes16, LeaseTerms};
 use tokio::time::Instant;
 
 pub(crate) use hold::Holds;
@@ -23,12 +24,21 @@ pub use sweep::{Pile, SweepPlan, SweepWhat};
 
 use crate::Client;
 use crate::backup_db::{BackupDb, BackupDbError};
-use crate::tags::{Tag, root_tag, slot_tag};
+use crate::tags::{Tag, agent_tag, root_tag, slot_tag};
 use ask::LeaseFilter;
 use reach::{Options, Reach};
 
 /// A lease that was made so long before a walk began is known to be older, though servers count in whole seconds.
 const SETTLED: Duration = Duration::from_secs(4);
+
+/// For whose sake a client leases, and for how long.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sake {
+    /// The tag of a root; `None`: of what is leased, or of none.
+    tag: Option<Tag>,
+    /// Seconds; `None`: while the account is alive.
+    seconds: Option<u64>,
+}
 
 /// A root of this account, and what it is called.
 #[derive(Clone, Debug)]
@@ -105,12 +115,26 @@ impl Client {
     /// This client, as it works for the sake of a root: what it stores and leases is leased under the root's tag.
     #[must_use]
     pub fn under(&self, root: &Cap) -> Self {
-        Self(self.0.clone(), root.verify_hash().map(|hash| root_tag(&hash)).or(self.1))
+        let tag = root.verify_hash().map(|hash| root_tag(&hash)).or(self.1.tag);
+        Self(self.0.clone(), Sake { tag, ..self.1 })
+    }
+
+    /// This client, as it keeps a root for a time: every lease it makes has a tag apart and ends after so many seconds, so that what the
+    /// root no longer reaches ends by itself.
+    #[must_use]
+    pub(crate) fn keeping(&self, root: &Cap, seconds: Option<u64>) -> Self {
+        let tag = root.verify_hash().map(|hash| agent_tag(&hash)).or(self.1.tag);
+        Self(self.0.clone(), Sake { tag, seconds })
     }
 
     /// The root's tag, if this client works for one.
     pub(crate) fn root_tag(&self) -> Option<Tag> {
-        self.1
+        self.1.tag
+    }
+
+    /// The terms of what this client leases under a tag.
+    pub(crate) fn lease_terms(&self, tag: Tag) -> LeaseTerms {
+        LeaseTerms { tag: Bytes16(tag), duration_s: self.1.seconds }
     }
 
     /// Lets go what was taken out of a root and that no root reaches any more. What it says was let go is what would be, in a dry run.

@@ -93,7 +93,7 @@ pub struct Seams {
 
 /// A client. Clones share connections and what is known of the grid; each works for the sake of a root, or of none.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>, Option<tags::Tag>);
+pub struct Client(Arc<Inner>, letting_go::Sake);
 
 struct Inner {
     seams: Seams,
@@ -183,7 +183,7 @@ impl Client {
             superseded,
             papers: OnceLock::new(),
         };
-        Ok(Self(Arc::new(inner), None))
+        Ok(Self(Arc::new(inner), letting_go::Sake::default()))
     }
 
     /// Learns from the introducers which servers exist, and keeps it for times without them. Who knows servers from before waits less

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use protocol::membership::{Certificate, Membership, MembershipNews, NotAMember, Role, SignedCertificate};
+use protocol::membership::{Certificate, Membership, MembershipNews, NotAMember, SignedCertificate};
 use protocol::message::{AskMembership, Request};
 use protocol::session::{RequestError, Session};
 use protocol::transport::Connector;
@@ -110,10 +110,7 @@ impl Papers {
     ///
     /// [`NotAMember`].
     pub fn judge_server(&self, server: &Server, now: Duration) -> Result<(), NotAMember> {
-        match &server.certificate {
-            Some(certificate) if certificate.role != Role::Server => Err(NotAMember::Forged),
-            certificate => self.lock().judge(&server.id, certificate.as_deref(), now),
-        }
+        self.lock().judge_server(&server.id, server.certificate.as_deref(), now)
     }
 
     fn is_due(&self, now: Duration) -> bool {

@@ -15,6 +15,11 @@ pub(crate) fn slot_tag(slot: &VerifyHash) -> Tag {
     derived("sarsen v1 slot lease tag", slot.as_bytes())
 }
 
+/// For the sake of the root with this H, as a repair agent keeps it: apart from the leases that a user of the same account has.
+pub(crate) fn agent_tag(root: &VerifyHash) -> Tag {
+    derived("sarsen v1 agent lease tag", root.as_bytes())
+}
+
 /// For the sake of no root: what was stored by itself, and whose cap somebody keeps.
 pub(crate) fn loose_tag() -> Tag {
     derived("sarsen v1 loose lease tag", &[])

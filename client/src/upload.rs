@@ -224,7 +224,7 @@ impl Client {
             id: form.id.clone(),
             form,
             upload_id,
-            lease: LeaseTerms { tag: Bytes16(tag), duration_s: None },
+            lease: self.lease_terms(tag),
             size,
             known: OnceLock::new(),
             encoders: EncoderShelf::new(params),

@@ -93,7 +93,7 @@ impl<'s> Batch<'s> {
 
     /// Puts the bytes of shares that are new where they belong, durably.
     pub(crate) fn write_shares(&mut self, writer: &mut Writer, changes: &[Change]) {
-        let mut first = HashMap::new();
+        let (mut first, mut leasing) = (HashMap::new(), HashSet::new());
         let (mut large, mut copies) = (Vec::new(), Vec::new());
         let mut appendix = Appendix { small: Vec::new(), moves: Vec::new() };
         for (at, change) in changes.iter().enumerate() {
@@ -126,6 +126,13 @@ impl<'s> Batch<'s> {
                     continue;
                 }
             }
+            // What is over a quota is not even written.
+            let new_lease = !leasing.contains(&(share.account, share.key.hash));
+            if let Err(error) = self.afford(share, new_lease) {
+                self.answers[at] = Some(Err(error));
+                continue;
+            }
+            leasing.insert((share.account, share.key.hash));
             first.insert(share.key, at);
             match &share.bytes {
                 ShareBytes::Small(bytes) => appendix.small.push((at, share, bytes)),
@@ -164,6 +171,20 @@ impl<'s> Batch<'s> {
                 Err(error) => self.is_replaced(key, error),
             },
         }
+    }
+
+    /// Holds of the account's quota, if it has one, what a share that is not here costs it. The transaction decides by what is then.
+    fn afford(&self, share: &NewShare, new_lease: bool) -> Result<(), PutError> {
+        let Some(hold) = share.hold() else { return Ok(()) };
+        let index = self.store.index();
+        let unreadable = |error: Box<redb::Error>| self.store.index_error("read the index", *error);
+        let mut cost =
+            if new_lease { index.cost(&share.account, share.key.hash).map_err(unreadable)? } else { 0 };
+        // One that is replaced has its row, and costs nothing more.
+        if index.get(share.key).map_err(unreadable)?.is_none() {
+            cost = cost.saturating_add(share.location.len);
+        }
+        hold.reach(cost)
     }
 
     fn is_replaced(&self, key: ShareKey, error: ReadError) -> Result<bool, PutError> {

@@ -55,7 +55,7 @@ pub struct Config {
     /// Bytes a second at which it hands over by itself what stands better on an emptier server.
     #[serde(default)]
     pub rebalance: Option<Size>,
-    /// The servers that it may hand shares over to. Empty: all that are announced.
+    /// The servers that it may hand shares over to. Empty: those that the grid's owner certified; without an owner, all that are announced.
     #[serde(default, deserialize_with = "ids")]
     pub hand_over_to: Vec<NodeId>,
     /// Its stores.
@@ -296,7 +296,8 @@ idle_limit = "{idle_limit}"
 # (`sarsen server rebalance`).
 {rebalance}
 
-# The servers that it may hand shares over to: ["<key>", ...]. Empty: all that are announced.
+# The servers that it may hand shares over to: ["<key>", ...]. Empty: those that the grid's owner certified; without an owner, all that are
+# announced.
 hand_over_to = [{hand_over_to}]
 
 # Stores, one for each disk. `sarsen server disk add|remove|set` edits them.

@@ -23,6 +23,7 @@ use protocol::{NodeAddress, NodeId, Random};
 use tokio::time::Instant;
 
 use crate::disk::Disk;
+use crate::members::Members;
 use crate::server::Server;
 use give::Giver;
 use others::Others;
@@ -44,8 +45,10 @@ pub struct HandoverParts {
     pub connector: Arc<dyn Connector>,
     /// Who knows the other servers.
     pub introducers: Vec<NodeAddress>,
-    /// The servers that may get shares; empty for all that are announced.
+    /// The servers that may get shares; empty for those that the grid's owner certified, or all that are announced.
     pub trusted: BTreeSet<NodeId>,
+    /// What the server knows of its grid, if it belongs to one: its certificate, which others ask for, and who else is of it.
+    pub members: Option<Members>,
     /// Randomness.
     pub random: Arc<dyn Random>,
     /// The server's own directory, where its orders are.
@@ -71,9 +74,10 @@ impl Handover {
     ///
     /// Whatever the medium of its directory says.
     pub fn new(server: Arc<Server>, parts: HandoverParts) -> io::Result<Arc<Self>> {
-        let HandoverParts { id, zone, connector, introducers, trusted, random, dir, rebalance } = parts;
+        let HandoverParts { id, zone, connector, introducers, trusted, members, random, dir, rebalance } =
+            parts;
         server.set_draining(Order::Drain.is_given(&*dir)?);
-        let others = Arc::new(Others::new(connector, introducers, id, trusted));
+        let others = Arc::new(Others::new(connector, introducers, id, trusted, members));
         let giver = Giver { others, pool: server.pool.clone(), random };
         Ok(Arc::new(Self { server, id, zone, dir, rebalance, giver }))
     }
@@ -108,6 +112,12 @@ impl Handover {
             tracing::warn!(%error, "the server's orders cannot be read");
             order == Order::Drain && self.server.is_draining()
         })
+    }
+
+    /// The server's zone as all others see it: by the word of the grid's owner, where it is a member.
+    fn own_zone(&self) -> Option<String> {
+        let own = self.giver.others.members().and_then(|members| members.own(self.now()).ok());
+        own.map_or_else(|| self.zone.clone(), |certificate| certificate.zone)
     }
 
     /// Time since 1970.

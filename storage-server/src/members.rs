@@ -79,6 +79,11 @@ impl Members {
         lock(&self.0.papers).at(now).cloned()
     }
 
+    /// Whether the grid's owner certified another server, so that it may get shares.
+    pub(crate) fn counts(&self, server: &NodeId, certificate: Option<&Certificate>, now: Duration) -> bool {
+        lock(&self.0.papers).judge_server(server, certificate, now).is_ok()
+    }
+
     /// Takes in what is newer, and keeps it; whether there was any.
     ///
     /// # Errors

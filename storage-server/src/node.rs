@@ -438,6 +438,7 @@ impl ServerNode {
             connector,
             introducers: config.introducers.clone(),
             trusted: config.hand_over_to.iter().copied().collect(),
+            members: self.members.clone(),
             random: Arc::new(OsRandom),
             dir: Arc::new(RealDisk::new(&self.dir)),
             rebalance: config.rebalance.map(|rate| rate.0),

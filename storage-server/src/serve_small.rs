@@ -1,10 +1,14 @@
 //! Several small shares in one request: checked, committed and answered together, each by itself.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use encoding::{ShareCheck, ShareError};
 use protocol::NodeId;
 use protocol::limits::MAX_SMALL_SHARE_LEN;
-use protocol::message::{Bytes32, ErrorCode, LeaseTerms, PutSmall, PutSmallDone, SmallOutcome, WireError};
+use protocol::message::{
+    Bytes32, ErrorCode, LeaseTerms, PutSmall, PutSmallDone, SmallOutcome, SmallShare, WireError,
+};
 use protocol::transport::{RecvHalf, Stream};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -14,6 +18,7 @@ use crate::commit::{Change, Committed, NewShare, ShareBytes};
 use crate::error::PutError;
 use crate::pack::MAX_PACKED_LEN;
 use crate::server::{Caller, Server};
+use crate::store::Store;
 use crate::upload::{ReadyShare, read_slice};
 
 const _: () =
@@ -38,7 +43,8 @@ impl Server {
         let _memory = self.memory(caller, len as u64).await?;
         let body = self.small_body(&mut *stream.recv, len).await?;
         let account = caller.account;
-        let check = move || check_all(body, &put, account);
+        let at = store.clone();
+        let check = move || check_all(&at, body, &put, account);
         let checked = if len <= CHECK_AT_ONCE { check() } else { self.pool.run(check).await };
         let committed = store.commit_all(&self.pool, checked).await;
         let outcomes = committed.into_iter().map(outcome).collect();
@@ -67,18 +73,29 @@ impl Server {
     }
 }
 
-fn check_all(mut body: Bytes, put: &PutSmall, account: NodeId) -> Vec<Result<ReadyShare, PutError>> {
+fn check_all(
+    store: &Arc<Store>,
+    mut body: Bytes,
+    put: &PutSmall,
+    account: NodeId,
+) -> Vec<Result<ReadyShare, PutError>> {
     let shares = put.shares.iter();
-    shares.map(|share| check_small(body.split_to(share.len as usize), account, share.lease)).collect()
+    let check = |share: &SmallShare| {
+        let mut ready = check_small(body.split_to(share.len as usize), account, share.lease)?;
+        // Nothing yet: one that is here already costs nothing, and which it is, the commit sees.
+        ready.hold = store.hold(account);
+        Ok(ReadyShare(Change::Share(ready)))
+    };
+    shares.map(check).collect()
 }
 
 /// Decides whether these bytes are an intact share.
-fn check_small(bytes: Bytes, account: NodeId, lease: LeaseTerms) -> Result<ReadyShare, PutError> {
+fn check_small(bytes: Bytes, account: NodeId, lease: LeaseTerms) -> Result<NewShare, PutError> {
     let len = bytes.len() as u64;
     // No block was hashed on the way: all of it is in memory.
     let checked = ShareCheck::new(0).finish(len, |at, buffer| read_slice(&bytes, at, buffer));
     let report = checked.map_err(|reason: ShareError| PutError::Corrupt { reason: reason.into() })?;
-    Ok(ReadyShare(Change::Share(NewShare::new(&report, len, ShareBytes::Small(bytes), account, lease))))
+    Ok(NewShare::new(&report, len, ShareBytes::Small(bytes), account, lease))
 }
 
 fn outcome(committed: Result<Committed, PutError>) -> SmallOutcome {

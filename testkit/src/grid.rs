@@ -181,6 +181,10 @@ impl SimGrid {
             connector: net.connector(server.key.id()),
             introducers: vec![self.introducer.clone()],
             trusted: std::collections::BTreeSet::new(),
+            members: match &server.admission {
+                Admission::Members(members) => Some(members.clone()),
+                _ => None,
+            },
             random: random.clone(),
             dir: server.dir.as_disk(),
             rebalance: None,

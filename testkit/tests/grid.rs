@@ -33,6 +33,8 @@ mod filestore;
 mod filestore_malice;
 #[path = "grid/introducers.rs"]
 mod introducers;
+#[path = "grid/joints.rs"]
+mod joints;
 #[path = "grid/leases.rs"]
 mod leases;
 #[path = "grid/letting_go.rs"]
@@ -71,5 +73,7 @@ mod support;
 mod trees;
 #[path = "grid/trees_malice.rs"]
 mod trees_malice;
+#[path = "grid/upkeep.rs"]
+mod upkeep;
 #[path = "grid/upload.rs"]
 mod upload;

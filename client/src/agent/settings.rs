@@ -21,6 +21,8 @@ pub struct AgentSettings {
     pub spare: usize,
     /// Whether to lease everything for the agent's account.
     pub renew: bool,
+    /// How long a lease lasts from when it was last renewed, of the time that servers run; `None`: while they hear of the account.
+    pub lease: Option<Duration>,
     /// Whether to keep copies of slots that lack members.
     pub copies: bool,
     /// By how many hundredths of its length each wait differs at random, up or down: agents that began together drift apart.
@@ -38,6 +40,7 @@ impl Default for AgentSettings {
             every: vec![(Grade::Claimed, day), (Grade::Full, 30 * day)],
             spare: 0,
             renew: true,
+            lease: Some(90 * day),
             copies: true,
             jitter: 10,
             retry: Duration::from_secs(300),
@@ -57,6 +60,7 @@ struct File {
     every: std::collections::BTreeMap<String, String>,
     spare: u16,
     renew: bool,
+    lease: Option<String>,
     copies: bool,
     jitter: u32,
     retry: String,
@@ -67,7 +71,8 @@ impl Default for File {
     fn default() -> Self {
         let AgentSettings { spare, renew, copies, jitter, .. } = AgentSettings::default();
         let spare = u16::try_from(spare).unwrap_or(0);
-        Self { every: Default::default(), spare, renew, copies, jitter, retry: "5m".into(), metrics: None }
+        let (every, retry) = (Default::default(), "5m".into());
+        Self { every, spare, renew, lease: None, copies, jitter, retry, metrics: None }
     }
 }
 
@@ -96,10 +101,22 @@ impl AgentSettings {
         if file.jitter > 50 {
             return Err(SettingsError("jitter is at most 50, in hundredths of a wait".to_owned()));
         }
+        let least = every.iter().map(|(_, time)| *time).min().unwrap_or(SHORTEST) * 3;
+        let lease = match file.lease.as_deref() {
+            None => Self::default().lease.map(|usual| usual.max(least)),
+            Some("alive") => None,
+            Some(text) => Some(parse_time(text)?),
+        };
+        if lease.is_some_and(|lease| lease < least) {
+            return Err(SettingsError(
+                "lease is less than three times the time between two checks".to_owned(),
+            ));
+        }
         Ok(Self {
             every,
             spare: file.spare.into(),
             renew: file.renew,
+            lease,
             copies: file.copies,
             jitter: file.jitter,
             retry: parse_time(&file.retry)?,
@@ -138,6 +155,9 @@ mod tests {
         assert_eq!(settings.every, [(Grade::Claimed, Duration::from_secs(6 * 3600))]);
         assert_eq!((settings.spare, settings.renew, settings.copies), (2, false, true));
         assert_eq!(settings.retry, Duration::from_secs(3600));
+        let lease = |text| AgentSettings::parse(text).map(|settings| settings.lease).unwrap_or_default();
+        assert_eq!(lease("lease = \"5d\""), Some(Duration::from_secs(5 * 86_400)));
+        assert_eq!(AgentSettings::parse("lease = \"alive\"").map(|settings| settings.lease).ok(), Some(None));
     }
 
     #[test]
@@ -150,6 +170,8 @@ mod tests {
             "[every]\nclaimed = \"never\"\nfull = \"never\"",
             "jitter = 90",
             "retry = \"1000y\"",
+            "lease = \"2d\"",
+            "lease = \"soon\"",
         ] {
             assert!(AgentSettings::parse(text).is_err(), "{text}");
         }

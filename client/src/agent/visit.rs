@@ -60,7 +60,9 @@ pub(super) async fn visit(
     if reached.answer < usize::from(client.params().needed()).max(1) {
         return Err(VisitError::Unreachable { reached: reached.answer, known: reached.known });
     }
-    let renew = settings.renew.then_some(Renewal::WhileAlive);
+    let seconds = settings.lease.map(|lease| lease.as_secs());
+    let client = &client.keeping(cap, seconds);
+    let renew = settings.renew.then_some(seconds.map_or(Renewal::WhileAlive, Renewal::Seconds));
     let look = CheckOptions { grade, repair: false, renew };
     let (mut totals, mut ill, mut recovered) = (DeepTotals::default(), Vec::new(), BTreeSet::new());
     let mut checking = client.check_tree(vec![cap.clone()], look);
@@ -74,8 +76,9 @@ pub(super) async fn visit(
         }
     }
     let whole = checking.finish().await;
-    let is_gone =
-        |health: &Health| health.good == 0 && health.bad.is_empty() && cap.verify_hash() == Some(health.hash);
+    let has_nothing =
+        |health: &Health| health.good == 0 && health.holders.is_empty() && health.bad.is_empty();
+    let is_gone = |health: &Health| has_nothing(health) && cap.verify_hash() == Some(health.hash);
     let is_new = known.checked.is_empty() && reached.answer == reached.known;
     if is_new && whole.objects + whole.slots == 1 && ill.iter().any(is_gone) {
         return Err(VisitError::NotFound { asked: reached.answer });

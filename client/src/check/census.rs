@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use caps::VerifyHash;
 use protocol::NodeId;
-use protocol::limits::{MAX_BATCH, MAX_LIST};
-use protocol::message::{Bytes32, Census, CensusReply, CountedShare, MAX_CENSUS_SHARES, Request};
+use protocol::limits::MAX_BATCH;
+use protocol::message::{Bytes32, Census, CensusReply, CountedShare, Request};
 use protocol::session::RequestError;
 use tokio::task::JoinSet;
 
@@ -17,9 +17,6 @@ use crate::servers::within;
 
 /// What is said of a server that failed a moment ago, and is not waited for again.
 pub(super) const SILENT: &str = "it does not answer";
-
-/// Shares of one object that a server can have, in all its stores.
-const OF_ONE_MAX: usize = 256 * MAX_LIST;
 
 /// Who holds which shares of one object.
 pub(super) type Holders = BTreeMap<u16, BTreeSet<NodeId>>;
@@ -109,10 +106,7 @@ async fn ask(client: &Client, server: &Server, hashes: &[VerifyHash]) -> Result<
                 client.readers().blame(&server.id);
             }
         })?;
-        // Only an answer that is full may end early: else a server could take its time for each object anew.
-        let counted: usize = reply.objects.iter().map(|counted| counted.0.len()).sum();
-        let early = reply.objects.len() < count && counted + OF_ONE_MAX < MAX_CENSUS_SHARES;
-        if reply.objects.is_empty() || reply.objects.len() > count || early {
+        if !reply.answers(count) {
             return Err(RequestError::Nonsense { what: "it counts what it was not asked about" });
         }
         // No object has a share of a higher number, and each counts once.

@@ -563,9 +563,9 @@ async fn judge_all(
     };
     for (cap, object) in batch {
         let found = counted.as_mut().map(|counted| counted.found(&object));
-        let whole = found.as_ref().is_some_and(|found| found.holders.len() == usize::from(object.total));
+        let healthy = options.repair && found.as_ref().is_some_and(|found| found.is_healthy(client, &object));
         if let Some(found) = found
-            && (whole || !options.repair)
+            && (healthy || !options.repair)
         {
             judged.push(judge(client, cap, object, found, CheckOptions { repair: false, ..options }).await);
             continue;

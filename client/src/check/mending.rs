@@ -9,13 +9,13 @@ use bytes::Bytes;
 use encoding::{MendError, Root, ShareMender};
 use protocol::NodeId;
 use protocol::limits::MAX_SMALL_SHARE_LEN;
-use protocol::message::{Bytes16, Bytes32, LeaseTerms};
+use protocol::message::{Bytes32, LeaseTerms};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Health;
-use super::object::happy;
+use super::object::{counted, happy};
 use crate::Client;
 use crate::download::{Blocks, DownloadError, Object, ObjectRef, data_roots, gather};
 use crate::placement::{Candidate, assign, happiness};
@@ -56,10 +56,11 @@ pub(super) async fn mend(
     let mut refused: BTreeSet<NodeId> = health.bad.iter().map(|bad| bad.server.id).collect();
     refused.extend(&away);
     for _ in 0..ROUNDS {
-        let mut plan = plan(client, &object, &health.holders, &refused);
+        let counted = counted(client, &health.holders);
+        let mut plan = plan(client, &object, &counted, &refused);
         if plan.is_empty() {
             refused.clone_from(&away);
-            plan = self::plan(client, &object, &health.holders, &refused);
+            plan = self::plan(client, &object, &counted, &refused);
         }
         if plan.is_empty() {
             return;
@@ -260,7 +261,7 @@ impl Making {
 
     fn lease(&self) -> LeaseTerms {
         let tag = super::leasing::tag(&self.client, &self.wanted.hash);
-        LeaseTerms { tag: Bytes16(tag), duration_s: None }
+        self.client.lease_terms(tag)
     }
 }
 

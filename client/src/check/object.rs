@@ -38,7 +38,8 @@ pub(super) async fn judge(
     found: Found,
     options: CheckOptions,
 ) -> Health {
-    let state = state_of(client, &object, &found.holders);
+    let counted = counted(client, &found.holders);
+    let state = state_of(client, &object, &found.holders, &counted);
     let away: BTreeSet<NodeId> = found.away.keys().copied().collect();
     let mut health = Health {
         cap,
@@ -46,10 +47,10 @@ pub(super) async fn judge(
         state,
         after: None,
         grade: options.grade,
-        good: found.holders.len(),
+        good: counted.len(),
         needed: object.needed.into(),
         total: object.total.into(),
-        happiness: happiness(&found.holders),
+        happiness: happiness(&counted),
         happy: happy(client, &object),
         holders: found.holders,
         stores: BTreeSet::new(),
@@ -63,9 +64,10 @@ pub(super) async fn judge(
     };
     if options.repair && state == State::Unhealthy {
         mend(client, object, &mut health, away).await;
-        health.good = health.holders.len();
-        health.happiness = happiness(&health.holders);
-        let after = state_of(client, &object, &health.holders);
+        let counted = self::counted(client, &health.holders);
+        health.good = counted.len();
+        health.happiness = happiness(&counted);
+        let after = state_of(client, &object, &health.holders, &counted);
         // What nobody can mend is not healthy, however much of it there is.
         health.after = Some(if health.wrong_encoding.is_some() { state } else { after });
     }
@@ -77,13 +79,41 @@ pub(super) fn happy(client: &Client, object: &ObjectRef) -> usize {
     client.shares_happy().max(object.needed.into()).min(object.total.into())
 }
 
-fn state_of(client: &Client, object: &ObjectRef, holders: &Holders) -> State {
+/// Of who holds what, the part on servers that count: certified or pinned ones, where the settings name either. Shares elsewhere can be
+/// read, but nobody relies on them.
+pub(super) fn counted(client: &Client, holders: &Holders) -> Holders {
+    let settings = client.settings();
+    if settings.owner.is_none() && settings.pinned.is_empty() {
+        return holders.clone();
+    }
+    let mut known: BTreeMap<NodeId, bool> = BTreeMap::new();
+    let mut counts =
+        |id: &NodeId| *known.entry(*id).or_insert_with(|| client.counts(&client.grid().server(id)));
+    let mut counted = holders.clone();
+    counted.values_mut().for_each(|servers| servers.retain(&mut counts));
+    counted.retain(|_, servers| !servers.is_empty());
+    counted
+}
+
+fn state_of(client: &Client, object: &ObjectRef, holders: &Holders, counted: &Holders) -> State {
     if holders.len() < usize::from(object.needed) {
         State::Unrecoverable
-    } else if holders.len() == usize::from(object.total) && happiness(holders) >= happy(client, object) {
+    } else if is_whole(client, object, counted) {
         State::Healthy
     } else {
         State::Unhealthy
+    }
+}
+
+/// Whether all shares are there, on servers enough.
+fn is_whole(client: &Client, object: &ObjectRef, counted: &Holders) -> bool {
+    counted.len() == usize::from(object.total) && happiness(counted) >= happy(client, object)
+}
+
+impl Found {
+    /// Whether nothing is to be repaired.
+    pub(super) fn is_healthy(&self, client: &Client, object: &ObjectRef) -> bool {
+        is_whole(client, object, &counted(client, &self.holders))
     }
 }
 

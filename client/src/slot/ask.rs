@@ -7,7 +7,7 @@ use std::time::Duration;
 use caps::VerifyHash;
 use encoding::slot::{Ballot, MAX_COUNTER_JUMP, Member, Promise, Record, RecordHash, SignedRecord};
 use protocol::NodeId;
-use protocol::message::{Bytes16, Bytes32, ErrorCode, LeaseTerms, Request};
+use protocol::message::{Bytes32, ErrorCode, LeaseTerms, Request};
 use protocol::session::RequestError;
 use protocol::slot_message::{
     Held, RecordBytes, SlotAccept, SlotAnswer, SlotPrepare, SlotPromise, SlotRead, SlotState, Verdict,
@@ -330,7 +330,7 @@ impl Round {
 
 /// The lease that whoever made a slot holds on it.
 fn slot_lease(client: &Client) -> LeaseTerms {
-    LeaseTerms { tag: Bytes16(client.root_tag().unwrap_or_else(loose_tag)), duration_s: None }
+    client.lease_terms(client.root_tag().unwrap_or_else(loose_tag))
 }
 
 fn unannounced() -> Arc<RequestError> {

@@ -14,7 +14,7 @@ use encoding::{
 };
 use protocol::NodeId;
 use protocol::limits::MAX_SMALL_SHARE_LEN;
-use protocol::message::{Bytes16, Bytes32, LeaseTerms};
+use protocol::message::{Bytes32, LeaseTerms};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -185,7 +185,7 @@ impl Client {
         transfer: &Transfer,
     ) -> Result<PutReport, UploadError> {
         let tag = self.lease_tag(form.lease_tag);
-        let lease = LeaseTerms { tag: Bytes16(tag), duration_s: None };
+        let lease = self.lease_terms(tag);
         let Placed { sent, shares, found, happiness, failures } =
             self.put_small(encoded, lease, transfer).await?;
         if !found.is_empty() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 
-use super::{Certificate, NotAMember, Revocations, SignedCertificate, SignedRevocations};
+use super::{Certificate, NotAMember, Revocations, Role, SignedCertificate, SignedRevocations};
 use crate::identity::NodeId;
 
 /// What an introducer tells a node, and what a node keeps in a file.
@@ -132,6 +132,23 @@ impl Membership {
     ) -> Result<(), NotAMember> {
         let certificate = certificate.ok_or(NotAMember::NoCertificate)?;
         certificate.check(&self.owner, member, now, self.revocations())
+    }
+
+    /// Whether the grid's owner certified this node as a server that counts at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAMember`].
+    pub fn judge_server(
+        &self,
+        server: &NodeId,
+        certificate: Option<&Certificate>,
+        now: Duration,
+    ) -> Result<(), NotAMember> {
+        match certificate {
+            Some(certificate) if certificate.role != Role::Server => Err(NotAMember::Forged),
+            certificate => self.judge(server, certificate, now),
+        }
     }
 
     /// The bytes of the file in which a node keeps its papers.

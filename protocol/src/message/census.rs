@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 
 use super::Bytes32;
 use crate::identity::NodeId;
+use crate::limits::MAX_LIST;
 
 /// See [`super::Request::Census`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -31,6 +32,19 @@ pub struct CensusReply {
     #[cbor(with = "crate::bounded::short_list")]
     pub scrubbed_s: Vec<u64>,
 }
+
+impl CensusReply {
+    /// Whether this is an answer about some of `asked` objects. Only one that is full may end early: else a server could take its time for
+    /// each object anew.
+    pub fn answers(&self, asked: usize) -> bool {
+        let counted: usize = self.objects.iter().map(|counted| counted.0.len()).sum();
+        let early = self.objects.len() < asked && counted + OF_ONE_MAX < MAX_CENSUS_SHARES;
+        !self.objects.is_empty() && self.objects.len() <= asked && !early
+    }
+}
+
+/// Shares of one object that a server can have, in all its stores.
+const OF_ONE_MAX: usize = 256 * MAX_LIST;
 
 /// Shares of one object in one answer, from which on no further objects are counted.
 pub const MAX_CENSUS_SHARES: usize = 50_000;

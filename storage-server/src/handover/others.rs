@@ -8,9 +8,10 @@ use caps::VerifyHash;
 use minicbor::Decode;
 use protocol::announcement::{Announcement, Signed};
 use protocol::frame::FrameError;
-use protocol::limits::{MAX_BATCH, MAX_LIST};
+use protocol::limits::MAX_BATCH;
+use protocol::membership::{Certificate, SignedCertificate};
 use protocol::message::{
-    Announcements, Bytes32, Census, CensusReply, MAX_CENSUS_SHARES, Request, Status, StoreState, Subscribe,
+    Announcements, Bytes32, Census, CensusReply, Request, Status, StoreState, Subscribe,
 };
 use protocol::placement::Holders;
 use protocol::session::{RequestError, Session, read_reply};
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::plan::Place;
+use crate::members::Members;
 use crate::store::lock;
 
 /// For a connection and its hello, and for an introducer to say all it knows.
@@ -28,13 +30,13 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub(super) const ANSWER: Duration = Duration::from_secs(20);
 /// The most servers that are taken in.
 const OTHERS_MAX: usize = MAX_BATCH;
-/// Shares of one object that a server can have, in all its stores.
-const OF_ONE_MAX: usize = 256 * MAX_LIST;
 
 /// Another server.
 #[derive(Clone, Debug)]
 pub(super) struct Other {
     announcement: Announcement,
+    /// The grid's owner's word on its zone, where a grid is known.
+    certified: Option<Certificate>,
 }
 
 impl Other {
@@ -58,11 +60,11 @@ impl Other {
 
     pub(super) fn place(&self) -> Place {
         let stores = self.announcement.stores.iter().filter(|store| !store.draining);
-        Place {
-            server: self.id(),
-            zone: self.announcement.zone.clone(),
-            stores: stores.map(|store| store.id).collect(),
-        }
+        let zone = match &self.certified {
+            Some(certificate) => &certificate.zone,
+            None => &self.announcement.zone,
+        };
+        Place { server: self.id(), zone: zone.clone(), stores: stores.map(|store| store.id).collect() }
     }
 }
 
@@ -71,10 +73,18 @@ pub(super) struct Others {
     connector: Arc<dyn Connector>,
     introducers: Vec<NodeAddress>,
     me: NodeId,
-    /// Those that may get shares, where the owner says who.
+    /// Those that may get shares, where the server's configuration names them.
     trusted: BTreeSet<NodeId>,
+    /// What is known of the grid, where its owner says who may.
+    members: Option<Members>,
     known: Mutex<BTreeMap<NodeId, Other>>,
-    sessions: Mutex<BTreeMap<NodeId, Arc<tokio::sync::Mutex<Option<Session>>>>>,
+    sessions: Mutex<BTreeMap<NodeId, Arc<tokio::sync::Mutex<Option<Pooled>>>>>,
+}
+
+/// A session, and what was shown when it began.
+struct Pooled {
+    session: Session,
+    shown: Option<SignedCertificate>,
 }
 
 /// What they say that they hold.
@@ -91,9 +101,29 @@ impl Others {
         introducers: Vec<NodeAddress>,
         me: NodeId,
         trusted: BTreeSet<NodeId>,
+        members: Option<Members>,
     ) -> Self {
         let (known, sessions) = (Mutex::default(), Mutex::default());
-        Self { connector, introducers, me, trusted, known, sessions }
+        Self { connector, introducers, me, trusted, members, known, sessions }
+    }
+
+    pub(super) fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
+    }
+
+    /// The server of an announcement, if it may get shares at `now`.
+    fn judge(&self, announcement: Announcement, now: Duration) -> Option<Other> {
+        let id = announcement.server;
+        // A signature that did not hold would have kept the announcement out.
+        let certificate = announcement.own_certificate().ok().flatten();
+        let certified = |members: &Members| members.counts(&id, certificate.as_ref(), now);
+        let is_certified = self.members.as_ref().is_some_and(certified);
+        let trusted = match self.trusted.is_empty() {
+            true => self.members.is_none() || is_certified,
+            false => self.trusted.contains(&id),
+        };
+        let certified = certificate.filter(|_| is_certified);
+        (trusted && id != self.me).then_some(Other { announcement, certified })
     }
 
     /// Those that may get shares and whose shares count, as far as their announcements have not expired.
@@ -101,7 +131,8 @@ impl Others {
         lock(&self.known).values().cloned().collect()
     }
 
-    /// Asks the introducers who is there. What was known and has not expired at `now` (time since 1970) stays known.
+    /// Asks the introducers who is there. What was known and has not expired at `now` (time since 1970) stays known, if it may still get
+    /// shares.
     pub(super) async fn refresh(&self, now: Duration) {
         let mut asking = JoinSet::new();
         for address in &self.introducers {
@@ -118,29 +149,37 @@ impl Others {
             heard.extend(list.ok().and_then(Result::ok).unwrap_or_default());
         }
         let mut known = lock(&self.known);
-        known.retain(|_, other| other.announcement.expires_s >= now.as_secs());
-        for announcement in heard.iter().filter_map(|signed| signed.open_fresh(now).ok()) {
+        // Who was let go, or was not certified anew, is not counted on any more.
+        let old = std::mem::take(&mut *known).into_values().map(|other| other.announcement);
+        let old = old.filter(|announcement| announcement.expires_s >= now.as_secs());
+        let heard = heard.iter().filter_map(|signed| signed.open_fresh(now).ok());
+        for announcement in old.chain(heard) {
             let id = announcement.server;
-            let wanted = id != self.me && (self.trusted.is_empty() || self.trusted.contains(&id));
             let newer = known.get(&id).is_none_or(|old| old.announcement.sequence < announcement.sequence);
-            if wanted && newer && (known.len() < OTHERS_MAX || known.contains_key(&id)) {
-                known.insert(id, Other { announcement });
+            if newer
+                && (known.len() < OTHERS_MAX || known.contains_key(&id))
+                && let Some(other) = self.judge(announcement, now)
+            {
+                known.insert(id, other);
             }
         }
     }
 
-    /// A session with a server: the one there is, or a new one.
+    /// A session with a server, which was shown this server's newest certificate: the one there is, or a new one.
     pub(super) async fn session(&self, id: &NodeId) -> Result<Session, RequestError> {
         let slot = lock(&self.sessions).entry(*id).or_default().clone();
+        let shown = self.members.as_ref().and_then(Members::certificate);
         let connecting = async {
             let mut pooled = slot.lock().await;
-            if let Some(session) = pooled.as_ref().filter(|session| !session.connection().is_closed()) {
-                return Ok(session.clone());
+            let usable = |at: &&Pooled| at.shown == shown && !at.session.connection().is_closed();
+            if let Some(at) = pooled.as_ref().filter(usable) {
+                return Ok(at.session.clone());
             }
             let other = lock(&self.known).get(id).cloned();
             let addresses = other.map(|other| other.announcement.addresses).unwrap_or_default();
-            let session = Session::start(self.connector.connect(*id, &addresses).await?).await?;
-            *pooled = Some(session.clone());
+            let connection = self.connector.connect(*id, &addresses).await?;
+            let session = Session::start_as(connection, shown.clone()).await?;
+            *pooled = Some(Pooled { session: session.clone(), shown });
             Ok(session)
         };
         within(CONNECT, connecting).await
@@ -149,8 +188,8 @@ impl Others {
     /// Lets go of all connections.
     pub(super) fn close(&self) {
         for slot in std::mem::take(&mut *lock(&self.sessions)).into_values() {
-            if let Some(session) = slot.try_lock().ok().and_then(|mut session| session.take()) {
-                session.connection().close();
+            if let Some(at) = slot.try_lock().ok().and_then(|mut pooled| pooled.take()) {
+                at.session.connection().close();
             }
         }
     }
@@ -203,10 +242,7 @@ impl Others {
             let asked: Vec<Bytes32> = rest.map(|hash| Bytes32(*hash.as_bytes())).collect();
             let count = asked.len();
             let reply: CensusReply = self.ask(id, &Request::Census(Census { hashes: asked })).await?;
-            // Only an answer that is full may end early: else a server could take its time for each object anew.
-            let counted: usize = reply.objects.iter().map(|counted| counted.0.len()).sum();
-            let early = reply.objects.len() < count && counted + OF_ONE_MAX < MAX_CENSUS_SHARES;
-            if reply.objects.is_empty() || reply.objects.len() > count || early {
+            if !reply.answers(count) {
                 return Err(RequestError::Nonsense { what: "it counts what it was not asked about" });
             }
             // No object has a share of a higher number.

@@ -105,7 +105,7 @@ impl Handover {
         let status = self.server.pool.run(move || server.status()).await;
         fills.extend(fill(&status).map(|fill| (self.id, fill)));
         let stores = self.server.stores.iter().map(|store| store.id()).collect();
-        places.push(Place { server: self.id, zone: self.zone.clone(), stores });
+        places.push(Place { server: self.id, zone: self.own_zone(), stores });
         // A server whose stores take nothing is no place, whatever it announces.
         places.retain(|place| fills.contains_key(&place.server));
         Some(Rebalancing { places, fills: Fills(fills), refused: BTreeSet::new(), progress, rate })

@@ -92,6 +92,37 @@ impl Index {
     }
 }
 
+impl Index {
+    /// What a first lease on an object would cost an account more than it is charged, as far as is committed.
+    pub(crate) fn cost(&self, account: &NodeId, hash: VerifyHash) -> IndexResult<u64> {
+        let txn = self.db.begin_read().map_err(boxed)?;
+        let accounts = txn.open_table(ACCOUNTS).map_err(boxed)?;
+        let known = accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value().0);
+        if let Some(short) = known {
+            let leases = txn.open_table(LEASES).map_err(boxed)?;
+            let (first, last) = (lease_key(short, [0; 16], hash), lease_key(short, [0xff; 16], hash));
+            if leases.range::<&LeaseKey>(&first..=&last).map_err(boxed)?.next().is_some() {
+                return Ok(0);
+            }
+        }
+        bytes_of(&txn.open_table(SHARES).map_err(boxed)?, table_of(&txn, SLOTS)?.as_ref(), hash)
+    }
+}
+
+fn bytes_of(
+    shares: &ReadOnlyTable<&'static [u8; 34], &'static [u8; 27]>,
+    slots: Option<&ReadOnlyTable<&'static [u8; 32], &'static [u8]>>,
+    hash: VerifyHash,
+) -> IndexResult<u64> {
+    let (first, last) = bounds(hash);
+    let mut bytes = 0;
+    for row in shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)? {
+        bytes += Location::parse(row.map_err(boxed)?.1.value()).len;
+    }
+    let slot = slots.map(|slots| slots.get(hash.as_bytes())).transpose().map_err(boxed)?;
+    Ok(bytes + slot.flatten().map_or(0, |_| SLOT_CHARGE))
+}
+
 impl Listing<'_> {
     /// Takes in a range; says whether all of it was looked at.
     fn range(&mut self, from: Bound<LeaseKey>, to: Bound<LeaseKey>) -> IndexResult<bool> {
@@ -115,19 +146,9 @@ impl Listing<'_> {
             }
         }
         for (hash, tag, term) in found {
-            let bytes = self.bytes_of(hash)?;
+            let bytes = bytes_of(&self.shares, self.slots.as_ref(), hash)?;
             self.found.push(Held { hash, tag, term, bytes });
         }
         Ok(whole)
-    }
-
-    fn bytes_of(&self, hash: VerifyHash) -> IndexResult<u64> {
-        let (first, last) = bounds(hash);
-        let mut bytes = 0;
-        for row in self.shares.range::<&[u8; 34]>(&first..=&last).map_err(boxed)? {
-            bytes += Location::parse(row.map_err(boxed)?.1.value()).len;
-        }
-        let slot = self.slots.as_ref().map(|slots| slots.get(hash.as_bytes())).transpose().map_err(boxed)?;
-        Ok(bytes + slot.flatten().map_or(0, |_| SLOT_CHARGE))
     }
 }

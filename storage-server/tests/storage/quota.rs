@@ -62,6 +62,15 @@ impl Setup {
         Session::start(self.listener.connect(of)).await.unwrap()
     }
 
+    /// Bytes of all packs, whatever of them counts.
+    fn packs(&self) -> u64 {
+        let in_packs = |disk: &CrashDisk| -> u64 {
+            let files = disk.files().into_iter().filter(|file| file.starts_with("packs/"));
+            files.map(|file| disk.content(&file).len() as u64).sum()
+        };
+        self.disks.iter().map(in_packs).sum()
+    }
+
     fn charged(&self) -> u64 {
         self.stores.iter().map(|store| store.charged(&account()).unwrap()).sum()
     }
@@ -98,6 +107,16 @@ async fn put_small(session: &Session, store: NodeId, shares: &[&[u8]]) -> Vec<Sm
     stream.send.send(Bytes::from(shares.concat())).await.unwrap();
     stream.send.finish().unwrap();
     read_reply::<PutSmallDone>(&mut stream).await.unwrap().outcomes
+}
+
+/// What stands before a share in a pack.
+const RECORD_HEAD: u64 = 64;
+
+async fn put_one_small(session: &Session, store: NodeId, share: &[u8]) -> Result<(), RequestError> {
+    match put_small(session, store, &[share]).await.pop() {
+        Some(SmallOutcome::Refused(error)) => Err(RequestError::Refused(error)),
+        _ => Ok(()),
+    }
 }
 
 fn is_over(outcome: &SmallOutcome) -> bool {
@@ -166,6 +185,13 @@ async fn small_shares_are_refused_one_by_one() {
     assert_eq!(over, [false, false, false, false, true, true, true, true, true, true]);
     assert_eq!((setup.charged(), setup.stores[0].status().shares), (4 * len, 4));
     sound(&setup.stores[0]);
+    // Nothing of what is refused is written, however often it comes.
+    let written = setup.packs();
+    assert!(written < 5 * len, "{written} bytes for four shares of {len}");
+    for _ in 0..20 {
+        assert!(put_small(&session, store, &shares[4..]).await.iter().all(is_over));
+    }
+    assert_eq!(setup.packs(), written);
     // What is here and leased already costs nothing, however often it comes.
     let again = put_small(&session, store, &shares[..4]).await;
     assert!(again.iter().all(|outcome| matches!(outcome, SmallOutcome::Had(_))), "{again:?}");
@@ -173,6 +199,28 @@ async fn small_shares_are_refused_one_by_one() {
     let stranger = setup.session(NodeId::new([8; 32])).await;
     assert!(is_over(&put_small(&session, store, &shares[5..6]).await[0]));
     assert!(matches!(put_small(&stranger, store, &shares[5..6]).await[..], [SmallOutcome::Stored(_)]));
+    sound(&setup.stores[0]);
+}
+
+/// A lease on an object costs all that is here of it: what that makes of a small share is known before it is written.
+#[tokio::test(start_paused = true)]
+async fn a_small_share_of_what_others_stored_is_refused_before_it_is_written() {
+    let object = object(1, 3000);
+    let [first, second, third] = [0, 1, 2].map(|number: usize| &object.shares[number][..]);
+    let len = first.len() as u64;
+    let setup = start(2 * len + 10);
+    let store = setup.stores[0].id();
+    let stranger = setup.session(NodeId::new([8; 32])).await;
+    put_small(&stranger, store, &[first, second]).await;
+    let (session, written) = (setup.session(account()).await, setup.packs());
+    for _ in 0..20 {
+        assert!(is_over(&put_small(&session, store, &[third]).await[0]));
+    }
+    assert_eq!((setup.packs(), setup.charged()), (written, 0));
+    // Both that are there cost no more than that, together.
+    let outcomes = put_small(&session, store, &[first, second]).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, SmallOutcome::Had(_))), "{outcomes:?}");
+    assert_eq!(setup.charged(), 2 * len);
     sound(&setup.stores[0]);
 }
 
@@ -226,7 +274,7 @@ async fn interrupted_uploads_count_and_make_way_for_the_account_s_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_uploads_at_once_stay_within_the_quota() {
-    // 1,000 of 250 objects, by four connections; some state their length, some do not, some are small.
+    // 1,000 of 250 objects, by four connections; some state their length, some do not, some are small, and of those half come whole.
     let objects: Vec<Object> = (0..250)
         .map(|seed| object(seed, if seed % 5 == 0 { 140_000 } else { 2000 + 10 * seed as usize }))
         .collect();
@@ -242,14 +290,23 @@ async fn a_thousand_uploads_at_once_stay_within_the_quota() {
             let mut ask = put_of(setup.stores[at % 2].id(), number, len, 0);
             ask.upload = Bytes16([at as u8; 16]);
             let session = session.clone();
-            uploads.spawn(async move { (share.len() as u64, put(&session, ask, &share).await) });
+            uploads.spawn(async move {
+                let outcome = match share.len() < 10_000 && at % 3 == 0 {
+                    true => put_one_small(&session, ask.store, &share).await,
+                    false => put(&session, ask, &share).await.map(drop),
+                };
+                (share.len() as u64, outcome)
+            });
         }
     }
-    let (mut stored, mut refused) = (0, 0);
+    let (mut stored, mut packed, mut refused) = (0, 0, 0);
     while let Some(done) = uploads.join_next().await {
         let (len, outcome) = done.unwrap();
         match outcome {
-            Ok(_) => stored += len,
+            Ok(_) => {
+                stored += len;
+                packed += if len <= 65_536 { len + RECORD_HEAD } else { 0 };
+            }
             Err(RequestError::Refused(error)) => {
                 assert!(matches!(error.code, ErrorCode::OverQuota | ErrorCode::Busy), "{error}");
                 refused += 1;
@@ -261,6 +318,7 @@ async fn a_thousand_uploads_at_once_stay_within_the_quota() {
         assert!(charged <= quota, "{charged} of {quota}");
     }
     assert_eq!(setup.charged(), stored);
+    assert_eq!(setup.packs(), packed, "nothing that was refused was written");
     assert!(refused > 300 && stored > quota / 2, "{refused} refused, {stored} of {quota} stored");
     setup.stores.iter().for_each(|store| sound(store));
     // What was on its way is let go: the rest of the quota can be used.

@@ -19,7 +19,7 @@ use crate::support::{SECOND, get, noise, put, reads_back, simulate, within};
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A directory with a directory and files of all sizes below it.
-async fn tree(client: &Client) -> Child {
+pub(crate) async fn tree(client: &Client) -> Child {
     let (top, below) = (client.make_directory().await.unwrap(), client.make_directory().await.unwrap());
     let (small, large) = (file(client, &noise(1, 3000)).await, file(client, &noise(2, 700_000)).await);
     client.edit_directory(&writer(&below), vec![link("large", &large)]).await.unwrap();
@@ -30,7 +30,7 @@ async fn tree(client: &Client) -> Child {
     top
 }
 
-async fn agent_with(client: &Client, cap: &Cap, settings: AgentSettings) -> Agent {
+pub(crate) async fn agent_with(client: &Client, cap: &Cap, settings: AgentSettings) -> Agent {
     let cap = client.repair_cap(cap).await.unwrap().unwrap();
     let mut agent = Agent::new(client.clone(), settings, AgentState::default());
     agent.hold(vec![Held { name: "tree".into(), cap: Ok(cap) }]);
@@ -38,11 +38,11 @@ async fn agent_with(client: &Client, cap: &Cap, settings: AgentSettings) -> Agen
 }
 
 /// Lets it work, and tells how long it wants to wait.
-async fn due(agent: &mut Agent) -> Duration {
+pub(crate) async fn due(agent: &mut Agent) -> Duration {
     within(SECOND * 3000, agent.visit_due(|_| ())).await
 }
 
-fn known(agent: &Agent) -> &RootState {
+pub(crate) fn known(agent: &Agent) -> &RootState {
     &agent.state().roots["tree"]
 }
 

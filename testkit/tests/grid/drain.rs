@@ -17,13 +17,13 @@ use tokio::time::sleep;
 
 use crate::support::{SECOND, TWO_SEGMENTS, noise, put, reads_back, seeds, simulate, within};
 
-const CLAIMED: CheckOptions = CheckOptions { grade: Grade::Claimed, repair: false, renew: None };
-const FULL: CheckOptions = CheckOptions { grade: Grade::Full, repair: false, renew: None };
+pub(crate) const CLAIMED: CheckOptions = CheckOptions { grade: Grade::Claimed, repair: false, renew: None };
+pub(crate) const FULL: CheckOptions = CheckOptions { grade: Grade::Full, repair: false, renew: None };
 
 /// What the tests keep an eye on.
-type Files = Vec<(Cap, Vec<u8>)>;
+pub(crate) type Files = Vec<(Cap, Vec<u8>)>;
 
-async fn files(client: &Client, sizes: &[usize]) -> Files {
+pub(crate) async fn files(client: &Client, sizes: &[usize]) -> Files {
     let mut files = Vec::new();
     for (seed, size) in (1..).zip(sizes) {
         let data = noise(seed, *size);
@@ -32,17 +32,17 @@ async fn files(client: &Client, sizes: &[usize]) -> Files {
     files
 }
 
-fn give(grid: &mut SimGrid, index: usize, order: Order) {
+pub(crate) fn give(grid: &mut SimGrid, index: usize, order: Order) {
     order.give(&*grid.servers[index].dir.as_disk()).unwrap();
     grid.hand_over(index);
 }
 
-fn how_far(grid: &SimGrid, index: usize, order: Order) -> Option<Progress> {
+pub(crate) fn how_far(grid: &SimGrid, index: usize, order: Order) -> Option<Progress> {
     order.how_far(&*grid.servers[index].dir.as_disk()).unwrap()
 }
 
 /// Waits until a drain is in this phase.
-async fn drained(grid: &SimGrid, index: usize, phase: Phase) -> Progress {
+pub(crate) async fn drained(grid: &SimGrid, index: usize, phase: Phase) -> Progress {
     let waiting = async {
         loop {
             sleep(SECOND).await;
@@ -65,7 +65,7 @@ async fn well(grid: &mut SimGrid, shares: &str, files: &Files, options: CheckOpt
     }
 }
 
-fn assert_counters_hold(grid: &SimGrid) {
+pub(crate) fn assert_counters_hold(grid: &SimGrid) {
     for server in grid.servers.iter().filter_map(|server| server.server()) {
         for store in server.stores() {
             assert_eq!(store.audit().unwrap(), Vec::<String>::new());
@@ -73,7 +73,7 @@ fn assert_counters_hold(grid: &SimGrid) {
     }
 }
 
-fn shares(grid: &SimGrid, index: usize) -> u64 {
+pub(crate) fn shares(grid: &SimGrid, index: usize) -> u64 {
     grid.servers[index].server().unwrap().status().stores[0].shares
 }
 

@@ -34,22 +34,27 @@ fn roots(of: &[&Child]) -> Vec<NamedRoot> {
     of.iter().map(|root| NamedRoot { name: "root".into(), cap: root.cap().clone() }).collect()
 }
 
-async fn unlink(client: &Client, from: &Child, text: &str) -> Cap {
+pub(crate) async fn unlink(client: &Client, from: &Child, text: &str) -> Cap {
     let edit = DirEdit::Unlink { name: name(text), only: None };
     client.edit_entry(&writer(from), edit).await.unwrap().before.unwrap().cap
 }
 
-async fn purge(client: &Client, root: &Child, removed: Cap, kept: &[&Child]) -> Result<LetGone, LetGoError> {
+pub(crate) async fn purge(
+    client: &Client,
+    root: &Child,
+    removed: Cap,
+    kept: &[&Child],
+) -> Result<LetGone, LetGoError> {
     let (root, kept) = (root.cap().clone(), roots(kept));
     client.purge(Purge { root, removed: vec![removed], kept, linked_in: None, memory: None }).await
 }
 
-fn sweeping(of: &Child, kept: &[&Child]) -> SweepWhat {
+pub(crate) fn sweeping(of: &Child, kept: &[&Child]) -> SweepWhat {
     let of = vec![of.cap().verify_hash().unwrap()];
     SweepWhat { roots: roots(kept), of, older_than: MINUTE, loose: false }
 }
 
-async fn is_gone(client: &Client, cap: &Cap) {
+pub(crate) async fn is_gone(client: &Client, cap: &Cap) {
     let got = get(client, cap).await;
     assert!(matches!(got, Err(DownloadError::NotEnoughShares { found: 0, .. })), "{got:?}");
 }

@@ -27,12 +27,12 @@ use crate::support::{SECOND, noise, put, reads_back};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn owner() -> NodeKey {
+pub(crate) fn owner() -> NodeKey {
     NodeKey::from_seed(&[200; 32])
 }
 
 /// A certificate for the 30 days from the grid's time on.
-fn certificate(grid: &SimGrid, member: NodeId, role: Role, serial: u64) -> Certificate {
+pub(crate) fn certificate(grid: &SimGrid, member: NodeId, role: Role, serial: u64) -> Certificate {
     let now = grid.clock.unix_time();
     Certificate {
         grid: owner().id(),
@@ -46,29 +46,31 @@ fn certificate(grid: &SimGrid, member: NodeId, role: Role, serial: u64) -> Certi
     }
 }
 
-fn revocations(sequence: u64, member: NodeId, through: u64) -> SignedRevocations {
+pub(crate) fn revocations(sequence: u64, member: NodeId, through: u64) -> SignedRevocations {
     let revoked = vec![Revoked { member, through }];
     Revocations { grid: owner().id(), sequence, issued_s: 0, revoked }.sign(&owner())
 }
 
 /// Makes the first `count` servers certified ones that take members only; their papers' disks.
-async fn closed(grid: &mut SimGrid, count: usize) -> Vec<SimDisk> {
+pub(crate) async fn closed(grid: &mut SimGrid, count: usize) -> Vec<SimDisk> {
     let mut disks = Vec::new();
     for index in 0..count {
         let disk = SimDisk::new(&format!("papers{index}"), DISK, grid.random.fork(&format!("papers{index}")));
         let id = grid.servers[index].key.id();
         grid.kill(index);
         let members = Members::open(owner().id(), id, disk.as_disk()).unwrap();
+        let certificate = certificate(grid, id, Role::Server, index as u64).sign(&owner());
+        let news = MembershipNews { certificate: Some(certificate.clone()), revocations: None };
+        members.learn(news).unwrap();
         grid.servers[index].admission = Admission::Members(members);
-        let certificate = certificate(grid, id, Role::Server, index as u64);
-        grid.servers[index].certificate = Some(certificate.sign(&owner()));
+        grid.servers[index].certificate = Some(certificate);
         grid.restart(index).await.unwrap();
         disks.push(disk);
     }
     disks
 }
 
-fn members(grid: &SimGrid, index: usize) -> Members {
+pub(crate) fn members(grid: &SimGrid, index: usize) -> Members {
     match &grid.servers[index].admission {
         Admission::Members(members) => members.clone(),
         other => panic!("it takes others: {other:?}"),
@@ -76,7 +78,7 @@ fn members(grid: &SimGrid, index: usize) -> Members {
 }
 
 /// A client of the owner's grid, with no certificate yet.
-async fn joined(
+pub(crate) async fn joined(
     grid: &SimGrid,
     label: &str,
     shares: &str,
@@ -91,7 +93,11 @@ async fn joined(
     client
 }
 
-async fn tell(grid: &SimGrid, certificates: Vec<SignedCertificate>, revocations: Option<SignedRevocations>) {
+pub(crate) async fn tell(
+    grid: &SimGrid,
+    certificates: Vec<SignedCertificate>,
+    revocations: Option<SignedRevocations>,
+) {
     let connector: Arc<dyn Connector> = grid.net.connector(owner().id());
     let introducers = std::slice::from_ref(&grid.introducer);
     for (_, told) in publish(&connector, introducers, certificates, revocations, SECOND * 5).await {

@@ -74,7 +74,7 @@ impl Household {
         for folder in 0..self.folders.len() {
             self.note(folder, week).await?;
         }
-        if week % 12 == 0 {
+        if week.is_multiple_of(12) {
             self.folder(&format!("week{week}")).await?;
         }
         self.add().await?;
