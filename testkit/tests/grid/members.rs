@@ -27,12 +27,12 @@ use crate::support::{SECOND, noise, put, reads_back};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn owner() -> NodeKey {
+pub(crate) fn owner() -> NodeKey {
     NodeKey::from_seed(&[200; 32])
 }
 
 /// A certificate for the 30 days from the grid's time on.
-fn certificate(grid: &SimGrid, member: NodeId, role: Role, serial: u64) -> Certificate {
+pub(crate) fn certificate(grid: &SimGrid, member: NodeId, role: Role, serial: u64) -> Certificate {
     let now = grid.clock.unix_time();
     Certificate {
         grid: owner().id(),
@@ -52,7 +52,7 @@ fn revocations(sequence: u64, member: NodeId, through: u64) -> SignedRevocations
 }
 
 /// Makes the first `count` servers certified ones that take members only; their papers' disks.
-async fn closed(grid: &mut SimGrid, count: usize) -> Vec<SimDisk> {
+pub(crate) async fn closed(grid: &mut SimGrid, count: usize) -> Vec<SimDisk> {
     let mut disks = Vec::new();
     for index in 0..count {
         let disk = SimDisk::new(&format!("papers{index}"), DISK, grid.random.fork(&format!("papers{index}")));
@@ -91,7 +91,11 @@ async fn joined(
     client
 }
 
-async fn tell(grid: &SimGrid, certificates: Vec<SignedCertificate>, revocations: Option<SignedRevocations>) {
+pub(crate) async fn tell(
+    grid: &SimGrid,
+    certificates: Vec<SignedCertificate>,
+    revocations: Option<SignedRevocations>,
+) {
     let connector: Arc<dyn Connector> = grid.net.connector(owner().id());
     let introducers = std::slice::from_ref(&grid.introducer);
     for (_, told) in publish(&connector, introducers, certificates, revocations, SECOND * 5).await {
