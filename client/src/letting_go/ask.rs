@@ -75,6 +75,44 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Which of these this account leases under other tags as well, by the word of any server: one that invents some keeps no more alive
+    /// than it could keep anyway.
+    pub(super) async fn held_otherwise(
+        &self,
+        slots: Vec<VerifyHash>,
+        tags: &HashSet<Tag>,
+    ) -> HashSet<VerifyHash> {
+        let (slots, tags) = (Arc::new(slots), Arc::new(tags.clone()));
+        let mut asking = JoinSet::new();
+        for server in self.grid().servers() {
+            let (client, slots, tags) = (self.clone(), slots.clone(), tags.clone());
+            asking.spawn(async move {
+                let mut held = HashSet::new();
+                for some in slots.chunks(ASKED) {
+                    let asked = some.iter().map(|hash| Bytes32(*hash.as_bytes())).collect();
+                    let listed = pages(&client, &server, LeaseQuery::Of(asked), |own| {
+                        if !tags.contains(&own.tag) {
+                            held.insert(own.hash);
+                        }
+                    });
+                    if let Err(error) = listed.await {
+                        // The slot's other members speak, too; what this one keeps is not let go at it either.
+                        tracing::debug!(server = server.name(), %error, "it does not say what it keeps");
+                        break;
+                    }
+                }
+                held
+            });
+        }
+        let mut all = HashSet::new();
+        while let Some(held) = asking.join_next().await {
+            all.extend(held.into_iter().flatten());
+        }
+        all
+    }
+}
+
 /// Sums up what servers did.
 pub(super) async fn gather(mut asking: JoinSet<(Server, (Done, Option<RequestError>))>) -> LetGone {
     let (mut all, mut gone) = (HashSet::new(), LetGone::default());
