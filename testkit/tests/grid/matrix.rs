@@ -185,15 +185,18 @@ impl Scene {
 
     /// A slot that whoever asks made up, and its first record.
     fn own_slot(&self) -> (SlotKey, SignedRecord) {
+        let at = &self.grid.servers[0].server().unwrap().status().stores[0];
+        let mut salt = [2; 32];
+        salt[..8].copy_from_slice(&self.ballots.to_le_bytes());
         let config = Config {
-            members: vec![Member { store: *store(&self.grid, 0).as_bytes(), incarnation: 1 }],
+            members: vec![Member { store: *at.id.as_bytes(), incarnation: at.incarnation }],
             quorum: 1,
         };
         let write = WriteKey::new([66; 16]);
-        let key = SlotKey::create(&write, [2; 32], &config);
+        let key = SlotKey::create(&write, salt, &config);
         let sections = Sections::default();
         let payload =
-            encoding::seal_slot(&write.read_key(), &[2; 32], &key.hash(), &sections, &[7; 48]).unwrap();
+            encoding::seal_slot(&write.read_key(), &salt, &key.hash(), &sections, &[7; 48]).unwrap();
         let record = Record {
             id: key.id().clone(),
             ballot: ballot(1),
@@ -273,9 +276,12 @@ impl Scene {
             }
             Row::SlotRead => Request::SlotRead(slot),
             Row::SlotReads => Request::SlotReads(SlotReads { reads: vec![slot] }),
-            Row::SlotPrepare | Row::SlotReplay | Row::SlotAccept | Row::SlotAcceptLeased => {
-                self.form_slot(row, authority, terms, held)
-            }
+            Row::SlotPrepare
+            | Row::SlotReplay
+            | Row::SlotAccept
+            | Row::SlotAcceptLeased
+            | Row::SlotMake
+            | Row::SlotMakeLeased => self.form_slot(row, authority, terms, held),
             _ => self.form_news(row, account),
         };
         (request, Vec::new())
@@ -311,11 +317,17 @@ impl Scene {
                 SlotPromise { ballot: Bytes32(signed.ballot.to_bytes()), signature: signed.signature };
             return Request::SlotPrepare(SlotPrepare { hash, store, promise, record: None, known: None });
         }
+        let lease = matches!(row, Row::SlotAcceptLeased | Row::SlotMakeLeased).then_some(terms);
+        if matches!(row, Row::SlotMake | Row::SlotMakeLeased) {
+            let (key, record) = self.own_slot();
+            let hash = Bytes32(*key.hash().as_bytes());
+            let record = RecordBytes(record.bytes().to_vec());
+            return Request::SlotAccept(SlotAccept { hash, store, record, lease });
+        }
         let record = match row {
             Row::SlotReplay if authority != Authority::None => held.bytes().to_vec(),
             _ => self.successor(authority, held),
         };
-        let lease = (row == Row::SlotAcceptLeased).then_some(terms);
         Request::SlotAccept(SlotAccept { hash, store, record: RecordBytes(record), lease })
     }
 

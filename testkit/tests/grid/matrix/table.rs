@@ -49,6 +49,7 @@ rows! {
     Hello, Status, Usage, HasLengths, Lookup, Census, ReadBlocks, ReadTable, ReadSlice, Sample,
     CancelLease, Leases, Lease, Put, PutSmall,
     SlotRead, SlotReads, SlotPrepare, SlotReplay, SlotAccept, SlotAcceptLeased,
+    SlotMake, SlotMakeLeased,
     Announce, AnnounceAnother, Subscribe, Publish, PublishForged, Membership, OpenMailbox, UseMailbox,
 }
 
@@ -87,7 +88,9 @@ impl Row {
     /// The line of the request that this one is a way to make.
     pub(super) fn plain(self) -> Self {
         match self {
-            Self::SlotReplay | Self::SlotAcceptLeased => Self::SlotAccept,
+            Self::SlotReplay | Self::SlotAcceptLeased | Self::SlotMake | Self::SlotMakeLeased => {
+                Self::SlotAccept
+            }
             Self::AnnounceAnother => Self::Announce,
             Self::PublishForged => Self::Publish,
             row => row,
@@ -109,7 +112,7 @@ enum For {
 /// What a storage server says, `closed` if only members may store.
 pub(super) fn at_a_server(row: Row, authority: Authority, account: Account, closed: bool) -> Cell {
     use Cell::{No, Not, Nothing, Yes};
-    use ErrorCode::{BadSignature, Corrupt, NotFound, Unsupported};
+    use ErrorCode::{BadSignature, Corrupt, NotAdmitted, NotFound, Unsupported};
     use For::{Anybody, Members, Owner, OwnerAsMember};
     // For whom; who knows no H; who holds a verify, repair or read cap; who holds the write cap.
     let (whose, none, hash, write) = match row {
@@ -126,6 +129,9 @@ pub(super) fn at_a_server(row: Row, authority: Authority, account: Account, clos
         Row::SlotReplay => (Anybody, No(Corrupt), Yes, Yes),
         Row::SlotAccept => (Anybody, No(Corrupt), No(BadSignature), Yes),
         Row::SlotAcceptLeased => (Members, No(Corrupt), No(BadSignature), Yes),
+        // One of one's own. Who may not store may not have a slot kept either.
+        Row::SlotMake => (Anybody, No(NotAdmitted), No(NotAdmitted), No(NotAdmitted)),
+        Row::SlotMakeLeased => (Members, Yes, Yes, Yes),
         Row::Announce
         | Row::AnnounceAnother
         | Row::Subscribe
