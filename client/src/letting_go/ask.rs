@@ -24,8 +24,10 @@ use crate::tags::Tag;
 const ROUNDING: Duration = Duration::from_secs(2);
 /// Objects that one request asks about: each may have several leases.
 const ASKED: usize = 2000;
-/// Answers to one question, at most.
-const PAGES_MAX: usize = 1 << 20;
+/// Answers to one question, at most: each comes of 50,000 leases of anybody's, where it is not full.
+const PAGES_MAX: usize = 4096;
+/// Leases that one server lists, at most: it is its word alone, and takes memory here.
+const LISTED_MAX: usize = 1 << 23;
 
 /// Which leases go, of those on what goes.
 #[derive(Clone, Debug)]
@@ -188,12 +190,16 @@ pub(super) async fn pages(
     mut each: impl FnMut(Own),
 ) -> Result<(), RequestError> {
     let session = client.writers().session(server).await?;
-    let mut after: Option<LeaseAt> = None;
+    let (mut after, mut listed): (Option<LeaseAt>, usize) = (None, 0);
     for _ in 0..PAGES_MAX {
         let request = Request::Leases(Leases { on: on.clone(), tag: None, after });
         let asked = within(client.writers().timeouts().answer, session.request(&request)).await;
         let (reply, _): (LeasesReply, _) = asked?;
         let answered = Instant::now();
+        listed += reply.leases.len();
+        if listed > LISTED_MAX {
+            break;
+        }
         for lease in reply.leases {
             each(Own {
                 hash: VerifyHash::new(lease.hash.0),

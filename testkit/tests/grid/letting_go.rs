@@ -10,13 +10,13 @@ use client::letting_go::{LetGoError, LetGone, NamedRoot, Purge, SweepWhat};
 use client::{Client, DownloadError, Timeouts};
 use encoding::directory::Name;
 use protocol::Random;
-use protocol::message::{Bytes16, Bytes32, HeldLease, LeasesReply, Reply, Request};
+use protocol::message::{Bytes16, Bytes32, HeldLease, LeaseAt, LeasesReply, Reply, Request};
 use testkit::grid::SimGrid;
 use testkit::liar::{Lie, corrupt};
 use tokio::time::sleep;
 
 use crate::filestore::{file, link, name, names, writer};
-use crate::support::{get, noise, reads_back, seeds, simulate};
+use crate::support::{get, noise, reads_back, seeds, simulate, within};
 
 const GRACE: Duration = Duration::from_secs(600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -293,6 +293,33 @@ fn a_server_that_lists_leases_that_are_not_there_makes_nobody_let_go() {
         sleep(GRACE + 5 * MINUTE).await;
         grid.kill(0);
         lists(&grid.client("2/3/4").await, &directory, &names).await;
+    });
+}
+
+#[test]
+fn a_list_of_leases_without_end_holds_up_nobody_for_long() {
+    simulate(async {
+        let mut grid = grid_of(7, 4).await;
+        let client = grid.client("2/3/4").await;
+        let root = client.make_directory().await.unwrap();
+        let child = file(&client.under(root.cap()), &noise(1, 9000)).await;
+        client.edit_entry(&writer(&root), link("f", &child)).await.unwrap();
+        let removed = unlink(&client, &root, "f").await;
+        let store = crate::by_hand::store(&grid, 0);
+        corrupt(&grid, 0, move |request| match request {
+            Request::Leases(asked) => {
+                let tag = asked.after.map_or(0, |after| u128::from_be_bytes(after.tag.0)) + 1;
+                let next = LeaseAt { store: 0, hash: Bytes32([0; 32]), tag: Bytes16(tag.to_be_bytes()) };
+                let (uptime_s, leases) = (9, Vec::new());
+                Lie::message(&Reply::Ok(LeasesReply { store, uptime_s, leases, next: Some(next) }))
+            }
+            _ => Lie::Truth,
+        });
+        let client = grid.client_of("client1", "2/3/4", Timeouts::default());
+        client.refresh().await;
+        let gone = within(10 * MINUTE, purge(&client, &root, removed, &[&root])).await.unwrap();
+        assert_eq!((gone.leases, gone.failures.len()), (3, 1), "{gone:?}");
+        assert!(gone.failures[0].contains("has no end"), "{gone:?}");
     });
 }
 
