@@ -7,10 +7,10 @@ use caps::Cap;
 use client::check::{CheckOptions, Grade, Renewal};
 use client::filestore::{Child, DirEdit, Replace};
 use client::letting_go::{LetGoError, LetGone, NamedRoot, Purge, SweepWhat};
-use client::{Client, DownloadError, Timeouts};
+use client::{Client, DownloadError, PutOptions, Source, Timeouts};
 use encoding::directory::Name;
 use protocol::Random;
-use protocol::message::{Bytes16, Bytes32, HeldLease, LeaseAt, LeasesReply, Reply, Request};
+use protocol::message::{Bytes16, Bytes32, Found, HeldLease, LeaseAt, LeasesReply, Reply, Request};
 use testkit::grid::SimGrid;
 use testkit::liar::{Lie, corrupt};
 use tokio::time::sleep;
@@ -320,6 +320,36 @@ fn a_list_of_leases_without_end_holds_up_nobody_for_long() {
         let gone = within(10 * MINUTE, purge(&client, &root, removed, &[&root])).await.unwrap();
         assert_eq!((gone.leases, gone.failures.len()), (3, 1), "{gone:?}");
         assert!(gone.failures[0].contains("has no end"), "{gone:?}");
+    });
+}
+
+/// Its index is the one object of it that cannot be found: what hangs off it is not garbage for that.
+#[test]
+fn a_root_that_is_a_file_in_pieces_and_not_found_now_lets_nothing_go() {
+    simulate(async {
+        let mut grid = grid_of(8, 4).await;
+        let client = grid.client("2/3/4").await;
+        let root = client.make_directory().await.unwrap();
+        // Stored for the sake of a root that does not link it, in pieces.
+        let options = PutOptions { chunked: true, ..PutOptions::default() };
+        let cap = client.under(root.cap()).put(Source::bytes(noise(1, 17 << 20)), options).await.unwrap().cap;
+        sleep(5 * MINUTE).await;
+        let hidden = Bytes32(*cap.verify_hash().unwrap().as_bytes());
+        for server in 0..4 {
+            corrupt(&grid, server, move |request| match request {
+                Request::Lookup(lookup) if lookup.hash == hidden => {
+                    Lie::message(&Reply::Ok(Found { shares: Vec::new(), descriptor: None }))
+                }
+                _ => Lie::Truth,
+            });
+        }
+        let client = grid.client_of("client1", "2/3/4", Timeouts::default());
+        client.refresh().await;
+        let mut what = sweeping(&root, &[&root]);
+        what.roots.push(NamedRoot { name: "file".into(), cap });
+        let plan = client.plan_sweep(&what).await;
+        let found = plan.as_ref().ok().map(|plan| (plan.orphans, plan.loose, plan.other, plan.young));
+        assert!(matches!(plan, Err(LetGoError::Incomplete { .. })), "{found:?}");
     });
 }
 
