@@ -155,7 +155,10 @@ impl Client {
         let options = Options { skip: purge.linked_in.map(|parent| (parent, skipped)), ..Options::default() };
         let kept = self.reach_surely(&purge.kept, &options).await?;
         let mut tags: HashSet<Tag> = purge.root.verify_hash().iter().map(root_tag).collect();
-        tags.extend(gone.slots.iter().filter(|slot| !kept.holds(slot)).map(slot_tag));
+        let slots: Vec<VerifyHash> = gone.slots.iter().filter(|slot| !kept.holds(slot)).copied().collect();
+        // What hangs off a slot has the slot's lease alone: it goes when nothing else holds the slot.
+        let held = self.held_otherwise(slots.clone(), &tags).await;
+        tags.extend(slots.iter().filter(|slot| !held.contains(slot)).map(slot_tag));
         let unread = gone.unread.len() as u64;
         let hashes: Vec<VerifyHash> = gone.list.into_iter().filter(|hash| !kept.holds(hash)).collect();
         if !dry_run {

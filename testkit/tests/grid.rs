@@ -45,6 +45,8 @@ mod liars;
 mod library;
 #[path = "grid/malice.rs"]
 mod malice;
+#[path = "grid/matrix.rs"]
+mod matrix;
 #[path = "grid/members.rs"]
 mod members;
 #[path = "grid/quic.rs"]

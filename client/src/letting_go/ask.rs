@@ -24,8 +24,10 @@ use crate::tags::Tag;
 const ROUNDING: Duration = Duration::from_secs(2);
 /// Objects that one request asks about: each may have several leases.
 const ASKED: usize = 2000;
-/// Answers to one question, at most.
-const PAGES_MAX: usize = 1 << 20;
+/// Answers to one question, at most: each comes of 50,000 leases of anybody's, where it is not full.
+const PAGES_MAX: usize = 4096;
+/// Leases that one server lists, at most: it is its word alone, and takes memory here.
+const LISTED_MAX: usize = 1 << 23;
 
 /// Which leases go, of those on what goes.
 #[derive(Clone, Debug)]
@@ -72,6 +74,44 @@ impl Client {
             });
         }
         gather(asking).await
+    }
+}
+
+impl Client {
+    /// Which of these this account leases under other tags as well, by the word of any server: one that invents some keeps no more alive
+    /// than it could keep anyway.
+    pub(super) async fn held_otherwise(
+        &self,
+        slots: Vec<VerifyHash>,
+        tags: &HashSet<Tag>,
+    ) -> HashSet<VerifyHash> {
+        let (slots, tags) = (Arc::new(slots), Arc::new(tags.clone()));
+        let mut asking = JoinSet::new();
+        for server in self.grid().servers() {
+            let (client, slots, tags) = (self.clone(), slots.clone(), tags.clone());
+            asking.spawn(async move {
+                let mut held = HashSet::new();
+                for some in slots.chunks(ASKED) {
+                    let asked = some.iter().map(|hash| Bytes32(*hash.as_bytes())).collect();
+                    let listed = pages(&client, &server, LeaseQuery::Of(asked), |own| {
+                        if !tags.contains(&own.tag) {
+                            held.insert(own.hash);
+                        }
+                    });
+                    if let Err(error) = listed.await {
+                        // The slot's other members speak, too; what this one keeps is not let go at it either.
+                        tracing::debug!(server = server.name(), %error, "it does not say what it keeps");
+                        break;
+                    }
+                }
+                held
+            });
+        }
+        let mut all = HashSet::new();
+        while let Some(held) = asking.join_next().await {
+            all.extend(held.into_iter().flatten());
+        }
+        all
     }
 }
 
@@ -150,12 +190,16 @@ pub(super) async fn pages(
     mut each: impl FnMut(Own),
 ) -> Result<(), RequestError> {
     let session = client.writers().session(server).await?;
-    let mut after: Option<LeaseAt> = None;
+    let (mut after, mut listed): (Option<LeaseAt>, usize) = (None, 0);
     for _ in 0..PAGES_MAX {
         let request = Request::Leases(Leases { on: on.clone(), tag: None, after });
         let asked = within(client.writers().timeouts().answer, session.request(&request)).await;
         let (reply, _): (LeasesReply, _) = asked?;
         let answered = Instant::now();
+        listed += reply.leases.len();
+        if listed > LISTED_MAX {
+            break;
+        }
         for lease in reply.leases {
             each(Own {
                 hash: VerifyHash::new(lease.hash.0),

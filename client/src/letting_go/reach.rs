@@ -141,6 +141,14 @@ impl Walk<'_> {
         match self.client.repair_cap(&cap).await {
             // Where its salt could not be had, the verify cap alone leads nowhere.
             Ok(Some(Cap::SlotVerify(verify))) => self.unread(root, Cap::SlotVerify(verify), silent()),
+            // A file that is not found now may be one in pieces: as long as nobody can say that it has none, it may have any.
+            Ok(Some(known @ Cap::ImmutableVerify(_))) if self.options.sure => {
+                let Some(Node::Object { object, .. }) = Node::of(known.clone()) else { return };
+                match look_into(&self.client, object).await {
+                    Ok(_) => self.push(known, root, None),
+                    Err(why) => self.unread(root, known, why),
+                }
+            }
             Ok(Some(known)) => self.push(known, root, None),
             Ok(None) => {}
             Err(error) => self.unread(root, cap, (error.to_string(), false)),

@@ -1,6 +1,6 @@
 //! What no root of this account reaches any more: orphans of crashes, of races, and of what was unlinked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,18 +158,48 @@ async fn strays_at(client: &Client, server: &Server, kept: &Reach) -> Result<Vec
     Ok(strays)
 }
 
+/// The reasons for which something is leased, as bits.
+struct HeldFor;
+
+impl HeldFor {
+    /// A root that is swept.
+    const ROOT: u8 = 1;
+    /// Itself.
+    const LOOSE: u8 = 2;
+    /// It is a root, and somebody renews it as one.
+    const OWN: u8 = 4;
+    /// Anything else.
+    const OTHER: u8 = 8;
+}
+
+/// For what each stray is leased, by the word of all servers together. A slot that a root made and does not reach has things of its own, and
+/// so has one that was made by itself; they go when the slot is held for nothing else. So a server that invents a lease takes nothing from
+/// what others know to be held.
+fn held_for<'a>(strays: impl Iterator<Item = &'a Own>, roots: &HashSet<Tag>) -> HashMap<VerifyHash, u8> {
+    let loose = loose_tag();
+    let mut held: HashMap<VerifyHash, u8> = HashMap::new();
+    for own in strays {
+        *held.entry(own.hash).or_default() |= match &own.tag {
+            tag if roots.contains(tag) => HeldFor::ROOT,
+            tag if *tag == loose => HeldFor::LOOSE,
+            tag if *tag == root_tag(&own.hash) => HeldFor::OWN,
+            _ => HeldFor::OTHER,
+        };
+    }
+    held
+}
+
 impl SweepPlan {
     /// Tells orphans from what is loose, by the tags.
     fn sort(&mut self, all: Vec<(Server, Vec<Own>)>, what: &SweepWhat, kept: &Reach) {
         let roots: HashSet<Tag> = what.of.iter().map(root_tag).collect();
         let mut orphaned: HashSet<Tag> = kept.slots.iter().map(slot_tag).collect();
         let mut loosed = HashSet::from([loose_tag()]);
-        // A slot that a root made and does not reach has things of its own, and so has one that was made by itself.
-        for own in all.iter().flat_map(|(_, strays)| strays) {
-            if roots.contains(&own.tag) {
-                orphaned.insert(slot_tag(&own.hash));
-            } else if own.tag == loose_tag() {
-                loosed.extend([slot_tag(&own.hash), root_tag(&own.hash)]);
+        for (hash, held) in held_for(all.iter().flat_map(|(_, strays)| strays), &roots) {
+            if held == HeldFor::ROOT {
+                orphaned.insert(slot_tag(&hash));
+            } else if held & HeldFor::LOOSE != 0 && held & HeldFor::OTHER == 0 {
+                loosed.extend([slot_tag(&hash), root_tag(&hash)]);
             }
         }
         let class = |tag: &Tag| match tag {

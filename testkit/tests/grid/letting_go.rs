@@ -7,14 +7,16 @@ use caps::Cap;
 use client::check::{CheckOptions, Grade, Renewal};
 use client::filestore::{Child, DirEdit, Replace};
 use client::letting_go::{LetGoError, LetGone, NamedRoot, Purge, SweepWhat};
-use client::{Client, DownloadError, Timeouts};
+use client::{Client, DownloadError, PutOptions, Source, Timeouts};
 use encoding::directory::Name;
 use protocol::Random;
+use protocol::message::{Bytes16, Bytes32, Found, HeldLease, LeaseAt, LeasesReply, Reply, Request};
 use testkit::grid::SimGrid;
+use testkit::liar::{Lie, corrupt};
 use tokio::time::sleep;
 
 use crate::filestore::{file, link, name, names, writer};
-use crate::support::{get, noise, reads_back, seeds, simulate};
+use crate::support::{get, noise, reads_back, seeds, simulate, within};
 
 const GRACE: Duration = Duration::from_secs(600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -212,6 +214,147 @@ fn a_sweep_finds_orphans_and_leaves_the_loose_and_what_others_lease() {
         sleep(GRACE + 5 * MINUTE).await;
         is_gone(&client, loose.cap()).await;
         reads_back(&client, kept.cap(), &data[0]).await;
+    });
+}
+
+/// A directory that has nodes of its own, made without a path: its cap is all that somebody has of it.
+async fn loose_directory(client: &Client) -> (Child, Vec<String>) {
+    let directory = client.make_directory().await.unwrap();
+    let child = file(client, b"a few bytes that stand in the capability").await;
+    let names: Vec<String> = (0..400).map(|n| format!("{n:05}")).collect();
+    let links = names.iter().map(|name| link(name, &child)).collect();
+    for outcome in client.edit_directory(&writer(&directory), links).await.unwrap() {
+        outcome.unwrap();
+    }
+    (directory, names)
+}
+
+async fn lists(client: &Client, directory: &Child, names: &[String]) {
+    let listed = client.open_directory(directory.cap()).await.unwrap().list().await;
+    assert_eq!(listed.map(|listed| listed.len()).ok(), Some(names.len()), "its nodes are gone");
+}
+
+/// What hangs off a slot has one lease, that of the slot: it stays as long as anything holds the slot.
+#[test]
+fn a_directory_that_was_linked_for_a_while_stays_for_whoever_has_its_cap() {
+    for purged in [false, true] {
+        simulate(async {
+            let mut grid = grid_of(5, 4).await;
+            let client = grid.client("2/3/4").await;
+            let root = client.make_directory().await.unwrap();
+            let (directory, names) = loose_directory(&client).await;
+            // Linked in a root, which leases it once more, and unlinked.
+            let keep = CheckOptions { grade: Grade::Unseen, repair: false, renew: Some(Renewal::WhileAlive) };
+            let under = client.under(root.cap());
+            let leased = under.check_tree(vec![directory.cap().clone()], keep).finish().await;
+            assert!(leased.leases > 0);
+            client.edit_entry(&writer(&root), link("d", &directory)).await.unwrap();
+            let removed = unlink(&client, &root, "d").await;
+            if purged {
+                purge(&client, &root, removed, &[&root]).await.unwrap();
+            } else {
+                sleep(5 * MINUTE).await;
+                let plan = client.plan_sweep(&sweeping(&root, &[&root])).await.unwrap();
+                client.sweep(plan, false, None).await.unwrap();
+            }
+            sleep(GRACE + 5 * MINUTE).await;
+            lists(&grid.client("2/3/4").await, &directory, &names).await;
+        });
+    }
+}
+
+/// A server says that a slot of nobody's is held for the root that is swept: what hangs off it would be garbage, at all other servers.
+#[test]
+fn a_server_that_lists_leases_that_are_not_there_makes_nobody_let_go() {
+    simulate(async {
+        let mut grid = grid_of(6, 4).await;
+        let client = grid.client("2/3/4").await;
+        let root = client.make_directory().await.unwrap();
+        let (directory, names) = loose_directory(&client).await;
+        sleep(5 * MINUTE).await;
+        let tag =
+            blake3::derive_key("sarsen v1 root lease tag", root.cap().verify_hash().unwrap().as_bytes());
+        let invented = HeldLease {
+            hash: Bytes32(*directory.cap().verify_hash().unwrap().as_bytes()),
+            tag: Bytes16(std::array::from_fn(|i| tag[i])),
+            made_s: 0,
+            bytes: 1,
+        };
+        let store = crate::by_hand::store(&grid, 0);
+        corrupt(&grid, 0, move |request| match request {
+            Request::Leases(_) => Lie::message(&Reply::Ok(LeasesReply {
+                store,
+                uptime_s: 1 << 30,
+                leases: vec![invented],
+                next: None,
+            })),
+            _ => Lie::Truth,
+        });
+        let client = grid.client_of("client1", "2/3/4", Timeouts::default());
+        client.refresh().await;
+        let plan = client.plan_sweep(&sweeping(&root, &[&root])).await.unwrap();
+        assert!(plan.failures.is_empty(), "{:?}", plan.failures);
+        client.sweep(plan, false, None).await.unwrap();
+        sleep(GRACE + 5 * MINUTE).await;
+        grid.kill(0);
+        lists(&grid.client("2/3/4").await, &directory, &names).await;
+    });
+}
+
+#[test]
+fn a_list_of_leases_without_end_holds_up_nobody_for_long() {
+    simulate(async {
+        let mut grid = grid_of(7, 4).await;
+        let client = grid.client("2/3/4").await;
+        let root = client.make_directory().await.unwrap();
+        let child = file(&client.under(root.cap()), &noise(1, 9000)).await;
+        client.edit_entry(&writer(&root), link("f", &child)).await.unwrap();
+        let removed = unlink(&client, &root, "f").await;
+        let store = crate::by_hand::store(&grid, 0);
+        corrupt(&grid, 0, move |request| match request {
+            Request::Leases(asked) => {
+                let tag = asked.after.map_or(0, |after| u128::from_be_bytes(after.tag.0)) + 1;
+                let next = LeaseAt { store: 0, hash: Bytes32([0; 32]), tag: Bytes16(tag.to_be_bytes()) };
+                let (uptime_s, leases) = (9, Vec::new());
+                Lie::message(&Reply::Ok(LeasesReply { store, uptime_s, leases, next: Some(next) }))
+            }
+            _ => Lie::Truth,
+        });
+        let client = grid.client_of("client1", "2/3/4", Timeouts::default());
+        client.refresh().await;
+        let gone = within(10 * MINUTE, purge(&client, &root, removed, &[&root])).await.unwrap();
+        assert_eq!((gone.leases, gone.failures.len()), (3, 1), "{gone:?}");
+        assert!(gone.failures[0].contains("has no end"), "{gone:?}");
+    });
+}
+
+/// Its index is the one object of it that cannot be found: what hangs off it is not garbage for that.
+#[test]
+fn a_root_that_is_a_file_in_pieces_and_not_found_now_lets_nothing_go() {
+    simulate(async {
+        let mut grid = grid_of(8, 4).await;
+        let client = grid.client("2/3/4").await;
+        let root = client.make_directory().await.unwrap();
+        // Stored for the sake of a root that does not link it, in pieces.
+        let options = PutOptions { chunked: true, ..PutOptions::default() };
+        let cap = client.under(root.cap()).put(Source::bytes(noise(1, 17 << 20)), options).await.unwrap().cap;
+        sleep(5 * MINUTE).await;
+        let hidden = Bytes32(*cap.verify_hash().unwrap().as_bytes());
+        for server in 0..4 {
+            corrupt(&grid, server, move |request| match request {
+                Request::Lookup(lookup) if lookup.hash == hidden => {
+                    Lie::message(&Reply::Ok(Found { shares: Vec::new(), descriptor: None }))
+                }
+                _ => Lie::Truth,
+            });
+        }
+        let client = grid.client_of("client1", "2/3/4", Timeouts::default());
+        client.refresh().await;
+        let mut what = sweeping(&root, &[&root]);
+        what.roots.push(NamedRoot { name: "file".into(), cap });
+        let plan = client.plan_sweep(&what).await;
+        let found = plan.as_ref().ok().map(|plan| (plan.orphans, plan.loose, plan.other, plan.young));
+        assert!(matches!(plan, Err(LetGoError::Incomplete { .. })), "{found:?}");
     });
 }
 
