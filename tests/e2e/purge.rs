@@ -46,7 +46,7 @@ fn what_is_purged_leaves_the_disks_and_the_other_root_keeps_its_own() {
     client.run(["sweep", "--all", "--older-than", "0s"]).fails(2, &["--yes"]);
     let young = client.run(["sweep", "--all", "--yes", "--json"]).ok().json();
     assert_eq!((young["let-go"].is_null(), young["orphans"]["objects"].as_u64()), (true, Some(0)), "{young}");
-    let swept = client.run(["sweep", "other:", "--yes", "--older-than", "0s", "--json"]).ok().json();
+    let swept = client.run(["sweep", "--all", "--yes", "--older-than", "0s", "--json"]).ok().json();
     assert_eq!(swept["let-go"]["objects"].as_u64(), Some(1), "{swept}");
     assert_eq!(collect(&mut grid), [1, 1, 1]);
     assert_eq!(client.get(&bare), noise(2, 800_000));

@@ -250,6 +250,11 @@ impl Round {
         server.is_none_or(|server| self.client.failed_lately(&server.id))
     }
 
+    /// Whether all have answered that were asked.
+    pub(crate) fn is_over(&self) -> bool {
+        self.asking.is_empty()
+    }
+
     /// Lets those that have not answered go on, and waits for them no longer.
     pub(crate) fn leave(&mut self) {
         self.asking.detach_all();

@@ -82,6 +82,23 @@ impl Stragglers {
         tasks.spawn(work_off(client.clone(), cell.clone(), self.hurry.subscribe()));
     }
 
+    /// Waits for a while, beside whatever comes next, for members that were asked and did not answer yet: a command that ends with the
+    /// quorum would cut off what is on its way to them.
+    pub(super) fn hear_out(&self, client: &Client, mut round: Round, record: &Arc<SignedRecord>) {
+        if round.is_over() {
+            return;
+        }
+        let (client, record) = (client.clone(), record.clone());
+        let longest = client.writers().timeouts().hedge;
+        let mut tasks = lock(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            let _ = timeout(longest, async { while round.next().await.is_some() {} }).await;
+            round.leave();
+            client.slots().memory.remember(&record.id.hash(), &record, &round.shown);
+        });
+    }
+
     /// Brings all of them up now, as far as they answer.
     pub(super) async fn settle(&self) {
         self.hurry.send_replace(true);

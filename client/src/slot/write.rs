@@ -273,12 +273,13 @@ impl<'c> Editing<'c> {
                 let shown = round.shown.get(&NodeId::new(member.store));
                 accepted(member) && shown.is_some_and(|shown| shown.promised == next)
             });
-            round.leave();
             self.client.acknowledged(&record, &round, self.cell);
             if granted && !record.tombstone {
                 self.cell.grant(&record, next, quick);
             }
-            self.client.slots().stragglers.bring_up(self.client, self.cell, &record, later);
+            let stragglers = &self.client.slots().stragglers;
+            stragglers.bring_up(self.client, self.cell, &record, later);
+            stragglers.hear_out(self.client, round, &record);
             return Ok(record);
         }
         self.cell.crowd();
