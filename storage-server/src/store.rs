@@ -75,6 +75,8 @@ pub struct Store {
     state: AtomicU8,
     draining: AtomicBool,
     totals: Mutex<Totals>,
+    /// What the disk had free, and when.
+    free: Mutex<Option<(Duration, u64)>>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) uploads: Mutex<Uploads>,
@@ -102,6 +104,10 @@ pub(crate) struct Opened {
 const WRITABLE: u8 = 0;
 const READ_ONLY: u8 = 1;
 const FAILED: u8 = 2;
+/// Free space of which no disk writes a noticeable part within [`PLENTY_FOR`].
+const PLENTY: u64 = 16 << 30;
+/// How long a disk with [`PLENTY`] is believed to have it.
+const PLENTY_FOR: Duration = Duration::from_millis(500);
 /// Pack files kept open for reading.
 const PACK_FILES_MAX: usize = 64;
 
@@ -180,6 +186,7 @@ impl Store {
             state: AtomicU8::new(state),
             draining: AtomicBool::new(false),
             totals: Mutex::new(opened.totals),
+            free: Mutex::default(),
             writer: Mutex::new(opened.writer),
             queue: Mutex::default(),
             uploads: Mutex::new(Uploads::new(opened.partials, now)),
@@ -312,7 +319,22 @@ impl Store {
     /// Bytes that may still be promised: what the disk has, less the reserve, less what uploads under way still want.
     pub(crate) fn room(&self) -> io::Result<u64> {
         let wanted = lock(&self.uploads).wanted();
-        Ok(self.disk.available()?.saturating_sub(self.options.reserve).saturating_sub(wanted))
+        Ok(self.free()?.saturating_sub(self.options.reserve).saturating_sub(wanted))
+    }
+
+    /// What the disk has free. Where it is plenty, what it was a moment ago will do: every commit asks.
+    fn free(&self) -> io::Result<u64> {
+        let now = self.now();
+        let mut known = lock(&self.free);
+        let plenty = self.options.reserve.saturating_add(PLENTY);
+        match *known {
+            Some((at, free)) if free > plenty && now.saturating_sub(at) < PLENTY_FOR => Ok(free),
+            _ => {
+                let free = self.disk.available()?;
+                *known = Some((now, free));
+                Ok(free)
+            }
+        }
     }
 
     /// What comes of a failed write, open or look at the medium: if it was only the system that is short of something, the store goes on.

@@ -9,9 +9,10 @@ use crate::command::{cargo, command, run as execute, succeeds};
 use crate::{python, tidy};
 
 /// What the gate itself needs on the machine besides Rust: program, Debian package, use.
-const SYSTEM_TOOLS: [(&str, &str, &str); 3] = [
+const SYSTEM_TOOLS: [(&str, &str, &str); 4] = [
     ("git", "git", "lists the project's files"),
-    ("cc", "gcc", "links, and compiles ring's C"),
+    ("cc", "gcc", "links, and compiles the C of ring and jemalloc"),
+    ("make", "make", "builds jemalloc"),
     (
         "python3",
         "python3 python3-venv",
