@@ -58,7 +58,7 @@ pub(crate) async fn rebalance(args: &Rebalance) -> anyhow::Result<()> {
     if progress.phase == Phase::Complete {
         Ok(())
     } else {
-        Err(Partly { what: "not all servers answered, so nothing was moved", again: true }.into())
+        Err(Partly { what: "it could not be carried through", again: true }.into())
     }
 }
 
@@ -133,7 +133,7 @@ fn tell(progress: &Progress, json: bool) -> anyhow::Result<()> {
         Phase::Complete => Ok(()),
         Phase::HandingOver => Err(Partly { what: "it is not through yet", again: true }.into()),
         Phase::Waiting => Err(Partly {
-            what: "other servers do not take everything: it goes on, and tries again within five minutes",
+            what: "not everything is handed over yet: it goes on, and tries again within five minutes",
             again: true,
         }
         .into()),

@@ -49,7 +49,7 @@ const DUE: TableDefinition<'static, &[u8; 32], u64> = TableDefinition::new("due"
 const USAGE: TableDefinition<'static, u32, &[u8; 40]> = TableDefinition::new("usage");
 
 /// In `packs`, added to a pack's number: the row of its live bytes. A put changes both, and each table that it writes costs it a page.
-const LIVE: u32 = 1 << 31;
+pub(crate) const LIVE: u32 = 1 << 31;
 
 pub(crate) type IndexResult<T> = Result<T, Box<redb::Error>>;
 

@@ -3,7 +3,7 @@
 
 use caps::VerifyHash;
 
-use crate::index::ShareKey;
+use crate::index::{LIVE, ShareKey};
 
 /// The longest share that goes into a pack, in bytes.
 pub const MAX_PACKED_LEN: u64 = 64 * 1024;
@@ -70,10 +70,10 @@ pub(crate) fn pack_path(pack: u32) -> String {
     format!("packs/{pack:08x}.pack")
 }
 
-/// The number of the pack with this file name.
+/// The number of the pack with this file name. The upper half of the numbers is no pack's: there the index keeps how much of each is live.
 pub(crate) fn pack_number(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".pack").filter(|digits| digits.len() == 8)?;
-    u32::from_str_radix(digits, 16).ok()
+    u32::from_str_radix(digits, 16).ok().filter(|number| *number < LIVE)
 }
 
 fn body_hash(share: &[u8]) -> [u8; 16] {
@@ -110,7 +110,7 @@ mod tests {
     fn names_of_packs() {
         assert_eq!(pack_path(255), "packs/000000ff.pack");
         assert_eq!(pack_number("000000ff.pack"), Some(255));
-        for name in ["ff.pack", "000000ff", "000000fg.pack", "0000000ff.pack"] {
+        for name in ["ff.pack", "000000ff", "000000fg.pack", "0000000ff.pack", "80000000.pack"] {
             assert_eq!(pack_number(name), None, "{name}");
         }
     }

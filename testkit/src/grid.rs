@@ -1,5 +1,6 @@
 //! A grid in one process: one introducer, storage servers, clients; on the simulated network and disks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct SimServer {
     pub limits: ServerLimits,
     /// What it announces of its membership.
     pub certificate: Option<SignedCertificate>,
+    /// The servers that its configuration names as those that may get its shares. It is read when the server starts.
+    pub hand_over_to: BTreeSet<NodeId>,
     /// Its clock, which may jump alone.
     pub clock: Arc<SimClock>,
     running: Option<Running>,
@@ -138,6 +141,7 @@ impl SimGrid {
             quotas: Quotas::default(),
             limits: self.limits.clone(),
             certificate: None,
+            hand_over_to: BTreeSet::new(),
             clock: Arc::new(SimClock::following(self.clock.clone())),
             running: None,
             sequence: 0,
@@ -180,7 +184,7 @@ impl SimGrid {
             zone: server.zone.clone(),
             connector: net.connector(server.key.id()),
             introducers: vec![self.introducer.clone()],
-            trusted: std::collections::BTreeSet::new(),
+            trusted: server.hand_over_to.clone(),
             members: match &server.admission {
                 Admission::Members(members) => Some(members.clone()),
                 _ => None,

@@ -47,12 +47,25 @@ fn a_server_is_drained_and_switched_off() {
 
 #[test]
 fn what_nobody_takes_is_told() {
-    let grid = Grid::start(3, "2/3/3");
+    let mut grid = Grid::start(3, "2/3/3");
     let cap = grid.client.put(&grid.file("file", 1, 50_000));
     let stuck = server("drain", &grid.servers[1].dir, &[]);
     assert_eq!(stuck.code, Some(3), "{}", stuck.err);
     assert!(stuck.text().contains("1 object would be on fewer servers"), "{}", stuck.text());
     server("drain", &grid.servers[1].dir, &["--cancel"]).ok();
+    // In an open grid anybody may announce a server and swallow what is handed to it.
+    let refused = server("rebalance", &grid.servers[1].dir, &[]);
+    assert!(refused.code == Some(3) && refused.err.contains("hand_over_to"), "{}", refused.err);
+    let ids = ["server0", "server2"].map(|name| grid.client.status_of(name)["id"].to_string());
+    let config = grid.servers[1].dir.join("server.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("hand_over_to = []"), "{text}");
+    std::fs::write(
+        &config,
+        text.replace("hand_over_to = []", &format!("hand_over_to = [{}]", ids.join(", "))),
+    )
+    .unwrap();
+    grid.servers[1].restart();
     let moved = server("rebalance", &grid.servers[1].dir, &[]).ok().text();
     assert!(moved.ends_with(": 0 shares (0 B)\n"), "{moved}");
     grid.client.run(["check", &cap]).ok();

@@ -18,7 +18,7 @@ use super::others::Other;
 use super::plan::{Place, new_home, order};
 use super::progress::{Cursor, Order, PROBLEMS_MAX, Phase, Progress};
 use crate::error::ReadError;
-use crate::index::{ShareKey, Stocked};
+use crate::index::{IndexResult, ShareKey, Stocked};
 use crate::store::{Store, lock};
 
 /// Objects that are asked about together.
@@ -61,6 +61,8 @@ struct Draining {
     open: BTreeMap<VerifyHash, Rest>,
     /// There is more that is not done than is remembered.
     overflowed: bool,
+    /// What could not be read in this pass: while there is any of it, nobody knows whether everything was handed over.
+    unread: BTreeSet<String>,
     /// What a pass through all of it came to, as far as it is.
     counted: Done,
     damaged: BTreeSet<ShareKey>,
@@ -97,14 +99,15 @@ impl Handover {
             if self.walk(&mut draining, way, None).await.is_none() {
                 return;
             }
-            while !draining.open.is_empty() || draining.overflowed {
+            while !draining.is_through() {
                 self.note(&mut draining, Phase::Waiting);
                 if self.pause(wait).await.is_none() {
                     return;
                 }
                 wait = (wait * 2).min(RETRY_MOST);
                 self.giver.others.refresh(self.now()).await;
-                let again = (!draining.overflowed).then(|| std::mem::take(&mut draining.open));
+                let all = draining.overflowed || !draining.unread.is_empty();
+                let again = (!all).then(|| std::mem::take(&mut draining.open));
                 let again: Option<Vec<VerifyHash>> = again.map(|open| open.into_keys().collect());
                 if self.walk(&mut draining, Way::Give, again).await.is_none() {
                     return;
@@ -138,7 +141,7 @@ impl Handover {
             Some(old) => Progress { run_s: 0, run_bytes: 0, sent_bytes: 0, problems: Vec::new(), ..old },
             None => Progress { shares, bytes, ..Progress::default() },
         };
-        progress.slots = self.count_slots();
+        progress.slots = self.count_slots().unwrap_or_default();
         let now = Instant::now();
         let draining = Draining {
             progress,
@@ -146,6 +149,7 @@ impl Handover {
             noted: now,
             open: BTreeMap::new(),
             overflowed: false,
+            unread: BTreeSet::new(),
             counted: Done::default(),
             damaged: BTreeSet::new(),
         };
@@ -154,14 +158,14 @@ impl Handover {
     }
 
     /// Slots of which a store of ours is a member that counts.
-    fn count_slots(&self) -> u64 {
+    fn count_slots(&self) -> IndexResult<u64> {
         let of_store = |store: &Arc<Store>| {
             let member = store.member();
             let counts = |hash: &VerifyHash, row: &crate::slot::SlotRow| {
                 let record = SignedRecord::parse_trusted(hash, &row.held.bytes);
                 !row.held.tombstone && record.is_ok_and(|record| record.counts(&member))
             };
-            store.index().count_slots(counts).unwrap_or_default()
+            store.index().count_slots(counts)
         };
         self.server.stores.iter().map(of_store).sum()
     }
@@ -199,7 +203,9 @@ impl Handover {
         draining.noted = Instant::now();
         if phase != Phase::HandingOver {
             let Progress { left, crowded, slots, .. } = *progress;
-            progress.slots = self.count_slots();
+            // It says what was counted last, if that cannot be read now.
+            progress.slots = self.count_slots().unwrap_or(slots);
+            let slots = progress.slots;
             tracing::info!(?phase, left, crowded, slots, "draining");
         }
         // Without it, it is found out again what is done.
@@ -217,12 +223,17 @@ impl Handover {
     ) -> Option<()> {
         let pass = Arc::new(Pass::new(&self.giver.others.all()));
         draining.overflowed = false;
+        draining.unread.clear();
         let mut from = if only.is_none() { self.cursor(&draining.progress) } else { None };
         if only.is_none() && from.is_none() {
             draining.counted = Done::default();
         }
         for store in &self.server.stores {
-            if from.as_ref().is_some_and(|(at, _)| *at != store.id()) || store.state() == StoreState::Failed {
+            if from.as_ref().is_some_and(|(at, _)| *at != store.id()) {
+                continue;
+            }
+            if store.state() == StoreState::Failed {
+                draining.unread.insert(failed(&store.id()));
                 continue;
             }
             let mut after = from.take().and_then(|(_, after)| after);
@@ -235,9 +246,18 @@ impl Handover {
                     Some(_) => self.these(store, wanted.by_ref().take(CHUNK).collect()).await,
                     None => self.next_chunk(store, after).await,
                 };
-                let Some(chunk) = chunk else { break };
+                let chunk = match chunk {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break,
+                    Err(error) => {
+                        draining.cannot_read(store, &error);
+                        break;
+                    }
+                };
                 after = chunk.last().map(|object| object.hash).or(after);
-                self.chunk(draining, &pass, store, chunk, way).await;
+                if let Err(error) = self.chunk(draining, &pass, store, chunk, way).await {
+                    draining.cannot_read(store, &error);
+                }
                 if only.is_none() {
                     let after = after.map(|hash| hash.to_string()).unwrap_or_default();
                     draining.progress.cursor = Some(Cursor { store: store.id().to_string(), after });
@@ -255,39 +275,42 @@ impl Handover {
         }
         let refused = lock(&pass.refused).clone();
         let told = refused.iter().map(|(server, reason)| format!("{}: {reason}", pass.name(server)));
-        let failed =
+        // A store that did not open at all is not among the server's.
+        let absent =
             self.server.status().stores.into_iter().filter(|store| store.state == StoreState::Failed);
-        let lost =
-            failed.map(|store| format!("store {} failed: nothing of it is handed over", store.id.short()));
-        draining.progress.problems = lost.chain(told).take(PROBLEMS_MAX).collect();
+        draining.unread.extend(absent.map(|store| failed(&store.id)));
+        draining.progress.problems = draining.unread.iter().cloned().chain(told).take(PROBLEMS_MAX).collect();
         Some(())
     }
 
     /// The next objects of a store; `None` once there are no more.
+    ///
+    /// # Errors
+    ///
+    /// The index cannot be read.
     pub(super) async fn next_chunk(
         &self,
         store: &Arc<Store>,
         after: Option<VerifyHash>,
-    ) -> Option<Vec<Stocked>> {
+    ) -> IndexResult<Option<Vec<Stocked>>> {
         let at = store.clone();
         let read = move || at.index().objects_after(after, CHUNK, at.uptime_s(), at.idle_s());
-        let chunk = self.server.pool.run(read).await;
-        let chunk = chunk.inspect_err(|error| tracing::error!(%error, "the index cannot be read"));
-        chunk.ok().filter(|chunk| !chunk.is_empty())
+        let chunk = self.server.pool.run(read).await?;
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
 
     /// These objects, as far as there is anything of them; `None` if none is asked for.
-    async fn these(&self, store: &Arc<Store>, hashes: Vec<VerifyHash>) -> Option<Vec<Stocked>> {
+    async fn these(&self, store: &Arc<Store>, hashes: Vec<VerifyHash>) -> IndexResult<Option<Vec<Stocked>>> {
         if hashes.is_empty() {
-            return None;
+            return Ok(None);
         }
         let at = store.clone();
         let read = move || {
             let index = at.index();
-            let object = |hash: &VerifyHash| index.object(*hash, at.uptime_s(), at.idle_s()).ok().flatten();
-            hashes.iter().filter_map(object).collect()
+            let object = |hash: &VerifyHash| index.object(*hash, at.uptime_s(), at.idle_s()).transpose();
+            hashes.iter().filter_map(object).collect::<IndexResult<_>>()
         };
-        Some(self.server.pool.run(read).await)
+        self.server.pool.run(read).await.map(Some)
     }
 
     async fn chunk(
@@ -297,10 +320,10 @@ impl Handover {
         store: &Arc<Store>,
         chunk: Vec<Stocked>,
         way: Way,
-    ) {
+    ) -> Result<(), ReadError> {
         let hashes: Vec<VerifyHash> = chunk.iter().map(|object| object.hash).collect();
         let counted = self.giver.others.census(&hashes).await;
-        let mut own = self.own_numbers(&hashes).await;
+        let mut own = self.own_numbers(&hashes).await?;
         let (mut holders, mut tasks) = (counted.holders, JoinSet::new());
         for mut object in chunk {
             // Nobody can have what is damaged here: it is told of, and not waited for.
@@ -325,19 +348,27 @@ impl Handover {
                 draining.take_in(hash, done, way);
             }
         }
+        Ok(())
     }
 
     /// The numbers of the shares that all our stores have of these objects.
-    pub(super) async fn own_numbers(&self, hashes: &[VerifyHash]) -> BTreeMap<VerifyHash, BTreeSet<u16>> {
+    ///
+    /// # Errors
+    ///
+    /// The index of one of them cannot be read.
+    pub(super) async fn own_numbers(
+        &self,
+        hashes: &[VerifyHash],
+    ) -> Result<BTreeMap<VerifyHash, BTreeSet<u16>>, ReadError> {
         let (stores, hashes) = (self.server.stores.clone(), hashes.to_vec());
         let read = move || {
             let mut own: BTreeMap<VerifyHash, BTreeSet<u16>> = BTreeMap::new();
             for store in &stores {
-                for (hash, numbers) in hashes.iter().zip(store.numbers_of(&hashes).unwrap_or_default()) {
+                for (hash, numbers) in hashes.iter().zip(store.numbers_of(&hashes)?) {
                     own.entry(*hash).or_default().extend(numbers);
                 }
             }
-            own
+            Ok(own)
         };
         self.server.pool.run(read).await
     }
@@ -447,7 +478,21 @@ impl Pass {
     }
 }
 
+fn failed(store: &NodeId) -> String {
+    format!("store {} failed: nothing of it is handed over", store.short())
+}
+
 impl Draining {
+    /// Whether all was read, and nothing of it is left to do.
+    fn is_through(&self) -> bool {
+        self.open.is_empty() && !self.overflowed && self.unread.is_empty()
+    }
+
+    fn cannot_read(&mut self, store: &Store, error: &dyn std::fmt::Display) {
+        tracing::error!(store = %store.id(), %error, "the index cannot be read");
+        self.unread.insert(format!("the index of store {} cannot be read: {error}", store.id().short()));
+    }
+
     /// All of it was counted.
     fn set_counted(&mut self) {
         let Done { shares, bytes, unwanted, .. } = self.counted;

@@ -111,6 +111,11 @@ impl Others {
         self.members.as_ref()
     }
 
+    /// Whether somebody whom this server's owner trusts says who may get shares: otherwise any server that is announced counts.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.members.is_some() || !self.trusted.is_empty()
+    }
+
     /// The server of an announcement, if it may get shares at `now`.
     fn judge(&self, announcement: Announcement, now: Duration) -> Option<Other> {
         let id = announcement.server;

@@ -16,6 +16,7 @@ use super::plan::{Place, Shift, may_let_go, order, shift};
 use super::progress::{Order, PROBLEMS_MAX, Phase, Progress};
 use crate::collect::Tidy;
 use crate::commit::{Change, Outcome};
+use crate::error::ReadError;
 use crate::index::Stocked;
 use crate::store::Store;
 
@@ -55,17 +56,26 @@ struct Rebalancing {
 
 impl Handover {
     /// Goes once through all objects, at so many bytes a second. Does nothing while any server that is announced does not answer: what
-    /// it holds would not be known.
+    /// it holds would not be known. Nor where anybody may announce a server: what was handed to an invented one would be gone.
     pub(super) async fn rebalance(self: &Arc<Self>, rate: Option<u64>) {
         let Some(mut pass) = self.begin_rebalance(rate).await else { return };
         for store in &self.server.stores {
             let mut after = None;
-            while store.state() == StoreState::Writable
-                && let Some(chunk) = self.next_chunk(store, after).await
-            {
+            while store.state() == StoreState::Writable {
+                let chunk = match self.next_chunk(store, after).await {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break,
+                    Err(error) => return self.cannot_rebalance(&mut pass.progress, store, &error),
+                };
                 after = chunk.last().map(|object| object.hash);
-                if self.is_told(Order::Drain) || self.rebalance_chunk(&mut pass, store, chunk).await.is_none()
-                {
+                let done = match self.is_told(Order::Drain) {
+                    true => None,
+                    false => match self.rebalance_chunk(&mut pass, store, chunk).await {
+                        Ok(done) => done,
+                        Err(error) => return self.cannot_rebalance(&mut pass.progress, store, &error),
+                    },
+                };
+                if done.is_none() {
                     tracing::info!("rebalancing ends before it is through");
                     return;
                 }
@@ -77,6 +87,13 @@ impl Handover {
         tracing::info!(shares = done_shares, bytes = done_bytes, "rebalanced");
     }
 
+    /// Of an object of which not all is known, nothing is let go.
+    fn cannot_rebalance(&self, progress: &mut Progress, store: &Store, error: &dyn std::fmt::Display) {
+        tracing::error!(store = %store.id(), %error, "the index cannot be read");
+        progress.problems.push(format!("the index of store {} cannot be read: {error}", store.id().short()));
+        self.note_rebalance(progress, Phase::Waiting);
+    }
+
     fn note_rebalance(&self, progress: &mut Progress, phase: Phase) {
         progress.phase = phase;
         progress.updated_s = self.now().as_secs();
@@ -86,8 +103,15 @@ impl Handover {
     }
 
     async fn begin_rebalance(&self, rate: Option<u64>) -> Option<Rebalancing> {
-        self.giver.others.refresh(self.now()).await;
         let (mut fills, mut places, mut progress) = (BTreeMap::new(), Vec::new(), Progress::default());
+        if !self.giver.others.is_chosen() {
+            let problem = "nobody says which servers are of this grid: set `hand_over_to` or `owner`";
+            tracing::warn!("no rebalancing: {problem}");
+            progress.problems.push(problem.to_owned());
+            self.note_rebalance(&mut progress, Phase::Waiting);
+            return None;
+        }
+        self.giver.others.refresh(self.now()).await;
         for other in self.giver.others.all() {
             match self.giver.others.status(&other.id()).await {
                 Ok(status) => drop(fill(&status).map(|fill| fills.insert(other.id(), fill))),
@@ -117,12 +141,12 @@ impl Handover {
         pass: &mut Rebalancing,
         store: &Arc<Store>,
         chunk: Vec<Stocked>,
-    ) -> Option<()> {
+    ) -> Result<Option<()>, ReadError> {
         let hashes: Vec<_> = chunk.iter().map(|object| object.hash).collect();
         let mut counted = self.giver.others.census(&hashes).await;
-        let own = self.own_numbers(&hashes).await;
+        let own = self.own_numbers(&hashes).await?;
         if !counted.silent.is_empty() {
-            return None;
+            return Ok(None);
         }
         for object in chunk {
             let mut holders = counted.holders.remove(&object.hash).unwrap_or_default();
@@ -136,7 +160,7 @@ impl Handover {
                 tokio::time::sleep(pause.unwrap_or_default()).await;
             }
         }
-        Some(())
+        Ok(Some(()))
     }
 
     /// Moves one share of an object, if that is for us to do; returns its bytes.
@@ -190,7 +214,8 @@ impl Handover {
             return false;
         }
         let mut holders = counted.holders.get(&object.hash).cloned().unwrap_or_default();
-        for number in self.own_numbers(&[object.hash]).await.remove(&object.hash).unwrap_or_default() {
+        let Ok(mut own) = self.own_numbers(&[object.hash]).await else { return false };
+        for number in own.remove(&object.hash).unwrap_or_default() {
             holders.entry(number).or_default().insert(self.id);
         }
         if !may_let_go(&self.id, number, to, &holders) {

@@ -1,6 +1,6 @@
 //! Handing shares over: a server that is drained may be switched off, a new one gets its part, and nothing is ever worse for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,9 +8,9 @@ use caps::Cap;
 use client::Client;
 use client::check::{CheckOptions, Grade, State};
 use protocol::frame;
-use protocol::message::{Bytes32, PutDone, PutReply, Reply, Request};
+use protocol::message::{Bytes32, PutDone, PutReply, Reply, Request, StoreState};
 use storage_server::{Order, Phase, Progress, StoreOptions};
-use testkit::disk::Survival;
+use testkit::disk::{Faults, Survival};
 use testkit::grid::{DISK, SimGrid};
 use testkit::liar::{Lie, corrupt};
 use tokio::time::sleep;
@@ -248,8 +248,21 @@ fn damaged_shares_are_told_and_not_handed_over() {
     });
 }
 
+/// Every server has the names of all in its configuration.
+async fn choose_all(grid: &mut SimGrid) {
+    let all: BTreeSet<_> = grid.servers.iter().map(|server| server.key.id()).collect();
+    for index in 0..grid.servers.len() {
+        if grid.servers[index].hand_over_to != all {
+            grid.servers[index].hand_over_to = all.clone();
+            grid.kill(index);
+            grid.restart(index).await.unwrap();
+        }
+    }
+}
+
 /// Orders all servers to rebalance and waits until each of them did.
 async fn rebalance(grid: &mut SimGrid, shares: &str, files: &Files) -> u64 {
+    choose_all(grid).await;
     let all = 0..grid.servers.len();
     for index in all.clone() {
         give(grid, index, Order::Rebalance);
@@ -315,12 +328,56 @@ fn several_shares_on_one_server_are_spread_over_new_ones() {
 }
 
 #[test]
+fn nothing_is_let_go_on_the_word_of_servers_that_anybody_may_invent() {
+    simulate(async {
+        let mut grid = SimGrid::start(97, 4).await;
+        let owner = grid.client("2/4/4").await;
+        files(&owner, &[9_000, 300_000]).await;
+        for _ in 0..4 {
+            grid.add_server(None).await;
+        }
+        for index in 0..4 {
+            give(&mut grid, index, Order::Rebalance);
+        }
+        sleep(SECOND * 120).await;
+        for index in 0..4 {
+            let progress = how_far(&grid, index, Order::Rebalance).unwrap();
+            assert_eq!((progress.phase, shares(&grid, index)), (Phase::Waiting, 2), "{progress:?}");
+            assert!(progress.problems[0].contains("hand_over_to"), "{progress:?}");
+        }
+    });
+}
+
+#[test]
+fn a_drain_is_not_complete_while_something_cannot_be_read() {
+    simulate(async {
+        let mut grid = SimGrid::start(98, 6).await;
+        let owner = grid.client("2/4/4").await;
+        files(&owner, &[900, 9_000, 300_000]).await;
+        grid.servers[0].disk.set_faults(Faults { failing_sync: Some(1), ..Faults::default() });
+        let (mut seed, failed) = (50, |grid: &SimGrid| {
+            grid.servers[0].server().unwrap().status().stores[0].state == StoreState::Failed
+        });
+        while !failed(&grid) {
+            put(&owner, &noise(seed, 9_000)).await.unwrap();
+            seed += 1;
+        }
+        give(&mut grid, 0, Order::Drain);
+        let stuck = drained(&grid, 0, Phase::Waiting).await;
+        assert!(stuck.problems.iter().any(|problem| problem.contains("failed")), "{stuck:?}");
+        sleep(SECOND * 1200).await;
+        assert_eq!(how_far(&grid, 0, Order::Drain).unwrap().phase, Phase::Waiting);
+    });
+}
+
+#[test]
 fn nothing_is_let_go_while_a_server_is_silent() {
     simulate(async {
         let mut grid = SimGrid::start(96, 4).await;
         let owner = grid.client("2/4/4").await;
         files(&owner, &[9_000, 300_000]).await;
         grid.add_server(None).await;
+        choose_all(&mut grid).await;
         grid.kill(3);
         for index in [0, 1, 2, 4] {
             give(&mut grid, index, Order::Rebalance);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use encoding::slot::Ballot;
 use testkit::grid::SimGrid;
+use testkit::net::Link;
 use tokio::time::Instant;
 
 use crate::by_hand::{FOUR, Slot};
@@ -55,6 +56,24 @@ fn a_client_that_closes_leaves_nobody_behind() {
         let begun = Instant::now();
         writer.close().await;
         assert!(begun.elapsed() < Duration::from_millis(50), "it does not wait for the moment to come");
+        assert_eq!(alike(&held(&slot, &grid).await), 4);
+    });
+}
+
+#[test]
+fn a_client_that_closes_does_not_cut_off_what_is_on_its_way_to_a_slow_member() {
+    simulate(async {
+        let mut grid = SimGrid::start(34, 4).await;
+        let first = grid.client(FOUR).await;
+        let cap = create(&first).await;
+        let slot = Slot::of(&first, &cap).await;
+        held(&slot, &grid).await;
+        first.close().await;
+        let latency = Duration::from_millis(60)..=Duration::from_millis(60);
+        grid.net.set_host_link(grid.servers[2].key.id(), Link { latency, bytes_per_second: None });
+        let writer = grid.client(FOUR).await;
+        add(&writer, &cap, 1).await.unwrap();
+        writer.close().await;
         assert_eq!(alike(&held(&slot, &grid).await), 4);
     });
 }
