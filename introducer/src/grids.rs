@@ -20,6 +20,9 @@ pub enum PublishError {
     /// It is not to be believed.
     #[error("what is published is not to be believed: {0}")]
     Invalid(#[from] MembershipError),
+    /// It is dated ahead: it would keep its place for as long as whoever signed it likes.
+    #[error("what is published is dated more than a day ahead: is a clock wrong?")]
+    DatedAhead,
     /// Somebody else brought it.
     #[error("only a grid's owner publishes who belongs to it")]
     Foreign,
@@ -43,7 +46,9 @@ pub enum PublishError {
 impl From<&PublishError> for WireError {
     fn from(error: &PublishError) -> Self {
         let code = match error {
-            PublishError::Invalid(_) | PublishError::TooMany => ErrorCode::BadRequest,
+            PublishError::Invalid(_) | PublishError::DatedAhead | PublishError::TooMany => {
+                ErrorCode::BadRequest
+            }
             PublishError::Foreign | PublishError::NotOurs => ErrorCode::NotAdmitted,
             PublishError::Full { .. } => ErrorCode::Busy,
             PublishError::Keep(_) => ErrorCode::StoreFailed,
@@ -81,6 +86,13 @@ impl Opened {
         }
         Ok(Self { certificates, revocations: revocations.map(|(opened, signed)| (signed, opened)) })
     }
+
+    /// When the newest of it says that it was made, in seconds since 1970.
+    fn newest_s(&self) -> u64 {
+        let certificates = self.certificates.iter().map(|(_, certificate)| certificate.not_before_s);
+        let list = self.revocations.iter().map(|(_, list)| list.issued_s);
+        certificates.chain(list).max().unwrap_or_default()
+    }
 }
 
 /// All grids.
@@ -113,6 +125,9 @@ impl Grids {
         now: Duration,
         most_grids: usize,
     ) -> Result<bool, PublishError> {
+        if opened.newest_s() > (now + AHEAD).as_secs() {
+            return Err(PublishError::DatedAhead);
+        }
         if !self.grids.contains_key(&owner) && self.grids.len() >= most_grids {
             self.forget_expired(now);
             if self.grids.len() >= most_grids {
@@ -206,5 +221,7 @@ const MAGIC: &[u8; 8] = b"sarsenME";
 const FORMAT: u32 = 1;
 /// Members of one grid.
 const MOST_MEMBERS: usize = 10_000;
+/// How far ahead the clock of an owner may be.
+const AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// How long expired certificates keep a place: the owner may have been away.
 const GRACE: Duration = Duration::from_secs(60 * 24 * 3600);

@@ -66,6 +66,11 @@ async fn a_certificate_is_told_to_its_member_alone_and_outlives_a_restart() {
     let mut bent = certificate(&owner, alice.id(), 9);
     bent.signature[5] ^= 1;
     check_refused(publish(&session, only(bent)).await, ErrorCode::BadRequest, "not to be believed");
+    // What is dated far ahead would never give up its place.
+    let issued_s = NOW_S + 2 * 86_400;
+    let ahead = Revocations { grid: owner.id(), sequence: 1, issued_s, revoked: Vec::new() }.sign(&owner);
+    let ahead = Publish { certificates: Vec::new(), revocations: Some(ahead) };
+    check_refused(publish(&session, ahead).await, ErrorCode::BadRequest, "dated");
 
     running.stop().await;
     let running = start();
