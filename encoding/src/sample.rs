@@ -110,7 +110,7 @@ impl Sampled {
         let (mut bytes, mut values) = (Vec::new(), Vec::new());
         for (segment, chunks) in self.blocks() {
             // Of many chunks the whole block is hashed more quickly.
-            let few = (chunks.len() as u64) < self.geometry.chunks_of_block() / GROUP_CHUNKS * 2;
+            let few = (chunks.len() as u64) < self.geometry.chunks_of_block() / GROUP_CHUNKS;
             let groups = if few { self.groups(share, column, segment, &mut values) } else { None };
             if let Some(groups) = groups {
                 self.prove_of_groups(share, segment, &chunks, &groups, (&mut bytes, &mut out))?;

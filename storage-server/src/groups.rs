@@ -17,8 +17,8 @@ use crate::store::{Store, lock};
 pub(crate) const GROUPS_DIR: &str = "groups";
 /// Shares with fewer bytes in full blocks have none: to hash all of them takes less than a millisecond.
 const BLOCKS_LEN_MIN: u64 = 1024 * 1024;
-/// Bytes of values in memory while a share comes in: those of 64 MiB.
-const BUFFER: usize = 128 * 1024;
+/// Bytes of values in memory while a share comes in: those of 8 MiB.
+const BUFFER: usize = 16 * 1024;
 
 /// The path of the chaining values of a share.
 fn groups_path(key: ShareKey) -> String {

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 use crate::answer::{Failure, Pace, begin_answer};
 use crate::disk::DiskFile;
 use crate::error::ReadError;
+use crate::index::ShareKey;
 use crate::read::{MAX_COLUMN_LEN, StoredShare};
-use crate::resources::{Charge, Stop};
+use crate::resources::Charge;
 use crate::serve_read::open_any_at;
 use crate::server::{Caller, Server};
 use crate::store::Store;
@@ -35,7 +36,7 @@ impl Server {
         let sample = Arc::new(sample);
         let work = move |charge: &mut Charge| {
             let (store, share) = open_any_at(&stores, sample.hash, sample.number)?;
-            share.sample(store, sample.chunks.clone(), |len| charge.take(len))
+            share.sample_within(store, sample.chunks.clone(), |len| charge.take(len))
         };
         let (proof, _memory) = self.charged(caller, work).await?;
         drop((file, turn));
@@ -46,14 +47,25 @@ impl Server {
     }
 }
 
+impl Store {
+    /// Chunks of a share's blocks with their proofs (`docs/spec/objects.md`, "Samples").
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn sample(&self, key: ShareKey, chunks: Vec<u64>) -> Result<Vec<u8>, ReadError> {
+        self.open_share(key)?.sample_within(self, chunks, |_| Ok(()))
+    }
+}
+
 impl StoredShare {
     /// Chunks of its blocks with their proofs. Before anything large is read, `room` is asked for that many bytes.
-    fn sample(
+    fn sample_within<E: From<ReadError>>(
         &self,
         store: &Store,
         chunks: Vec<u64>,
-        room: impl FnOnce(u64) -> Result<(), Stop>,
-    ) -> Result<Vec<u8>, Stop> {
+        room: impl FnOnce(u64) -> Result<(), E>,
+    ) -> Result<Vec<u8>, E> {
         let (descriptor, layout) = self.descriptor()?;
         let descriptor = Descriptor::parse(&descriptor).map_err(|_| ReadError::Corrupt)?;
         let geometry = descriptor.geometry;
