@@ -68,7 +68,7 @@ fn what_is_all_there_is_healthy_and_small_shares_come_whole() {
         for (size, chunks, looked) in [
             (4096, None, None),
             (100_000, Some(1), None),
-            (TWO_SEGMENTS, None, Some(46)),
+            (TWO_SEGMENTS, None, Some(161)),
             (TWO_SEGMENTS, Some(1), Some(1)),
             // All there are of it.
             (TWO_SEGMENTS, Some(5000), Some(326)),
