@@ -33,8 +33,8 @@ pub enum Grade {
     /// Random chunks of each share were fetched with their proofs; shares that are shorter than a request is worth, whole. Of slots, every
     /// member's signed record.
     Sampled {
-        /// Chunks of 1 KiB of each share; `None`: 459 of an object, evenly of all its shares. 459 of a share find with 99 % that a
-        /// hundredth of it is lost; one finds that all of it is.
+        /// Chunks of 1 KiB of each share; `None`: 161 where one object is checked, else 459 of an object, evenly of all its shares. 459 of
+        /// a share find with 99 % that a hundredth of it is lost, 161 with 80 %; one finds that all of it is.
         chunks: Option<u32>,
     },
     /// All of it was fetched and held against H; of slots, every member's signed record.

@@ -39,6 +39,7 @@ mod encoder;
 mod erasure;
 mod file_index;
 mod geometry;
+mod groups;
 mod keys;
 mod matrix;
 mod mend;
@@ -63,9 +64,10 @@ pub use file_index::{
     Added, FileIndexError, Finished, IndexBuilder, IndexChild, IndexNode, MAX_FAN_OUT, MAX_INDEX_LEVEL,
 };
 pub use geometry::{BLOCK_LEN, Geometry, GeometryError, MAX_PLAINTEXT_LEN, Params};
+pub use groups::block_groups;
 pub use keys::ObjectId;
 pub use mend::{MendError, ShareMender};
-pub use sample::{CHUNK_LEN, Sampled};
+pub use sample::{CHUNK_LEN, Sampled, SampledShare};
 pub use sections::{
     MAX_SLOT_SECTIONS_LEN, SLOT_PAYLOAD_LENS, SectionError, Sections, open_slot, open_slot_children,
     open_tree, seal_slot, seal_tree, tree_children, tree_hash,

@@ -4,16 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use blake3::hazmat::{
-    ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
-};
+use blake3::hazmat::{ChainingValue, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
 
 use crate::geometry::Geometry;
+use crate::groups::{GroupTree, subtree};
 use crate::tree::{GROUP_LEN, Root, SliceError};
 
 /// Bytes of a chunk: a leaf of BLAKE3's tree.
 pub const CHUNK_LEN: usize = 1024;
 const CHUNK: u64 = CHUNK_LEN as u64;
+/// Chunks of a group.
+const GROUP_CHUNKS: u64 = GROUP_LEN as u64 / CHUNK;
 /// Block roots in a chunk of a column.
 const ROOTS: u64 = CHUNK / 32;
 
@@ -32,6 +33,25 @@ impl Geometry {
     /// The block and the chunk of it that chunk number `chunk` of a share is.
     fn chunk_at(&self, chunk: u64) -> (u64, u64) {
         (chunk / self.chunks_of_block(), chunk % self.chunks_of_block())
+    }
+}
+
+/// A share that proofs are made of.
+pub trait SampledShare {
+    /// Why it cannot be read.
+    type Error;
+
+    /// Fills `bytes` with what block `segment` has from `start` on.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being read.
+    fn read(&mut self, segment: u64, start: u64, bytes: &mut [u8]) -> Result<(), Self::Error>;
+
+    /// Fills `values` with the chaining values of the groups of full block `segment`, as [`block_groups`](crate::block_groups) put them,
+    /// if they are kept. They may be wrong: then the block is hashed.
+    fn group_values(&mut self, _segment: u64, _values: &mut [u8]) -> bool {
+        false
     }
 }
 
@@ -79,24 +99,69 @@ impl Sampled {
         of_column + of_blocks.sum::<u64>()
     }
 
-    /// Makes the proof of the share's own column, and of its blocks, which `block` reads.
+    /// Makes the proof of the share's own column, and of its blocks, of which `share` reads what is needed.
     ///
     /// # Errors
     ///
-    /// Those of `block`.
-    pub fn prove<E>(
-        &self,
-        column: &[u8],
-        mut block: impl FnMut(u64, &mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<Vec<u8>, E> {
+    /// Those of `share`.
+    pub fn prove<S: SampledShare>(&self, column: &[u8], share: &mut S) -> Result<Vec<u8>, S::Error> {
         let mut out = Vec::with_capacity(self.proof_len() as usize);
         prove(column, &self.of_column(), &mut out);
-        let mut bytes = Vec::new();
+        let (mut bytes, mut values) = (Vec::new(), Vec::new());
         for (segment, chunks) in self.blocks() {
-            block(segment, &mut bytes)?;
-            prove(&bytes, &chunks, &mut out);
+            // Of many chunks the whole block is hashed more quickly.
+            let few = (chunks.len() as u64) < self.geometry.chunks_of_block() / GROUP_CHUNKS;
+            let groups = if few { self.groups(share, column, segment, &mut values) } else { None };
+            if let Some(groups) = groups {
+                self.prove_of_groups(share, segment, &chunks, &groups, (&mut bytes, &mut out))?;
+            } else {
+                let len = self.geometry.block_len(segment);
+                bytes.resize(len, 0);
+                share.read(segment, 0, &mut bytes)?;
+                prove(&bytes, &chunks, &mut out);
+            }
         }
         Ok(out)
+    }
+
+    /// The tree above the groups of a block, where its chaining values are kept and are what its root says.
+    fn groups<S: SampledShare>(
+        &self,
+        share: &mut S,
+        column: &[u8],
+        segment: u64,
+        values: &mut Vec<u8>,
+    ) -> Option<GroupTree> {
+        let len = self.geometry.params().group_values_len();
+        if len == 0 || segment >= self.geometry.full_blocks() {
+            return None;
+        }
+        values.resize(len, 0);
+        let root = column.get(segment as usize * 32..)?.get(..32)?;
+        share.group_values(segment, values).then(|| GroupTree::of(values, root)).flatten()
+    }
+
+    /// Proves chunks of a full block from their groups alone. What is wrong in such a group makes the proof wrong, as with whole blocks.
+    fn prove_of_groups<S: SampledShare>(
+        &self,
+        share: &mut S,
+        segment: u64,
+        chunks: &[u64],
+        groups: &GroupTree,
+        (bytes, out): (&mut Vec<u8>, &mut Vec<u8>),
+    ) -> Result<(), S::Error> {
+        let mut read = None;
+        bytes.resize(GROUP_LEN, 0);
+        for chunk in chunks {
+            let (group, within) = (chunk / GROUP_CHUNKS, chunk % GROUP_CHUNKS);
+            let start = group * GROUP_LEN as u64;
+            if read.replace(group) != Some(group) {
+                share.read(segment, start, bytes)?;
+            }
+            prove_in_group(bytes, start, within as usize, out);
+            groups.beside(group as usize, out);
+        }
+        Ok(())
     }
 
     /// Holds a proof against the root of the share.
@@ -185,8 +250,15 @@ impl Tree<'_> {
     }
 }
 
-fn subtree(bytes: &[u8], start: u64) -> ChainingValue {
-    blake3::Hasher::new().set_input_offset(start).update(bytes).finalize_non_root()
+/// A chunk of a full group that begins at `start` in its block, and after it the hashes beside its path within the group.
+fn prove_in_group(group: &[u8], start: u64, chunk: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&group[chunk * CHUNK_LEN..(chunk + 1) * CHUNK_LEN]);
+    let (mut at, mut len) = (chunk, 1);
+    while len < GROUP_CHUNKS as usize {
+        let other = (at ^ 1) * len * CHUNK_LEN;
+        out.extend_from_slice(&subtree(&group[other..other + len * CHUNK_LEN], start + other as u64));
+        (at, len) = (at / 2, len * 2);
+    }
 }
 
 /// Takes one chunk's proof off the front of `proof` and holds it against `root`; returns the chunk.
@@ -217,12 +289,118 @@ fn open<'p>(root: &Root, total: u64, chunk: u64, proof: &mut &'p [u8]) -> Result
 mod tests {
     use super::*;
     use crate::geometry::Params;
+    use crate::groups::block_groups;
     use crate::tree::{block_root, column_root};
 
     fn noise(len: usize) -> Vec<u8> {
         let mut out = vec![0; len];
         blake3::Hasher::new().update(&len.to_le_bytes()).finalize_xof().fill(&mut out);
         out
+    }
+
+    /// A share in memory, that counts what is read of it.
+    struct Blocks<'b> {
+        blocks: &'b [Vec<u8>],
+        values: Option<Vec<Vec<u8>>>,
+        read: usize,
+    }
+
+    impl<'b> Blocks<'b> {
+        fn new(blocks: &'b [Vec<u8>]) -> Self {
+            Self { blocks, values: None, read: 0 }
+        }
+    }
+
+    impl SampledShare for Blocks<'_> {
+        type Error = ();
+
+        fn read(&mut self, segment: u64, start: u64, bytes: &mut [u8]) -> Result<(), ()> {
+            let block = &self.blocks[segment as usize][start as usize..];
+            bytes.copy_from_slice(&block[..bytes.len()]);
+            self.read += bytes.len();
+            Ok(())
+        }
+
+        fn group_values(&mut self, segment: u64, values: &mut [u8]) -> bool {
+            let kept = self.values.as_ref().and_then(|all| all.get(segment as usize));
+            kept.is_some_and(|kept| {
+                kept.len() == values.len() && {
+                    values.copy_from_slice(kept);
+                    true
+                }
+            })
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn proofs_from_groups_are_those_from_whole_blocks(
+            log in 14_u32..=20,
+            len in 1_u64..2_000_000,
+            seed: u64,
+            count in 1_u64..60,
+            damage: Option<(u16, u16)>,
+        ) {
+            let params = Params::with_block_len(2, 3, 1 << log).unwrap();
+            let geometry = Geometry::for_plaintext(params, len).unwrap();
+            let all = noise((0..geometry.segments()).map(|at| geometry.block_len(at)).sum());
+            let mut rest = &all[..];
+            let blocks: Vec<Vec<u8>> = (0..geometry.segments())
+                .map(|at| rest.split_off(..geometry.block_len(at)).unwrap().to_vec())
+                .collect();
+            let column: Vec<u8> = blocks.iter().flat_map(|block| block_root(block)).collect();
+            let mut values: Vec<Vec<u8>> = Vec::new();
+            for block in &blocks[..geometry.full_blocks() as usize] {
+                values.push(Vec::new());
+                assert_eq!(block_groups(block, values.last_mut().unwrap()), block_root(block));
+            }
+            let total = geometry.share_chunks();
+            let mut chunks: Vec<u64> =
+                (0..count).map(|at| seed.wrapping_mul(2 * at + 1).rotate_left(at as u32) % total).collect();
+            chunks.sort_unstable();
+            chunks.dedup();
+            let few = chunks.len() == 1;
+            let sampled = Sampled::new(geometry, chunks).unwrap();
+            let mut whole = Blocks::new(&blocks);
+            let proof = sampled.prove(&column, &mut whole).unwrap();
+            if let Some((at, flip)) = damage && !values.is_empty() {
+                let at = usize::from(at) % values.len();
+                if let Some(len) = std::num::NonZeroUsize::new(values[at].len()) {
+                    values[at][usize::from(flip) % len] ^= 1;
+                }
+            }
+            let mut kept = Blocks { values: Some(values), ..Blocks::new(&blocks) };
+            assert_eq!(sampled.prove(&column, &mut kept).unwrap(), proof);
+            assert_eq!(sampled.verify(&column_root(&column), &proof), Ok(()));
+            assert!(kept.read <= whole.read);
+            if few && damage.is_none() && whole.read == 1 << log && log > 14 {
+                assert_eq!(kept.read, GROUP_LEN);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rotten_byte_of_a_group_that_is_sampled_spoils_the_proof_and_no_other_does() {
+        let geometry = Geometry::for_plaintext(Params::new(1, 2).unwrap(), 262_144 - 256).unwrap();
+        let mut blocks = vec![noise(262_144)];
+        assert_eq!((geometry.full_blocks(), geometry.block_len(0)), (1, 262_144));
+        let mut values = Vec::new();
+        let column = block_groups(&blocks[0], &mut values);
+        let root = column_root(&column);
+        let values = Some(vec![values]);
+        for at in [0, 40_000, 262_143] {
+            blocks[0][at] ^= 4;
+            for chunk in [0, 15, 16, 32, 39, 100, 240, 255] {
+                let sampled = Sampled::new(geometry, vec![chunk]).unwrap();
+                let mut kept = Blocks { values: values.clone(), ..Blocks::new(&blocks) };
+                let proof = sampled.prove(&column, &mut kept).unwrap();
+                let same_group = chunk / 16 == at as u64 / GROUP_LEN as u64;
+                assert_eq!(sampled.verify(&root, &proof).is_err(), same_group, "byte {at}, chunk {chunk}");
+                let proof = sampled.prove(&column, &mut Blocks::new(&blocks)).unwrap();
+                assert!(sampled.verify(&root, &proof).is_err(), "hashed whole");
+            }
+            blocks[0][at] ^= 4;
+        }
     }
 
     #[test]
@@ -265,11 +443,7 @@ mod tests {
             for step in [1, 7, 100] {
                 let chunks: Vec<u64> = (0..total).step_by(step).collect();
                 let sampled = Sampled::new(geometry, chunks).unwrap();
-                let proof = sampled.prove(&column, |at, out| -> Result<(), ()> {
-                    out.clone_from(&blocks[at as usize]);
-                    Ok(())
-                });
-                let proof = proof.unwrap();
+                let proof = sampled.prove(&column, &mut Blocks::new(&blocks)).unwrap();
                 assert_eq!(proof.len() as u64, sampled.proof_len());
                 assert_eq!(sampled.verify(&root, &proof), Ok(()));
                 for flip in (0..proof.len()).step_by(proof.len() / 7 + 1) {

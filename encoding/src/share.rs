@@ -232,7 +232,12 @@ impl ShareCheck {
 
     /// Takes the next `block_len` bytes of the file, or at its end fewer.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.roots.push(block_root(bytes));
+        self.push_root(block_root(bytes));
+    }
+
+    /// The same of bytes that were hashed already: this is their root.
+    pub fn push_root(&mut self, root: Root) {
+        self.roots.push(root);
     }
 
     /// Forgets all but the first `blocks` pieces, for a share whose tail is sent again.

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use encoding::{CHUNK_LEN, Geometry, Params, Sampled, block_root, column_root};
+use encoding::{CHUNK_LEN, Geometry, Params, Sampled, SampledShare, block_root, column_root};
 use libfuzzer_sys::fuzz_target;
 
 /// One for each shape of share: a single chunk, a short last block, several chunks of roots.
@@ -49,14 +49,21 @@ impl Share {
     }
 
     fn prove(&self, sampled: &Sampled) -> Vec<u8> {
-        let block = |segment: u64, out: &mut Vec<u8>| {
-            out.clone_from(&self.blocks[segment as usize]);
-            Ok::<(), std::convert::Infallible>(())
-        };
-        match sampled.prove(&self.column, block) {
+        match sampled.prove(&self.column, &mut Blocks(&self.blocks)) {
             Ok(proof) => proof,
             Err(never) => match never {},
         }
+    }
+}
+
+struct Blocks<'b>(&'b [Vec<u8>]);
+
+impl SampledShare for Blocks<'_> {
+    type Error = std::convert::Infallible;
+
+    fn read(&mut self, segment: u64, start: u64, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        bytes.copy_from_slice(&self.0[segment as usize][start as usize..][..bytes.len()]);
+        Ok(())
     }
 }
 

@@ -12,8 +12,8 @@ pub(crate) struct Check {
     /// Check all that is below, too. With a repair cap no name and no byte of it is read
     #[arg(short = 'r', long, visible_alias = "deep")]
     pub(crate) recursive: bool,
-    /// Hold shares against the capability, instead of asking who has what: all of each (full), or random pieces (sampled: 459 of a file,
-    /// of all its shares together)
+    /// Hold shares against the capability, instead of asking who has what: all of each (full), or random pieces (sampled: 161 of each
+    /// share of a file; with -r 459 of a file, of all its shares together)
     #[arg(long, value_name = "GRADE", num_args = 0..=1, require_equals = true, default_missing_value = "full")]
     pub(crate) verify: Option<Thoroughness>,
     /// As --verify=sampled, with so many pieces of 1 KiB of each share: 459 find with 99 % that a hundredth of it is lost

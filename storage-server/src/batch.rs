@@ -325,6 +325,7 @@ impl<'s> Batch<'s> {
         self.store.scrubber.replaced(key);
         disk.rename(&claim.path(), &path).map_err(|e| self.disk_error("name a share", e))?;
         claim.forget_partial();
+        claim.place_groups(key);
         Ok(dir)
     }
 
@@ -406,6 +407,7 @@ impl<'s> Batch<'s> {
     /// Removes files that nothing refers to any more. Whoever calls this still has the writer, so that none of them is one that came anew.
     pub(crate) fn unlink(&self) {
         for key in &self.unlinked {
+            self.store.remove_groups(*key);
             if let Err(error) = remove_if_there(&*self.store.disk, &share_path(*key)) {
                 tracing::warn!(store = %self.store.id(), share = %key, %error, "a share's file could not be removed: it will be taken in again");
             }
@@ -476,6 +478,7 @@ impl<'s> Batch<'s> {
             if fresh.location.place == Place::File && index.get(share.key)?.is_none() {
                 // Nothing refers to it: as if it had never been.
                 let _ = self.store.disk.remove(&share_path(share.key));
+                self.store.remove_groups(share.key);
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ mod connections;
 mod disk;
 mod error;
 mod gc;
+mod groups;
 mod handover;
 mod identity;
 mod index;

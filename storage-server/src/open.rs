@@ -11,6 +11,7 @@ use crate::backend::{BackendHealth, DiskBackend, OverlayBackend};
 use crate::commit::{BATCH_LEN_MAX, Writer};
 use crate::disk::{Disk, DiskLock, OpenMode};
 use crate::error::StoreError;
+use crate::groups::{GROUPS_DIR, remove_unplaced};
 use crate::identity;
 use crate::index::{INDEX_FILE, INDEX_FORMAT, Index, IndexResult, Totals, boxed};
 use crate::pack::pack_path;
@@ -18,7 +19,7 @@ use crate::rebuild::{RebuildReport, rebuild_index};
 use crate::store::{IDLE_LIMIT, Opened, StoreOptions, chain};
 
 const LOCK_FILE: &str = "lock";
-const DIRS: [&str; 4] = ["packs", "shares", "partial", "quarantine"];
+const DIRS: [&str; 5] = ["packs", "shares", "partial", "quarantine", GROUPS_DIR];
 
 pub(crate) fn init(disk: &Arc<dyn Disk>, random: &dyn Random) -> Result<NodeId, StoreError> {
     let io = |action| move |source| StoreError::Io { disk: disk.name(), action, source };
@@ -70,6 +71,7 @@ pub(crate) fn open(
     let (index, mut totals, medium_writable) = open_or_rebuild(&disk, random, options)?;
     if medium_writable {
         make_dirs(&*disk).map_err(io("create a directory"))?;
+        remove_unplaced(&*disk).map_err(io("remove a file"))?;
     }
     let packs = index.packs().map_err(|source| StoreError::Index { disk: disk.name(), source })?;
     let (writer, age) = match medium_writable {
@@ -289,7 +291,7 @@ fn find_pack_end(disk: &dyn Disk, last: Option<(u32, u64)>) -> io::Result<(Write
     Ok((Writer::at(pack, end), Age::Present))
 }
 
-fn list_or_empty(disk: &dyn Disk, dir: &str) -> io::Result<Vec<crate::disk::DirEntry>> {
+pub(crate) fn list_or_empty(disk: &dyn Disk, dir: &str) -> io::Result<Vec<crate::disk::DirEntry>> {
     match disk.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,

@@ -152,6 +152,10 @@ impl StoredShare {
         Self { key, len, source }
     }
 
+    pub(crate) fn key(&self) -> ShareKey {
+        self.key
+    }
+
     pub(crate) fn number(&self) -> u16 {
         self.key.number
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use encoding::{Descriptor, ShareCheck, ShareError, ShareReport};
+use encoding::{Descriptor, ShareCheck, ShareError, ShareReport, block_groups};
 use protocol::Pool;
 use protocol::message::{Scrubbed, StoreState};
 
@@ -140,6 +140,9 @@ struct FileCheck {
     location: Location,
     file: Arc<dyn DiskFile>,
     check: ShareCheck,
+    descriptor: Descriptor,
+    /// The chaining values of the groups of the last piece, and where in the share's they begin.
+    groups: (u64, Vec<u8>),
     block_len: usize,
     at: u64,
     /// Where whole blocks end: the rest is read by the check itself.
@@ -375,6 +378,8 @@ impl Store {
             location,
             file,
             check: ShareCheck::new(block_len),
+            descriptor,
+            groups: (0, Vec::new()),
             block_len: block_len as usize,
             at: 0,
             end: data_len - data_len % u64::from(block_len),
@@ -390,7 +395,10 @@ impl Store {
             let bytes = file.at - before;
             (looked.bytes, run.bytes) = (looked.bytes + bytes, run.bytes + bytes);
             match read {
-                Ok(()) => run.file = Some(file),
+                Ok(()) => {
+                    self.mend_groups(key, &file.descriptor, file.groups.0, &file.groups.1);
+                    run.file = Some(file);
+                }
                 Err(error) => self.was_bad(run, key, location, error, looked)?,
             }
             return Ok(());
@@ -534,6 +542,7 @@ impl Store {
     /// Puts aside the bytes of a share that is no longer in the index. Whoever calls this still has the writer.
     pub(crate) fn quarantine(&self, key: ShareKey, location: &Location) {
         let path = format!("quarantine/{key}");
+        self.remove_groups(key);
         let moved = match location.place {
             Place::File => match self.disk.rename(&share_path(key), &path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -561,7 +570,10 @@ impl FileCheck {
         buffer.resize(PIECE, 0);
         let piece = &mut buffer[..len];
         self.file.read_exact_at(piece, self.at).map_err(crate::read::gone)?;
-        piece.chunks(self.block_len).for_each(|block| self.check.push(block));
+        let (start, values) = &mut self.groups;
+        *start += values.len() as u64;
+        values.clear();
+        piece.chunks(self.block_len).for_each(|block| self.check.push_root(block_groups(block, values)));
         self.at += len as u64;
         Ok(())
     }

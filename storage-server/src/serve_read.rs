@@ -213,13 +213,22 @@ fn find(
 
 /// The share, from the first store that has it and can read it.
 pub(crate) fn open_any(stores: &[Arc<Store>], hash: Bytes32, number: u16) -> Result<StoredShare, ReadError> {
+    open_any_at(stores, hash, number).map(|(_, share)| share)
+}
+
+/// The same, with that store.
+pub(crate) fn open_any_at(
+    stores: &[Arc<Store>],
+    hash: Bytes32,
+    number: u16,
+) -> Result<(&Store, StoredShare), ReadError> {
     let key = ShareKey { hash: VerifyHash::new(hash.0), number };
     let mut failed = ReadError::NotFound;
     for store in stores {
         match store.open_share(key) {
             Err(ReadError::NotFound) => {}
             Err(error) => failed = error,
-            opened => return opened,
+            Ok(share) => return Ok((store, share)),
         }
     }
     Err(failed)

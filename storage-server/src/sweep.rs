@@ -12,8 +12,8 @@ use crate::index::{IndexResult, Location, Place, Reason, ShareKey};
 use crate::store::{Store, lock};
 
 impl Store {
-    /// Looks for strays through one directory of share files, the `step`th; says no once there are no more. A stray that is intact
-    /// is taken in, without a lease: should the index be an old one, nothing is lost. One that is not goes into quarantine.
+    /// Looks for strays through one directory of share files, or then of groups, the `step`th; says no once there are no more. A stray that
+    /// is intact is taken in, without a lease: should the index be an old one, nothing is lost. One that is not goes into quarantine.
     pub fn sweep(&self, step: usize) -> bool {
         if self.state() != StoreState::Writable {
             return false;
@@ -28,7 +28,7 @@ impl Store {
         let mut dirs = self.disk.list("shares")?;
         dirs.retain(|entry| entry.is_dir);
         dirs.sort_by(|a, b| a.name.cmp(&b.name));
-        let Some(dir) = dirs.get(step) else { return Ok(false) };
+        let Some(dir) = dirs.get(step) else { return self.sweep_groups(step - dirs.len()) };
         for entry in self.disk.list(&format!("shares/{}", dir.name))? {
             let Some(key) = parse_name(&entry.name) else { continue };
             if matches!(self.index().get(key), Ok(None)) {
@@ -106,7 +106,7 @@ impl Store {
 }
 
 /// The share that a file of this name holds.
-fn parse_name(name: &str) -> Option<ShareKey> {
+pub(crate) fn parse_name(name: &str) -> Option<ShareKey> {
     let (hash, number) = name.split_once('.')?;
     let hash = hash.parse::<NodeId>().ok()?;
     Some(ShareKey { hash: VerifyHash::new(*hash.as_bytes()), number: number.parse().ok()? })

@@ -13,6 +13,8 @@ use crate::backend::is_full;
 use crate::commit::{Change, NewShare, ShareBytes};
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::PutError;
+use crate::groups::Gathered;
+use crate::index::ShareKey;
 use crate::pack::MAX_PACKED_LEN;
 use crate::store::{Store, lock};
 use crate::usage::Hold;
@@ -107,6 +109,8 @@ pub(crate) struct Claim {
     name: String,
     /// What is held of the account's quota for it.
     pub(crate) hold: Option<Hold>,
+    /// The chaining values that are to be kept beside the share.
+    groups: Mutex<Option<Gathered>>,
 }
 
 impl Claim {
@@ -118,11 +122,18 @@ impl Claim {
         uploads.active.insert(name.clone(), 0);
         let hold = uploads.partials.get_mut(&name).and_then(|partial| partial.hold.take());
         drop(uploads);
-        Ok(Self { store: store.clone(), name, hold })
+        Ok(Self { store: store.clone(), name, hold, groups: Mutex::default() })
     }
 
     pub(crate) fn path(&self) -> String {
         format!("partial/{}", self.name)
+    }
+
+    /// The share got its place.
+    pub(crate) fn place_groups(&self, key: ShareKey) {
+        if let Some(groups) = lock(&self.groups).take() {
+            groups.place(&self.store, key);
+        }
     }
 
     /// The partial file is no longer there.
@@ -167,6 +178,7 @@ pub struct Upload {
     /// Bytes of an earlier attempt that are still to be hashed end here.
     resume_to: u64,
     check: ShareCheck,
+    groups: Gathered,
     /// What came so far, while it is small and there is no file.
     small: Vec<u8>,
     file: Option<Arc<dyn DiskFile>>,
@@ -240,6 +252,7 @@ impl Store {
             return Err(PutError::TooLong { len, max: MAX_SHARE_LEN });
         }
         let claim = Claim::new(self, partial_name(&account, put))?;
+        let groups = Gathered::new(&self.disk, &claim.name, put.block_len);
         let mut upload = Upload {
             claim,
             account,
@@ -250,6 +263,7 @@ impl Store {
             len: 0,
             resume_to: 0,
             check: ShareCheck::new(put.block_len),
+            groups,
             small: Vec::new(),
             file: None,
             unsynced: 0,
@@ -368,7 +382,7 @@ impl Upload {
                 self.resume_to = self.len;
                 break;
             }
-            self.check.push(&block);
+            self.check.push_root(self.groups.push(&self.claim.store, &block));
             self.len += block_len;
         }
         if self.to_resume() {
@@ -416,7 +430,7 @@ impl Upload {
             }
             return Err(error);
         }
-        self.check.push(piece);
+        self.check.push_root(self.groups.push(&self.claim.store, piece));
         self.len = len;
         Ok(())
     }
@@ -489,7 +503,7 @@ impl Upload {
         if let Some(stated) = self.stated.filter(|stated| *stated != self.len) {
             return Err(PutError::TooShort { len: self.len, stated });
         }
-        let Self { mut claim, account, number, lease, len, check, small, file, syncing, .. } = self;
+        let Self { mut claim, account, number, lease, len, check, groups, small, file, syncing, .. } = self;
         let store = claim.store.clone();
         let checked = match &file {
             Some(file) => check.finish(len, |at, buffer| file.read_exact_at(buffer, at)),
@@ -510,6 +524,7 @@ impl Upload {
         if let Some(file) = &file {
             let _alone = lock(&syncing);
             file.sync().map_err(|e| store.fence("sync a share", &e))?;
+            claim.groups = Mutex::new(groups.of(&report));
         }
         // A small one has nothing on disk to guard: whoever sends it too at the same time is answered by the same commit.
         let hold = if file.is_some() { None } else { claim.hold.take() };

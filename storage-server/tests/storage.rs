@@ -11,6 +11,8 @@ mod collect;
 mod crash;
 #[path = "storage/crash_disk.rs"]
 mod crash_disk;
+#[path = "storage/groups.rs"]
+mod groups;
 #[path = "storage/leases.rs"]
 mod leases;
 #[path = "storage/life.rs"]

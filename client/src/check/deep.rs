@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::census::census;
 use super::leasing::{self, Leased};
-use super::object::{find, judge};
+use super::object::{alone, find, judge};
 use super::{CheckError, CheckOptions, Grade, Health, State, slot};
 use crate::Client;
 use crate::download::{Object, ObjectRef, Opened};
@@ -232,7 +232,7 @@ impl Client {
         }
         let health = match Node::of(cap).ok_or(CheckError::Unknown)? {
             Node::Object { cap, object, .. } => {
-                let found = find(self, object, options.grade).await;
+                let found = find(self, object, alone(options.grade)).await;
                 judge(self, cap, object, found, options).await
             }
             Node::Slot { cap, at, .. } => slot::check(self, cap, at, write, options).await.0,

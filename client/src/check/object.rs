@@ -15,6 +15,8 @@ use crate::placement::happiness;
 
 /// Chunks of an object that are looked at, all its shares together: where a hundredth of it is lost, one of them is with 99 %.
 const SAMPLES: u32 = 459;
+/// Chunks of each share of an object that is looked at by itself: where a server lost a hundredth of its share, one of them is with 80 %.
+const SAMPLES_ALONE: u32 = 161;
 
 /// What was found of an object.
 #[derive(Default)]
@@ -114,6 +116,14 @@ impl Found {
     /// Whether nothing is to be repaired.
     pub(super) fn is_healthy(&self, client: &Client, object: &ObjectRef) -> bool {
         is_whole(client, object, &counted(client, &self.holders))
+    }
+}
+
+/// How thoroughly to look at an object that nobody waits behind.
+pub(super) fn alone(grade: Grade) -> Grade {
+    match grade {
+        Grade::Sampled { chunks: None } => Grade::Sampled { chunks: Some(SAMPLES_ALONE) },
+        grade => grade,
     }
 }
 

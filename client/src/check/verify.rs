@@ -1,8 +1,10 @@
 //! Fetching every share of an object that any server has, and holding all of it against H; or some of each.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::NodeId;
 use protocol::session::RequestError;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -49,12 +51,23 @@ pub(super) async fn verify(client: &Client, object: ObjectRef, how: How) -> Foun
             (server, answer)
         });
     }
-    let (mut known, mut descriptor) = (Vec::new(), None);
+    let (mut verifying, mut early) = (Verifying::new(how), Vec::new());
     while let Some(answered) = asking.join_next().await {
         match answered {
             Ok((_, Ok(answer))) => {
-                descriptor = descriptor.or(answer.descriptor);
-                known.extend(answer.shares);
+                early.extend(answer.shares);
+                if let Some(descriptor) = answer.descriptor.filter(|_| verifying.object.is_none()) {
+                    let params = descriptor.geometry.params();
+                    if (params.needed(), params.total()) != (object.needed, object.total) {
+                        found.problems.push(
+                            "the cap's parameters are not those of its object: it was altered".to_owned(),
+                        );
+                        return found;
+                    }
+                    verifying.object = Some(Object::of(client, object, descriptor));
+                }
+                // While others are still being asked.
+                verifying.begin(&mut early);
             }
             Ok((server, Err(LookupError::Corrupt))) => found.corrupt(&server),
             Ok((server, Err(error))) => {
@@ -63,27 +76,7 @@ pub(super) async fn verify(client: &Client, object: ObjectRef, how: How) -> Foun
             Err(_) => {}
         }
     }
-    let Some(descriptor) = descriptor else { return found };
-    known.sort_by_key(|share: &KnownShare| (share.number, share.server.id));
-    known.dedup_by_key(|share| (share.number, share.server.id));
-    let params = descriptor.geometry.params();
-    if (params.needed(), params.total()) != (object.needed, object.total) {
-        found.problems.push("the cap's parameters are not those of its object: it was altered".to_owned());
-        return found;
-    }
-    let object = Object::of(client, object, descriptor);
-    let mut verifying = JoinSet::new();
-    for share in known {
-        let object = object.clone();
-        verifying.spawn(async move {
-            let verified = match how {
-                Full => verify_share(&object, &share).await.map(|()| None),
-                Sampled(chunks) => sample_share(&object, &share, chunks).await,
-            };
-            (share, verified)
-        });
-    }
-    while let Some(verified) = verifying.join_next().await {
+    while let Some(verified) = verifying.tasks.join_next().await {
         let Ok((share, verified)) = verified else { continue };
         if let Ok(Some(chunks)) = verified {
             found.sampled = Some(found.sampled.map_or(chunks, |least: u32| least.min(chunks)));
@@ -91,6 +84,39 @@ pub(super) async fn verify(client: &Client, object: ObjectRef, how: How) -> Foun
         found.take(share, verified.map(drop));
     }
     found
+}
+
+/// Shares that are being looked at.
+struct Verifying {
+    how: How,
+    /// Once a server has shown its descriptor.
+    object: Option<Arc<Object>>,
+    tasks: JoinSet<(KnownShare, Result<Option<u32>, FetchError>)>,
+    begun: BTreeSet<(u16, NodeId)>,
+}
+
+impl Verifying {
+    fn new(how: How) -> Self {
+        Self { how, object: None, tasks: JoinSet::new(), begun: BTreeSet::new() }
+    }
+
+    /// Begins with these shares, if it is known what they are of; several stores of a server count once.
+    fn begin(&mut self, shares: &mut Vec<KnownShare>) {
+        let Some(object) = &self.object else { return };
+        for share in shares.drain(..) {
+            if !self.begun.insert((share.number, share.server.id)) {
+                continue;
+            }
+            let (object, how) = (object.clone(), self.how);
+            self.tasks.spawn(async move {
+                let verified = match how {
+                    Full => verify_share(&object, &share).await.map(|()| None),
+                    Sampled(chunks) => sample_share(&object, &share, chunks).await,
+                };
+                (share, verified)
+            });
+        }
+    }
 }
 
 impl Found {

@@ -46,7 +46,7 @@ impl Setup {
         self.clock.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    fn count(&self, dir: &str) -> usize {
+    pub(crate) fn count(&self, dir: &str) -> usize {
         self.disk.files().iter().filter(|file| file.starts_with(dir)).count()
     }
 }

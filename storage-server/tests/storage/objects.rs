@@ -24,7 +24,12 @@ impl Object {
 
 /// A 2-of-4 object of `len` bytes that differ by `seed`.
 pub(crate) fn object(seed: u64, len: usize) -> Object {
-    let params = Params::with_block_len(2, 4, BLOCK_LEN).unwrap();
+    object_of(seed, len, BLOCK_LEN)
+}
+
+/// The same with blocks of another length.
+pub(crate) fn object_of(seed: u64, len: usize, block_len: u32) -> Object {
+    let params = Params::with_block_len(2, 4, block_len).unwrap();
     let mut data = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut data);
     let plain = blake3::hash(&data);

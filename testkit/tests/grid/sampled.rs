@@ -68,7 +68,7 @@ fn what_is_all_there_is_healthy_and_small_shares_come_whole() {
         for (size, chunks, looked) in [
             (4096, None, None),
             (100_000, Some(1), None),
-            (TWO_SEGMENTS, None, Some(46)),
+            (TWO_SEGMENTS, None, Some(161)),
             (TWO_SEGMENTS, Some(1), Some(1)),
             // All there are of it.
             (TWO_SEGMENTS, Some(5000), Some(326)),
@@ -158,7 +158,7 @@ fn a_rotten_hundredth_of_a_disk_is_found_and_made_anew_elsewhere() {
         let server = holder(&grid, &report, 4);
         let disk = &grid.servers[server].disk;
         let (path, len) = disk.files().into_iter().find(|(path, _)| path.starts_with("shares/")).unwrap();
-        // One chunk in a hundred. An honest server's proofs rest on the whole block, so a few samples do.
+        // One chunk in a hundred. An honest server's proofs rest on the group around the chunk, so a few samples do.
         assert!((0..len - 4000).step_by(102_400).all(|at| disk.flip(&path, at as usize)));
         let repair = CheckOptions { repair: true, ..sampled(None) };
         let health = check(&owner, &report.cap, repair).await;
@@ -169,6 +169,53 @@ fn a_rotten_hundredth_of_a_disk_is_found_and_made_anew_elsewhere() {
         let full = check(&owner, &report.cap, FULL).await;
         assert_eq!((full.state, full.bad.len()), (State::Healthy, 1));
         reads_back(&grid.client("3/7/10").await, &report.cap, &data).await;
+    });
+}
+
+#[test]
+fn rotten_groups_are_found_and_rotten_values_of_groups_are_not_missed() {
+    simulate(async {
+        let mut grid = SimGrid::start(59, 10).await;
+        let owner = grid.client("3/7/10").await;
+        let report = put(&owner, &noise(59, LARGE)).await.unwrap();
+        let file_of = |server: usize, dir: &str| {
+            let files = grid.servers[server].disk.files();
+            files.into_iter().find(|(path, _)| path.starts_with(dir)).unwrap()
+        };
+        // The values that a server keeps are its own affair.
+        for share in 0..10 {
+            let server = holder(&grid, &report, share);
+            let (path, len) = file_of(server, "groups/");
+            assert_eq!(len, 7 * 16 * 32, "one for each group of a full block");
+            if share % 2 == 0 {
+                assert!((0..len).all(|at| grid.servers[server].disk.flip(&path, at as usize)));
+            }
+        }
+        for chunks in [1, 20, 459] {
+            let health = check(&owner, &report.cap, sampled(Some(chunks))).await;
+            assert_eq!((health.state, health.sampled), (State::Healthy, Some(chunks)), "{health:?}");
+        }
+        // A byte of each group, at a server whose values are right, and at one whose are not.
+        for share in [5, 4] {
+            let server = holder(&grid, &report, share);
+            let (path, len) = file_of(server, "shares/");
+            let flip = || {
+                (0..len - 4000)
+                    .step_by(16 * 1024)
+                    .all(|at| grid.servers[server].disk.flip(&path, at as usize))
+            };
+            assert!(flip());
+            for _ in 0..5 {
+                let health = check(&owner, &report.cap, sampled(Some(1))).await;
+                assert_eq!((health.state, health.bad.len()), (State::Unhealthy, 1), "{health:?}");
+                assert_eq!(
+                    (health.bad[0].number, health.bad[0].server.id),
+                    (share, grid.servers[server].key.id())
+                );
+            }
+            assert!(flip());
+            assert_eq!(check(&owner, &report.cap, sampled(Some(20))).await.state, State::Healthy);
+        }
     });
 }
 
