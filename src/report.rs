@@ -21,6 +21,7 @@ use storage_server::node::NodeError;
 pub(crate) use agent::Unchecked;
 pub(crate) use members::Unpublished;
 
+use crate::cmd::forget::NoSuchServer;
 use crate::cmd::long::{escaped, without_controls};
 use crate::cmd::mv::IntoItself;
 use crate::cmd::slot::NoSlot;
@@ -344,6 +345,15 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
     }
     if error.is::<NotThere>() {
         return Some((Exit::NotFound, None));
+    }
+    match error.downcast_ref() {
+        Some(NoSuchServer::Unknown { .. }) => {
+            return Some((Exit::NotFound, Some("`sarsen status` shows the servers that this client knows")));
+        }
+        Some(NoSuchServer::Several { .. }) => {
+            return Some((Exit::Usage, Some("give its key; `sarsen status --json` shows it")));
+        }
+        None => {}
     }
     match error.downcast_ref().map(|misread: &Misread| &misread.error) {
         Some(MisreadError::Path(_) | MisreadError::Cap(_)) => return Some((Exit::Usage, None)),

@@ -85,6 +85,8 @@ async fn serve(
     let _only = files.begin()?;
     let state = state(files)?.unwrap_or_default();
     let client = super::connected(home, quiet).await?;
+    // Who is silent counts as lost.
+    client.grid().away().be_patient();
     let elsewhere = settings.metrics.clone();
     let mut agent = Agent::new(client.clone(), settings, state);
     let publish = |state: &AgentState| {

@@ -27,6 +27,10 @@ pub(crate) async fn run(home: &Path, args: &Check, quiet: bool) -> anyhow::Resul
         };
         let renew = args.renew.then_some(Renewal::WhileAlive);
         let options = CheckOptions { grade, repair: args.repair, renew };
+        if args.repair {
+            // Who is silent counts as lost.
+            session.client.grid().away().be_patient();
+        }
         let mut out = Lines::new();
         let mut totals = DeepTotals::default();
         for path in &args.paths {

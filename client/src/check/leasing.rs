@@ -41,6 +41,9 @@ pub(crate) async fn lease_all(
     let mut asking = JoinSet::new();
     let mut leased = Leased::default();
     for server in client.grid().servers() {
+        if client.failed_lately(&server.id) && client.is_revoked(&server) {
+            continue;
+        }
         if client.failed_lately(&server.id) {
             leased.failures.push(format!("{}: {SILENT}", server.name()));
             continue;
@@ -58,6 +61,7 @@ pub(crate) async fn lease_all(
                 leased.leases += flags.iter().filter(|flag| **flag).count() as u64;
                 kept.iter_mut().zip(flags).for_each(|(kept, flag)| *kept |= flag);
             }
+            Ok((server, Err(_))) if client.is_revoked(&server) => {}
             Ok((server, Err(error))) => leased.failures.push(format!("{}: {error}", server.name())),
             Err(_) => {}
         }
