@@ -166,9 +166,12 @@ impl Away {
                 *known = row;
             }
         }
+        // Of the others, the file knows better who has answered.
+        let State { failed, touched, .. } = &mut *state;
+        failed.retain(|server, _| touched.contains(server));
         for row in file.failed.into_iter().take(MOST) {
-            if !state.touched.contains(&row.server) {
-                state.failed.insert(row.server, row);
+            if !touched.contains(&row.server) {
+                failed.insert(row.server, row);
             }
         }
     }
