@@ -199,6 +199,12 @@ impl Servers {
         lock(&self.slot(id).failed).is_some_and(|at| at.elapsed() < self.timeouts.shun)
     }
 
+    /// Whether there is a connection to the server that has not been lost.
+    pub(crate) fn is_connected(&self, id: &NodeId) -> bool {
+        let changes = lock(&self.shown).changes;
+        self.slot(id).session.try_lock().is_ok_and(|pooled| usable(&pooled, changes).is_some())
+    }
+
     /// Whether any server was asked for anything.
     pub(crate) fn is_used(&self) -> bool {
         !lock(&self.slots).is_empty()

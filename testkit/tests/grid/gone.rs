@@ -175,3 +175,22 @@ async fn one_that_the_owner_let_go_of_is_not_missed() {
     within(SECOND, client.refresh()).await;
     assert_eq!(client.grid().servers().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_a_dead_server_is_that_it_does_not_answer() {
+    for len in [3000, 800_000] {
+        let mut grid = SimGrid::start(96, 5).await;
+        let (client, fresh) = (grid.client("2/3/5").await, grid.client("2/3/5").await);
+        put(&client, &noise(1, len)).await.unwrap();
+        grid.net.isolate(grid.servers[0].key.id());
+        // One has a connection to it, and one gets none.
+        for (client, said) in [(client, "it does not answer"), (fresh, "it cannot be reached")] {
+            let report = put(&client, &noise(2, len)).await.unwrap();
+            let reasons: Vec<&str> = report.failures.iter().map(|failure| failure.reason.as_str()).collect();
+            assert_eq!(reasons, [said], "{len} bytes");
+        }
+        let usage = grid.client("2/3/5").await.usage().await;
+        let error = usage.iter().find_map(|asked| asked.outcome.as_ref().err()).unwrap();
+        assert_eq!(error.to_string(), "no answer within 4 s");
+    }
+}
