@@ -12,7 +12,7 @@ use super::session::{self, Session};
 use super::target::At;
 use crate::cli::{Check, Renew, Thoroughness};
 use crate::out::{Lines, say};
-use crate::report::Verdict;
+use crate::report::{NotLeased, Verdict};
 
 /// A share stays where it is: a check that is interrupted is simply made again.
 const HINT: &str = "what was repaired until then stays; the same command may be given again";
@@ -71,6 +71,7 @@ pub(crate) async fn renew(home: &Path, args: &Renew, quiet: bool) -> anyhow::Res
         } else {
             say!("{leased} objects and directories, {leases} leases on all servers together")?;
         }
+        refused_all(&totals)?;
         if not_renewed > 0 {
             session.note(format_args!("note: some servers did not answer or refused, and keep what they have by the leases they know"));
             return Err(Verdict::NotAllRenewed.into());
@@ -314,6 +315,14 @@ fn summary(totals: &DeepTotals, grade: Grade, json: bool, out: &mut Lines) -> an
         .map(|(name, count)| format!("{count} {name}"))
         .collect();
     out.line(format_args!("{} ({})", told.join(", "), grade_name(grade)))
+}
+
+/// Whether leases were wanted and every server that answered refuses this account.
+fn refused_all(totals: &DeepTotals) -> Result<(), NotLeased> {
+    match totals.refused {
+        Some(code) if totals.leases == 0 => Err(NotLeased { code }),
+        _ => Ok(()),
+    }
 }
 
 /// How to exit: by the worst that is left.
