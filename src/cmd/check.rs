@@ -13,6 +13,7 @@ use super::target::At;
 use crate::cli::{Check, Renew, Thoroughness};
 use crate::out::{Lines, say};
 use crate::report::{NotLeased, Verdict};
+use crate::sizes::{plural, things};
 
 /// A share stays where it is: a check that is interrupted is simply made again.
 const HINT: &str = "what was repaired until then stays; the same command may be given again";
@@ -69,7 +70,7 @@ pub(crate) async fn renew(home: &Path, args: &Renew, quiet: bool) -> anyhow::Res
             });
             say!("{line}")?;
         } else {
-            say!("{leased} objects and directories, {leases} leases on all servers together")?;
+            say!("{}, {} on all servers together", things(leased), plural(leases, "lease"))?;
         }
         refused_all(&totals)?;
         if not_renewed > 0 {
@@ -312,7 +313,10 @@ fn summary(totals: &DeepTotals, grade: Grade, json: bool, out: &mut Lines) -> an
     let told: Vec<String> = fields
         .into_iter()
         .filter(|(name, count)| *count > 0 || *name == "healthy")
-        .map(|(name, count)| format!("{count} {name}"))
+        .map(|(name, count)| match name.strip_suffix('s') {
+            Some(one) => plural(count, one),
+            None => format!("{count} {name}"),
+        })
         .collect();
     out.line(format_args!("{} ({})", told.join(", "), grade_name(grade)))
 }
