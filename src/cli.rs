@@ -118,6 +118,11 @@ pub(crate) enum Command {
     Slot(SlotCommand),
     /// Show introducers, servers, space and round-trip times
     Status(Json),
+    /// Forget a server that is gone for good, until it announces itself anew
+    Forget {
+        /// Its name, its key, or how its key begins
+        server: String,
+    },
     /// Show how much this client's account is charged on each server, and how much it may be
     Usage(Json),
     /// Give directories short names

@@ -13,6 +13,7 @@ mod diff;
 mod drain;
 mod du;
 mod find;
+pub(crate) mod forget;
 mod gc;
 mod get;
 pub(crate) mod grid;
@@ -67,6 +68,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::run(&home()?, &args, cli.quiet).await,
         Command::Restore(args) => restore::run(&home()?, &args, cli.quiet).await,
         Command::Status(args) => status::run(&home()?, args.json).await,
+        Command::Forget { server } => forget::run(&home()?, &server, cli.quiet),
         Command::Usage(args) => usage::run(&home()?, args.json, cli.quiet).await,
         Command::Alias(command) => alias::run(&home()?, &command, cli.quiet).await,
         Command::Mkdir(args) => mkdir::run(&home()?, &args, cli.quiet).await,

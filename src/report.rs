@@ -16,11 +16,13 @@ use client::recovery::RecoveryError;
 use client::slot::SlotError;
 use client::{AliasError, AliasNameError, ClientDir, ConfigError, DownloadError, PathError, UploadError};
 use encoding::{AssembleError, ShareError};
+use protocol::message::ErrorCode;
 use storage_server::node::NodeError;
 
 pub(crate) use agent::Unchecked;
 pub(crate) use members::Unpublished;
 
+use crate::cmd::forget::NoSuchServer;
 use crate::cmd::long::{escaped, without_controls};
 use crate::cmd::mv::IntoItself;
 use crate::cmd::slot::NoSlot;
@@ -89,6 +91,14 @@ pub(crate) struct Partly {
 impl Partly {
     /// Of what was to be read.
     pub(crate) const UNREAD: Self = Self { what: "some of it could not be read", again: true };
+}
+
+/// The servers refuse to lease anything to this account.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was renewed: the servers refuse this account ({code})")]
+pub(crate) struct NotLeased {
+    /// Why.
+    pub(crate) code: ErrorCode,
 }
 
 /// What was compared differs, which has been said.
@@ -333,6 +343,14 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
         let hint = "they are in quarantine; `sarsen check -r --repair` makes them anew";
         return Some((Exit::Unhealthy, Some(hint)));
     }
+    if let Some(NotLeased { code }) = error.downcast_ref() {
+        let hint = match code {
+            ErrorCode::NotAMember(reason) => members::not_a_member(*reason),
+            ErrorCode::OverQuota => OVER_QUOTA,
+            _ => "ask their owners for admission",
+        };
+        return Some((Exit::Refused, Some(hint)));
+    }
     if error.is::<Damaged>() {
         return Some((Exit::Unhealthy, Some("any other k shares of the file still give it back")));
     }
@@ -344,6 +362,15 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
     }
     if error.is::<NotThere>() {
         return Some((Exit::NotFound, None));
+    }
+    match error.downcast_ref() {
+        Some(NoSuchServer::Unknown { .. }) => {
+            return Some((Exit::NotFound, Some("`sarsen status` shows the servers that this client knows")));
+        }
+        Some(NoSuchServer::Several { .. }) => {
+            return Some((Exit::Usage, Some("give its key; `sarsen status --json` shows it")));
+        }
+        None => {}
     }
     match error.downcast_ref().map(|misread: &Misread| &misread.error) {
         Some(MisreadError::Path(_) | MisreadError::Cap(_)) => return Some((Exit::Usage, None)),

@@ -15,6 +15,19 @@ impl FromStr for Size {
     }
 }
 
+/// A number of things: `1 share`, `2 shares`.
+pub(crate) fn plural(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A number of objects and slots, as people call them.
+pub(crate) fn things(count: u64) -> String {
+    match count {
+        1 => "1 object or directory".to_owned(),
+        _ => format!("{count} objects and directories"),
+    }
+}
+
 /// What `find --size` asks for: `+N` for more than N bytes, `-N` for less, `N` for exactly so many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SizeTest {
@@ -75,6 +88,15 @@ pub(crate) fn human(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0, 1, 2].map(|count| plural(count, "share")), ["0 shares", "1 share", "2 shares"]);
+        assert_eq!(
+            (things(1), things(2)),
+            ("1 object or directory".into(), "2 objects and directories".into())
+        );
+    }
 
     #[test]
     fn ranges_include_both_ends() {

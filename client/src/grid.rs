@@ -1,5 +1,5 @@
-//! The grid as this client knows it: which servers exist, learnt from introducers, kept in a cache, never forgotten because an
-//! introducer forgot.
+//! The grid as this client knows it: which servers exist, learnt from introducers, kept in a cache, never forgotten only because an
+//! introducer forgot (`docs/design/0008-gone-servers.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,12 +18,15 @@ use protocol::session::{RequestError, Session, read_reply};
 use protocol::transport::Connector;
 use protocol::{NodeAddress, NodeId, frame};
 
+use crate::away::Away;
 use crate::placement::{self, Candidate};
 
 /// The most bytes of announcements taken from one introducer.
 const MOST_BYTES: usize = 16 << 20;
 /// The cache's format: a newer one is refused.
 const CACHE_VERSION: u16 = 1;
+/// Who was not announced any more, and did not answer for so long, is forgotten.
+const GONE_AFTER: Duration = Duration::from_secs(86_400);
 
 /// A server, as it announced itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,11 +137,13 @@ pub struct GridView {
     /// The owner of the grid, whose word on servers counts.
     owner: OnceLock<NodeId>,
     cache: Option<PathBuf>,
+    away: Arc<Away>,
 }
 
 struct Known {
     signed: Signed,
     sequence: u64,
+    expires_s: u64,
     server: Server,
 }
 
@@ -175,18 +180,19 @@ pub enum CacheError {
 impl GridView {
     /// A view that knows nobody and keeps nothing.
     pub fn empty() -> Self {
-        Self { known: Mutex::default(), owner: OnceLock::new(), cache: None }
+        Self { known: Mutex::default(), owner: OnceLock::new(), cache: None, away: Arc::new(Away::empty()) }
     }
 
     /// The view kept in the file `path`, empty if there is none. A cache that cannot be understood is as good as none: introducers
-    /// fill it again.
+    /// fill it again. What is known of servers that do not answer is beside it, in a file that ends in `.away`.
     ///
     /// # Errors
     ///
     /// [`CacheError`].
     pub fn load(path: &Path) -> Result<Self, CacheError> {
         let cache = Some(path.to_owned());
-        let view = Self { known: Mutex::default(), owner: OnceLock::new(), cache };
+        let away = Arc::new(Away::kept_in(&path.with_extension("away")));
+        let view = Self { known: Mutex::default(), owner: OnceLock::new(), cache, away };
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(view),
@@ -209,7 +215,7 @@ impl GridView {
     }
 
     /// Takes in an announcement if it is well signed and newer than what is known; returns whose it is. Its date does not matter
-    /// here: a grid must work for weeks without an introducer.
+    /// here: a grid must work for weeks without an introducer. One that was forgotten stays so.
     pub fn learn(&self, signed: Signed) -> Option<NodeId> {
         let announcement = match signed.open() {
             Ok(announcement) => announcement,
@@ -218,12 +224,15 @@ impl GridView {
                 return None;
             }
         };
-        let (id, sequence) = (announcement.server, announcement.sequence);
+        let (id, sequence, expires_s) = (announcement.server, announcement.sequence, announcement.expires_s);
+        if self.away.is_forgotten(&id, sequence) {
+            return Some(id);
+        }
         let mut known = self.lock();
         if known.get(&id).is_none_or(|old| old.sequence < sequence) {
             let mut server = Server::from(announcement);
             server.believe(self.owner.get());
-            known.insert(id, Known { signed, sequence, server });
+            known.insert(id, Known { signed, sequence, expires_s, server });
         }
         Some(id)
     }
@@ -306,6 +315,45 @@ impl GridView {
             reports.push(IntroducerReport { address, outcome, rejected });
         }
         reports
+    }
+
+    /// What is known of servers that do not answer.
+    pub fn away(&self) -> &Arc<Away> {
+        &self.away
+    }
+
+    /// Forgets a server until it announces itself anew; whether it was known.
+    pub fn forget(&self, id: &NodeId, now: Duration) -> bool {
+        let gone = self.lock().remove(id);
+        if let Some(gone) = &gone {
+            self.away.forget(*id, gone.sequence, now);
+        }
+        gone.is_some()
+    }
+
+    /// Forgets the servers that are gone for good, by all that can be known: those that no introducer `named`, whose announcement has ended
+    /// and that have not answered this client for a day; and at once those that `revoked` says, if they do not answer.
+    pub(crate) fn forget_gone(
+        &self,
+        named: Option<&BTreeSet<NodeId>>,
+        now: Duration,
+        revoked: impl Fn(&Server) -> bool,
+    ) {
+        self.away.reread();
+        let gone = |id: &NodeId, known: &Known| {
+            if self.away.is_forgotten(id, known.sequence) {
+                return true;
+            }
+            let Some(silence) = self.away.silence(id, now) else { return false };
+            let unnamed = named.is_some_and(|named| !named.contains(id)) && known.expires_s < now.as_secs();
+            unnamed && silence >= GONE_AFTER || revoked(&known.server)
+        };
+        let gone: Vec<NodeId> =
+            self.lock().iter().filter(|(id, known)| gone(id, known)).map(|(id, _)| *id).collect();
+        for id in gone {
+            tracing::info!(server = id.short(), "it is gone, and forgotten");
+            self.forget(&id, now);
+        }
     }
 
     /// Writes the cache, whole or not at all.

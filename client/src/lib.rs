@@ -31,6 +31,7 @@ mod tags;
 
 pub mod agent;
 pub mod aliases;
+pub mod away;
 pub mod backup_db;
 pub mod check;
 pub mod config;
@@ -51,6 +52,7 @@ pub mod status;
 pub mod upload;
 pub mod usage;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -59,7 +61,7 @@ use encoding::Params;
 use filestore::{NodeCache, Queues};
 use placement::Candidate;
 use protocol::transport::Connector;
-use protocol::{Clock, NodeAddress, NodeKey, Pool, Random};
+use protocol::{Clock, NodeAddress, NodeId, NodeKey, Pool, Random};
 use slot::{SlotMemory, Slots};
 
 pub use aliases::{AliasError, AliasNameError, Aliases};
@@ -160,8 +162,10 @@ impl Client {
         superseded: letting_go::Superseded,
     ) -> Result<Self, ConfigError> {
         let params = settings.shares.params()?;
-        let writers = Servers::new(seams.account.clone(), settings.timeouts);
-        let readers = Servers::new(seams.anonymous.clone(), settings.timeouts);
+        let servers = |connector: &Arc<dyn Connector>| {
+            Servers::new(connector.clone(), settings.timeouts, grid.away().clone(), seams.clock.clone())
+        };
+        let (writers, readers) = (servers(&seams.account), servers(&seams.anonymous));
         let (small_shares, small_encoders) = (SmallShares::default(), SmallEncoders::new(params));
         let slots = Slots::new(memory);
         if let Some(owner) = settings.owner {
@@ -193,10 +197,22 @@ impl Client {
         let deadline = if self.grid().servers().is_empty() { connect } else { connect / 3 };
         let servers = self.0.grid.refresh(&self.0.seams.anonymous, &self.0.settings.introducers, deadline);
         let (reports, ()) = tokio::join!(servers, self.refresh_papers(deadline));
+        self.forget_gone(&reports);
         if let Err(error) = self.0.grid.save() {
             tracing::warn!(error = &error as &dyn std::error::Error, "the list of servers is not kept");
         }
         reports
+    }
+
+    /// Forgets servers that are gone: see [`GridView::forget_gone`].
+    fn forget_gone(&self, reports: &[IntroducerReport]) {
+        let answered = reports.iter().filter_map(|report| report.outcome.as_ref().ok());
+        let named: Option<BTreeSet<NodeId>> = answered.fold(None, |all, named| {
+            let mut all: BTreeSet<NodeId> = all.unwrap_or_default();
+            all.extend(named);
+            Some(all)
+        });
+        self.0.grid.forget_gone(named.as_ref(), self.now(), |server| self.is_revoked(server));
     }
 
     /// What is known of the grid.
@@ -218,6 +234,11 @@ impl Client {
     pub async fn close(&self) {
         // Whoever is in a hurry may stop waiting here: what matters more is written first.
         self.0.slots.memory.save();
+        self.0.writers.note_silent();
+        self.0.readers.note_silent();
+        if let Err(error) = self.0.grid.away().save(self.now()) {
+            tracing::warn!(%error, "which servers do not answer is not kept");
+        }
         // Who only read makes itself known to nobody.
         if self.0.writers.is_used() {
             self.let_go_superseded(letting_go::SUPERSEDED_GRACE).await;

@@ -153,6 +153,12 @@ impl Client {
         }
     }
 
+    /// Whether the grid's owner took back what it said of this server, and nobody pinned it: that it does not answer is to be expected.
+    pub fn is_revoked(&self, server: &Server) -> bool {
+        let judged = self.papers().map(|papers| papers.judge_server(server, self.now()));
+        matches!(judged, Some(Err(NotAMember::Revoked))) && !self.settings().pinned.contains(&server.id)
+    }
+
     /// Asks the introducers for the newest revocation list, and, where a third of its time is over or there is none, for a certificate.
     /// Only then they are asked under the account's key.
     pub(crate) async fn refresh_papers(&self, deadline: Duration) {

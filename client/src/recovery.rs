@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use caps::Cap;
 use zeroize::Zeroizing;
@@ -28,6 +29,9 @@ pub use seal::{MAX_WORK_FACTOR, WORK_FACTOR};
 pub const MAX_FILE_LEN: u64 = 8 << 20;
 /// Remembers what was exported.
 const MARKER: &str = "private/recovery.exported";
+/// Remembers what was reminded of, and when: seconds since 1970, and the text. It names aliases, as `aliases` beside it does.
+const REMINDED: &str = "private/recovery.reminded";
+const REMIND_EVERY_S: u64 = 86_400;
 const MARKER_CONTEXT: &str = "sarsen 2026 aliases in a recovery file, version 1";
 const ALIAS_CONTEXT: &str = "sarsen 2026 alias in a recovery file, version 1";
 
@@ -111,6 +115,25 @@ pub fn exported(dir: &ClientDir) -> Result<Exported, RecoveryError> {
     let missing = listing.aliases.iter().filter(|(name, cap)| !kept.contains(&*alias_hash(name, cap)));
     let missing: Vec<String> = missing.map(|(name, _)| name.clone()).collect();
     Ok(if missing.is_empty() { Exported::Present } else { Exported::Without(missing) })
+}
+
+/// Whether a reminder is to be shown `now` (time since 1970): not if the same was shown within a day. What is shown is remembered; where that
+/// cannot be written, it is shown each time.
+pub fn is_reminder_due(dir: &ClientDir, reminder: &str, now: Duration) -> bool {
+    let path = dir.path(REMINDED);
+    let now_s = now.as_secs();
+    let last = fs::read_to_string(&path).unwrap_or_default();
+    let last = last.split_once('\n').filter(|(_, told)| *told == reminder);
+    let last: Option<u64> = last.and_then(|(at, _)| at.parse().ok());
+    // One of the future was written by a wrong clock.
+    if last.is_some_and(|at| at <= now_s && now_s - at < REMIND_EVERY_S) {
+        return false;
+    }
+    let told = format!("{now_s}\n{reminder}");
+    if let Err(error) = write_atomically(&path, told.as_bytes(), 0o600) {
+        tracing::debug!(path = %path.display(), %error, "what was reminded of is not kept");
+    }
+    true
 }
 
 /// Makes a client's directory at `dir` out of a recovery file. `dir` must not exist, or be an empty folder: it appears whole or not at

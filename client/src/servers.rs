@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use protocol::NodeId;
 use protocol::membership::SignedCertificate;
 use protocol::session::{RequestError, Session};
 use protocol::transport::Connector;
+use protocol::{Clock, NodeId};
 use tokio::time::Instant;
 
+use crate::away::Away;
 use crate::grid::Server;
+
+/// A connection that was not made in so long, when the client goes, counts as failed.
+const TOO_LONG: Duration = Duration::from_secs(1);
 
 /// How long to wait, and how much to ask at once. Everything that waits has a bound here.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +53,8 @@ impl Default for Timeouts {
 pub struct Servers {
     connector: Arc<dyn Connector>,
     timeouts: Timeouts,
+    away: Arc<Away>,
+    clock: Arc<dyn Clock>,
     shown: Mutex<Shown>,
     slots: Mutex<BTreeMap<NodeId, Arc<Slot>>>,
 }
@@ -70,6 +76,8 @@ struct Pooled {
 struct Slot {
     session: tokio::sync::Mutex<Option<Pooled>>,
     failed: Mutex<Option<Instant>>,
+    /// Since when a connection is being made that is given its full time.
+    connecting: Mutex<Option<Instant>>,
 }
 
 impl Slot {
@@ -102,9 +110,14 @@ fn usable(pooled: &Option<Pooled>, changes: u64) -> Option<Session> {
 }
 
 impl Servers {
-    /// A pool that connects through `connector`.
-    pub fn new(connector: Arc<dyn Connector>, timeouts: Timeouts) -> Self {
-        Self { connector, timeouts, shown: Mutex::default(), slots: Mutex::default() }
+    /// A pool that connects through `connector`, and remembers in `away` whom it could not reach.
+    pub fn new(
+        connector: Arc<dyn Connector>,
+        timeouts: Timeouts,
+        away: Arc<Away>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { connector, timeouts, away, clock, shown: Mutex::default(), slots: Mutex::default() }
     }
 
     /// The bounds on waiting.
@@ -125,16 +138,40 @@ impl Servers {
         }
         let shown = lock(&self.shown).clone();
         let (connector, server, after) = (self.connector.clone(), server.clone(), self.timeouts.connect);
+        let (away, clock) = (self.away.clone(), self.clock.clone());
+        let patience = away.patience(&server.id, clock.unix_time(), after);
+        let brief = patience < after;
+        if !brief {
+            lock(&slot.connecting).get_or_insert_with(Instant::now);
+        }
+        let waiting = slot.clone();
         // A task of its own: who asks may find what it wants elsewhere before the time is up, and must not ask a dead server anew each time.
         let connecting = tokio::spawn(async move {
             // Whoever waits for a connection that another makes waits no longer than for one of its own.
             let made = within(after, slot.connect(&*connector, &server, shown)).await;
-            if made.is_err() {
-                slot.blame();
+            *lock(&slot.connecting) = None;
+            match &made {
+                Ok(_) if brief => *lock(&slot.failed) = None,
+                Ok(_) => {}
+                Err(_) => slot.blame(),
+            }
+            match &made {
+                Err(RequestError::Timeout { .. } | RequestError::Transport(_)) => {
+                    away.failed(server.id, clock.unix_time());
+                }
+                Err(_) => {}
+                Ok(_) => away.answered(&server.id),
             }
             made
         });
-        connecting.await.unwrap_or(Err(RequestError::Timeout { after }))
+        if !brief {
+            return connecting.await.unwrap_or(Err(RequestError::Timeout { after }));
+        }
+        let Ok(made) = tokio::time::timeout(patience, connecting).await else {
+            waiting.blame();
+            return Err(RequestError::Timeout { after: patience });
+        };
+        made.unwrap_or(Err(RequestError::Timeout { after }))
     }
 
     /// What servers are shown from the next connection on. What is under way on older ones goes on; what begins now begins anew.
@@ -162,9 +199,24 @@ impl Servers {
         lock(&self.slot(id).failed).is_some_and(|at| at.elapsed() < self.timeouts.shun)
     }
 
+    /// Whether there is a connection to the server that has not been lost.
+    pub(crate) fn is_connected(&self, id: &NodeId) -> bool {
+        let changes = lock(&self.shown).changes;
+        self.slot(id).session.try_lock().is_ok_and(|pooled| usable(&pooled, changes).is_some())
+    }
+
     /// Whether any server was asked for anything.
     pub(crate) fn is_used(&self) -> bool {
         !lock(&self.slots).is_empty()
+    }
+
+    /// What connections are still being made, long after it was begun, counts as failed: who was found elsewhere was not waited for.
+    pub(crate) fn note_silent(&self) {
+        let slots = lock(&self.slots);
+        let silent = slots
+            .iter()
+            .filter(|(_, slot)| lock(&slot.connecting).is_some_and(|begun| begun.elapsed() >= TOO_LONG));
+        silent.for_each(|(id, _)| self.away.failed(*id, self.clock.unix_time()));
     }
 
     /// Closes all connections.

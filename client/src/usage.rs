@@ -18,7 +18,8 @@ pub struct ServerUsage {
 }
 
 impl Client {
-    /// Asks all known servers what they charge this client's account, at once.
+    /// Asks all known servers what they charge this client's account, at once. One that the grid's owner let go of and that does not answer
+    /// is left out.
     pub async fn usage(&self) -> Vec<ServerUsage> {
         let mut asking = JoinSet::new();
         for server in self.grid().servers() {
@@ -29,6 +30,7 @@ impl Client {
             });
         }
         let mut servers = asking.join_all().await;
+        servers.retain(|asked: &ServerUsage| asked.outcome.is_ok() || !self.is_revoked(&asked.server));
         servers.sort_by(|a, b| (&a.server.nickname, a.server.id).cmp(&(&b.server.nickname, b.server.id)));
         servers
     }

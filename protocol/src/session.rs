@@ -33,7 +33,7 @@ pub enum RequestError {
         major: u16,
     },
     /// No answer in time.
-    #[error("no answer within {} ms", after.as_millis())]
+    #[error("no answer within {} s", after.as_millis() as f64 / 1e3)]
     Timeout {
         /// How long was waited.
         after: Duration,

@@ -15,6 +15,7 @@ use super::session;
 use crate::cli::AgentCommand;
 use crate::out::say;
 use crate::report::{Interrupted, Unchecked, Verdict};
+use crate::sizes::plural;
 
 /// How often a waiting agent looks whether it holds something new.
 const LOOK: Duration = Duration::from_secs(60);
@@ -85,6 +86,8 @@ async fn serve(
     let _only = files.begin()?;
     let state = state(files)?.unwrap_or_default();
     let client = super::connected(home, quiet).await?;
+    // Who is silent counts as lost.
+    client.grid().away().be_patient();
     let elsewhere = settings.metrics.clone();
     let mut agent = Agent::new(client.clone(), settings, state);
     let publish = |state: &AgentState| {
@@ -171,7 +174,8 @@ fn status(files: &AgentDir, json: bool) -> anyhow::Result<()> {
 }
 
 fn show(state: &AgentState) -> anyhow::Result<()> {
-    say!("{} of {} servers answered", state.servers - state.silent.min(state.servers), state.servers)?;
+    let answered = state.servers - state.silent.min(state.servers);
+    say!("{answered} of {} answered", plural(state.servers, "server"))?;
     for (name, root) in &state.roots {
         tell(name, root)?;
     }
@@ -186,14 +190,21 @@ fn tell(name: &str, root: &RootState) -> anyhow::Result<()> {
     say!("{name}: {checked}")?;
     if !root.checked.is_empty() {
         say!(
-            "  {objects} objects, {slots} slots: {healthy} healthy, {repaired} repaired, {unhealthy} unhealthy, {unrecoverable} unrecoverable"
+            "  {}, {}: {healthy} healthy, {repaired} repaired, {unhealthy} unhealthy, {unrecoverable} unrecoverable",
+            plural(objects, "object"),
+            plural(slots, "slot")
         )?;
     }
     if let Some(since) = root.ill_since() {
-        say!("  {} not healthy, for {} at most; {copies} copies kept of slots", root.ill.len(), age(since))?;
+        say!(
+            "  {} not healthy, for {} at most; {} of slots kept",
+            root.ill.len(),
+            age(since),
+            if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") }
+        )?;
     }
     if let Some(error) = &root.error {
-        say!("  could not be checked {} times: {}", root.failures, without_controls(error))?;
+        say!("  could not be checked {}: {}", plural(root.failures.into(), "time"), without_controls(error))?;
     }
     Ok(())
 }

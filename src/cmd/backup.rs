@@ -12,6 +12,7 @@ use client::local::Excludes;
 use client::{Client, ClientDir};
 use encoding::directory::{EntryKind, Name};
 
+use super::recovery;
 use super::session::{self, Session};
 use super::target::At;
 use super::trees;
@@ -65,6 +66,7 @@ pub(crate) async fn run(dir: &Path, args: &Backup, quiet: bool) -> anyhow::Resul
     kept?;
     trees::warn(&done.problems);
     print(args, &name, &done, begun)?;
+    recovery::remind(&ClientDir::open(dir)?, quiet);
     trees::end(&done.problems)
 }
 

@@ -12,8 +12,11 @@ use super::session::{self, Session};
 use super::target::At;
 use crate::cli::{Check, Renew, Thoroughness};
 use crate::out::{Lines, say};
-use crate::report::Verdict;
+use crate::report::{NotLeased, Verdict};
+use crate::sizes::{plural, things};
 
+/// Reports that wait for their names, at most; the others are told without.
+const UNNAMED: usize = 10_000;
 /// A share stays where it is: a check that is interrupted is simply made again.
 const HINT: &str = "what was repaired until then stays; the same command may be given again";
 
@@ -27,6 +30,10 @@ pub(crate) async fn run(home: &Path, args: &Check, quiet: bool) -> anyhow::Resul
         };
         let renew = args.renew.then_some(Renewal::WhileAlive);
         let options = CheckOptions { grade, repair: args.repair, renew };
+        if args.repair {
+            // Who is silent counts as lost.
+            session.client.grid().away().be_patient();
+        }
         let mut out = Lines::new();
         let mut totals = DeepTotals::default();
         for path in &args.paths {
@@ -65,8 +72,9 @@ pub(crate) async fn renew(home: &Path, args: &Renew, quiet: bool) -> anyhow::Res
             });
             say!("{line}")?;
         } else {
-            say!("{leased} objects and directories, {leases} leases on all servers together")?;
+            say!("{}, {} on all servers together", things(leased), plural(leases, "lease"))?;
         }
+        refused_all(&totals)?;
         if not_renewed > 0 {
             session.note(format_args!("note: some servers did not answer or refused, and keep what they have by the leases they know"));
             return Err(Verdict::NotAllRenewed.into());
@@ -105,7 +113,7 @@ impl Checking<'_> {
             None => out.line(format_args!("{}: healthy (the capability itself holds it)", self.name()))?,
             Some(health) => {
                 totals.count(&health);
-                self.tell(&health, out)?;
+                self.tell(&health, &self.name(), out)?;
                 // What hangs off a directory or a large file is not what was asked about, and nobody shall think so.
                 if cap.is_directory() && !self.args.json {
                     self.session
@@ -118,46 +126,45 @@ impl Checking<'_> {
 
     async fn all(&self, at: &At, cap: Cap, totals: &mut DeepTotals, out: &mut Lines) -> anyhow::Result<()> {
         let mut checking = self.session.client.check_tree(vec![cap.clone()], self.options);
+        // The check itself reads no names: what is ill waits until they are read, as far as memory goes.
+        let names = !self.args.json && cap.authority() >= Authority::Read;
         let mut ill = BTreeMap::new();
         while let Some(health) = checking.next().await {
-            if health.state != State::Healthy {
-                ill.insert(health.hash, health.now());
-            }
-            if self.args.json || health.state != State::Healthy {
-                self.tell(&health, out)?;
+            if health.state != State::Healthy && names && ill.len() < UNNAMED {
+                ill.insert(health.hash, health);
+            } else if self.args.json || health.state != State::Healthy {
+                self.tell(&health, &nameless(&health), out)?;
             }
         }
         *totals += checking.finish().await;
-        if !ill.is_empty() && !self.args.json && cap.authority() >= Authority::Read {
+        if !ill.is_empty() {
             self.name_them(at, &cap, ill, out).await?;
         }
         Ok(())
     }
 
-    /// Says under which names the ill ones are. The check itself reads no names.
+    /// Says what is ill, and under which names; of parts of large files and directories, which have none, what they are.
     async fn name_them(
         &self,
         at: &At,
         root: &Cap,
-        mut ill: BTreeMap<VerifyHash, State>,
+        mut ill: BTreeMap<VerifyHash, Health>,
         out: &mut Lines,
     ) -> anyhow::Result<()> {
         let mut walk = self.session.client.walk(root);
-        loop {
+        while !ill.is_empty() {
             let walked = match walk.next().await {
                 Ok(Some(walked)) => walked,
                 Ok(None) => break,
-                // What cannot be read was told of.
+                // What cannot be read is told of below.
                 Err(_) => continue,
             };
-            if let Some(state) = walked.cap.verify_hash().and_then(|hash| ill.remove(&hash)) {
-                let name = at.below(&walked.path);
-                out.line(format_args!("{}: {}", shown(&name), state_name(state)))?;
+            if let Some(health) = walked.cap.verify_hash().and_then(|hash| ill.remove(&hash)) {
+                self.tell(&health, &shown(&at.below(&walked.path)), out)?;
             }
         }
-        if !ill.is_empty() {
-            let count = ill.len();
-            out.line(format_args!("{count} of these are parts of large files or directories"))?;
+        for health in ill.into_values() {
+            self.tell(&health, &format!("part of something, {}", nameless(&health)), out)?;
         }
         Ok(())
     }
@@ -166,15 +173,11 @@ impl Checking<'_> {
         shown(&self.shown)
     }
 
-    fn tell(&self, health: &Health, out: &mut Lines) -> anyhow::Result<()> {
+    fn tell(&self, health: &Health, name: &str, out: &mut Lines) -> anyhow::Result<()> {
         if self.args.json {
             out.line(format_args!("{}", self.json(health)))?;
             return Ok(());
         }
-        let name = match self.args.recursive {
-            true => format!("{} {}", health.cap.kind(), health.hash),
-            false => self.name(),
-        };
         let is_slot = health.is_slot();
         let what = if is_slot { "members" } else { "shares" };
         let Health { good, total, needed, .. } = health;
@@ -244,6 +247,12 @@ impl Checking<'_> {
     }
 }
 
+/// What has no name here, shortly.
+fn nameless(health: &Health) -> String {
+    let kind = if health.is_slot() { "slot" } else { "object" };
+    format!("{kind} {}", &health.hash.to_string()[..8])
+}
+
 /// A path before a colon: that of an alias ends with one.
 fn shown(path: &str) -> String {
     let path = without_controls(path);
@@ -307,9 +316,20 @@ fn summary(totals: &DeepTotals, grade: Grade, json: bool, out: &mut Lines) -> an
     let told: Vec<String> = fields
         .into_iter()
         .filter(|(name, count)| *count > 0 || *name == "healthy")
-        .map(|(name, count)| format!("{count} {name}"))
+        .map(|(name, count)| match name.strip_suffix('s') {
+            Some(one) => plural(count, one),
+            None => format!("{count} {name}"),
+        })
         .collect();
     out.line(format_args!("{} ({})", told.join(", "), grade_name(grade)))
+}
+
+/// Whether leases were wanted and every server that answered refuses this account.
+fn refused_all(totals: &DeepTotals) -> Result<(), NotLeased> {
+    match totals.refused {
+        Some(code) if totals.leases == 0 => Err(NotLeased { code }),
+        _ => Ok(()),
+    }
 }
 
 /// How to exit: by the worst that is left.

@@ -46,7 +46,8 @@ pub(crate) async fn run(dir: &Path, args: &Cp, quiet: bool) -> anyhow::Result<()
         target.is_on_grid() || from.iter().all(Given::is_on_grid),
         "neither {to} nor what is to be copied there is on the grid; the system's cp copies on this machine"
     );
-    session::run(dir, quiet, HINT, async |Session { client, .. }| {
+    session::run(dir, quiet, HINT, async |session| {
+        let Session { client, .. } = session;
         let tree = TreeProgress::default();
         let work = async {
             let (sources, problems) = sources::find(client, from, args.recursive).await?;
@@ -66,6 +67,9 @@ pub(crate) async fn run(dir: &Path, args: &Cp, quiet: bool) -> anyhow::Result<()
         let count = count(from, client, &tree);
         let (sources, copied) = progress::follow_tree("cp", &tree, quiet, count, work).await?;
         print(&sources, &copied, quiet)?;
+        if target.is_on_grid() {
+            session.remind();
+        }
         trees::end(&copied.problems)
     })
     .await

@@ -11,7 +11,7 @@ use storage_server::{Order, Phase, Progress, node};
 use crate::cli::{Drain, Rebalance};
 use crate::out::say;
 use crate::report::Partly;
-use crate::sizes::human;
+use crate::sizes::{human, plural};
 
 /// How often it is looked how far the server is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -117,7 +117,8 @@ fn tell(progress: &Progress, json: bool) -> anyhow::Result<()> {
     } else {
         let Progress { shares, done_shares, done_bytes, bytes, .. } = *progress;
         say!(
-            "{done_shares} of {shares} shares ({} of {}) are on other servers",
+            "{done_shares} of {} ({} of {}) are on other servers",
+            plural(shares, "share"),
             human(done_bytes),
             human(bytes)
         )?;
@@ -168,10 +169,6 @@ fn notes(progress: &Progress) -> anyhow::Result<()> {
         say!("the server may be switched off")?;
     }
     Ok(())
-}
-
-fn plural(count: u64, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn complain(progress: &Progress) {

@@ -6,7 +6,7 @@ use storage_server::{GcOptions, GcReport, Gone, GoneBy, Reason};
 use crate::cli::Gc;
 use crate::out::say;
 use crate::report::{Partly, tell_of};
-use crate::sizes::human;
+use crate::sizes::{human, plural};
 
 pub(crate) fn run(args: &Gc) -> anyhow::Result<()> {
     let opened = node::open_stores(&args.server_dir)?;
@@ -63,7 +63,6 @@ fn print(path: &str, report: &GcReport, dry_run: bool) -> anyhow::Result<()> {
 }
 
 fn amount(gone: &Gone) -> String {
-    let plural = |count: u64, thing: &str| format!("{count} {thing}{}", if count == 1 { "" } else { "s" });
     let (objects, shares) = (plural(gone.objects, "object"), plural(gone.shares, "share"));
     format!("{objects} ({shares}, {})", human(gone.bytes))
 }

@@ -100,7 +100,10 @@ async fn renew(owner: &OwnerDir, quiet: bool) -> anyhow::Result<()> {
     let count = certificates.len();
     tell(owner, certificates, Some(list), quiet).await?;
     if !quiet {
-        eprintln!("{count} members have new certificates, good for 30 days.");
+        match count {
+            1 => eprintln!("1 member has a new certificate, good for 30 days."),
+            _ => eprintln!("{count} members have new certificates, good for 30 days."),
+        }
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::target::{self, At, NotThere};
 use crate::cli::Rm;
 use crate::out::say;
 use crate::report::{self, Partly};
-use crate::sizes::human;
+use crate::sizes::{human, plural, things};
 
 /// What was taken out of one root, in the order of the command line.
 struct Taken {
@@ -113,11 +113,11 @@ fn tell(session: &Session, args: &Rm, total: &LetGone) -> anyhow::Result<()> {
         return say!("{line}");
     }
     let done = if args.dry_run { "would be let go" } else { "let go" };
-    say!("{} objects and directories {done}, {} on all servers together", total.objects, human(total.bytes))?;
+    say!("{} {done}, {} on all servers together", things(total.objects), human(total.bytes))?;
     if total.unread > 0 {
-        let unread = total.unread;
+        let unread = plural(total.unread, "part");
         session.note(format_args!(
-            "note: {unread} parts of it could not be walked; what hangs off them is left to `sarsen sweep`"
+            "note: {unread} of it could not be walked; what hangs off them is left to `sarsen sweep`"
         ));
     }
     Ok(())

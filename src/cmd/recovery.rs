@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use client::ClientDir;
 use client::recovery::{self, Exported, RecoveryError, WORK_FACTOR};
+use protocol::{Clock, SystemClock};
 use zeroize::Zeroizing;
 
 use crate::cli::{Passphrase, RecoveryCommand};
@@ -51,17 +52,18 @@ pub(crate) fn run(dir: &Path, command: &RecoveryCommand, quiet: bool) -> anyhow:
     Ok(())
 }
 
-/// Says that there is no recovery file yet, or what is not in it, if so. What cannot be found out is not worth an error here.
+/// Says that there is no recovery file yet, or what is not in it, if so; each once a day. What cannot be found out is not worth an error here.
 pub(crate) fn remind(dir: &ClientDir, quiet: bool) {
     if quiet {
         return;
     }
-    match recovery::exported(dir) {
-        Ok(Exported::Never) => eprintln!(
-            "note: whoever loses this client's directory loses its aliases; `sarsen recovery export FILE` keeps them under a passphrase"
-        ),
-        Ok(Exported::Without(names)) => eprintln!("note: {}; export again", not_in_it(&names)),
-        Ok(Exported::Present) | Err(_) => {}
+    let reminder = match recovery::exported(dir) {
+        Ok(Exported::Never) => "whoever loses this client's directory loses its aliases; `sarsen recovery export FILE` keeps them under a passphrase".to_owned(),
+        Ok(Exported::Without(names)) => format!("{}; export again", not_in_it(&names)),
+        Ok(Exported::Present) | Err(_) => return,
+    };
+    if recovery::is_reminder_due(dir, &reminder, SystemClock::default().unix_time()) {
+        eprintln!("note: {reminder}");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::sizes::human;
 
 pub(crate) async fn run(dir: &Path, json: bool) -> anyhow::Result<()> {
     let client = Client::open(dir)?;
+    client.grid().away().be_patient();
     let hint = "servers that do not answer are waited for a few seconds each";
     let status = super::interruptible(&client, hint, async { Ok(client.status().await) }).await?;
     client.close().await;

@@ -14,7 +14,7 @@ use super::target::{At, NoName};
 use crate::cli::Sweep;
 use crate::out::say;
 use crate::report::{Partly, Usage};
-use crate::sizes::human;
+use crate::sizes::{human, plural};
 
 const HINT: &str = "what was let go until then is let go; the same command may be given again";
 
@@ -75,8 +75,9 @@ async fn is_wanted(args: &Sweep) -> anyhow::Result<bool> {
 }
 
 fn print(session: &Session, args: &Sweep, plan: &SweepPlan) -> anyhow::Result<()> {
-    let amount =
-        |pile: &Pile| format!("{} objects, {} on all servers together", pile.objects, human(pile.bytes));
+    let amount = |pile: &Pile| {
+        format!("{}, {} on all servers together", plural(pile.objects, "object"), human(pile.bytes))
+    };
     say!("no root reaches: {}", amount(&plan.orphans))?;
     for (what, pile) in [("stored without a path", plan.loose), ("held for other roots", plan.other)] {
         if pile.leases > 0 {
@@ -84,7 +85,15 @@ fn print(session: &Session, args: &Sweep, plan: &SweepPlan) -> anyhow::Result<()
         }
     }
     if plan.young > 0 {
-        session.note(format_args!("note: {} leases are too young to tell, and stay", plan.young));
+        let (young, stay) = (
+            plural(plan.young, "lease"),
+            if plan.young == 1 {
+                "is too young to tell, and stays"
+            } else {
+                "are too young to tell, and stay"
+            },
+        );
+        session.note(format_args!("note: {young} {stay}"));
     }
     if !args.loose && plan.loose.leases + plan.other.leases > 0 {
         session.note(format_args!(
@@ -113,7 +122,7 @@ fn tell(
         return say!("{found}");
     }
     match gone {
-        Some(gone) => say!("let go: {} objects, {}", gone.objects, human(gone.bytes)),
+        Some(gone) => say!("let go: {}, {}", plural(gone.objects, "object"), human(gone.bytes)),
         None => {
             session.note(format_args!("nothing was let go"));
             Ok(())

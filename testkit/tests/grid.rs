@@ -31,6 +31,8 @@ mod faulty;
 mod filestore;
 #[path = "grid/filestore_malice.rs"]
 mod filestore_malice;
+#[path = "grid/gone.rs"]
+mod gone;
 #[path = "grid/introducers.rs"]
 mod introducers;
 #[path = "grid/joints.rs"]

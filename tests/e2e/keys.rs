@@ -87,3 +87,22 @@ fn two_introducers_are_one_grid() {
     assert!(status["introducers"][0]["error"].is_string(), "{status}");
     assert!(status["servers"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn a_server_that_is_gone_is_waited_for_once_and_can_be_forgotten() {
+    let mut grid = Grid::start(3, "1/2/3");
+    eventually("all are known", || grid.client.connected() == 3);
+    grid.servers[0].kill();
+    let ran = grid.client.run(["usage"]).fails(3, &["some servers did not say"]);
+    assert!(ran.text().contains("used on 2 of 3 servers"), "{}", ran.text());
+    let begun = std::time::Instant::now();
+    grid.client.run(["usage"]).fails(3, &["some servers did not say"]);
+    assert!(begun.elapsed().as_secs() < 3, "it was waited for again: {:?}", begun.elapsed());
+    grid.client.run(["forget", "nobody"]).fails(4, &["knows no server nobody", "hint: `sarsen status`"]);
+    grid.client.run(["forget", "server0"]).ok();
+    let text = grid.client.run(["usage"]).ok().text();
+    assert!(text.contains("used on 2 of 2 servers"), "{text}");
+    // It comes back after all.
+    grid.servers[0].start();
+    eventually("it is known again", || grid.client.connected() == 3);
+}

@@ -143,6 +143,8 @@ fn everybody_joins_by_a_code_and_strangers_are_refused_by_name() {
     put(&alice, &file)
         .fails(6, &["not a member: certificate revoked", "hint: the grid's owner let this account go"]);
     assert!(alice.run(["status"]).ok().text().contains("certificate revoked"));
+    let renewed = alice.run(["renew", &cap]);
+    renewed.fails(6, &["not a member: certificate revoked", "hint: the grid's owner let this account go"]);
     grid.introducer.stop();
     servers.iter_mut().for_each(Daemon::restart);
     put(&alice, &file).fails(6, &["not a member: certificate revoked"]);

@@ -44,6 +44,11 @@ fn what_is_purged_leaves_the_disks_and_the_other_root_keeps_its_own() {
         found["orphans"]["objects"] == 1 && found["loose"]["objects"] == 1
     });
     client.run(["sweep", "--all", "--older-than", "0s"]).fails(2, &["--yes"]);
+    let text = client.run(["sweep", "--all", "--dry-run", "--older-than", "0s"]).ok().text();
+    assert!(
+        text.contains("no root reaches: 1 object, ") && text.contains("without a path: 1 object, "),
+        "{text}"
+    );
     let young = client.run(["sweep", "--all", "--yes", "--json"]).ok().json();
     assert_eq!((young["let-go"].is_null(), young["orphans"]["objects"].as_u64()), (true, Some(0)), "{young}");
     let swept = client.run(["sweep", "--all", "--yes", "--older-than", "0s", "--json"]).ok().json();

@@ -7,6 +7,7 @@ use caps::{Cap, PlacementBucket, RepairKind, SlotWrite, TraversalKey, VerifyHash
 use encoding::{
     Children, ContentKey, Kind, open_slot_children, repair_immutable, repair_slot, tree_children,
 };
+use protocol::message::ErrorCode;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -56,6 +57,8 @@ pub struct DeepTotals {
     pub leases: u64,
     /// Things that no server keeps, and servers that renewed nothing of a batch.
     pub not_renewed: u64,
+    /// Why a server refuses leases of this account, if one does.
+    pub refused: Option<ErrorCode>,
     /// Trees of which only the root could be checked, for want of a repair cap or because they could not be opened.
     pub root_only: u64,
 }
@@ -93,6 +96,7 @@ impl std::ops::AddAssign for DeepTotals {
         self.leased += other.leased;
         self.leases += other.leases;
         self.not_renewed += other.not_renewed;
+        self.refused = self.refused.or(other.refused);
         self.root_only += other.root_only;
     }
 }
@@ -497,6 +501,7 @@ impl Deep {
         // What no server has, nobody keeps.
         self.totals.not_renewed += leased.sought.saturating_sub(leased.objects);
         self.totals.leases += leased.leases;
+        self.totals.refused = self.totals.refused.or(leased.refused);
         for failure in leased.failures {
             tracing::warn!(failure, "leases were not renewed");
             self.totals.not_renewed += 1;

@@ -5,7 +5,7 @@
 
 use caps::VerifyHash;
 use protocol::limits::MAX_BATCH;
-use protocol::message::{Bytes16, Bytes32, Flags, Lease, LeaseTerms, Request};
+use protocol::message::{Bytes16, Bytes32, ErrorCode, Flags, Lease, LeaseTerms, Request};
 use protocol::session::RequestError;
 use tokio::task::JoinSet;
 
@@ -26,6 +26,16 @@ pub(crate) struct Leased {
     pub(super) leases: u64,
     /// Servers that did not do it, and why.
     pub(crate) failures: Vec<String>,
+    /// Why one of them refused this account.
+    pub(super) refused: Option<ErrorCode>,
+}
+
+/// Why a server takes no leases of this account, if that is what it says.
+fn refusal(error: &RequestError) -> Option<ErrorCode> {
+    let RequestError::Refused(error) = error else { return None };
+    let is_of_account =
+        matches!(error.code, ErrorCode::NotAdmitted | ErrorCode::NotAMember(_) | ErrorCode::OverQuota);
+    is_of_account.then_some(error.code)
 }
 
 /// Adds or renews this account's leases on these objects and slots, wherever there is anything of them.
@@ -41,6 +51,9 @@ pub(crate) async fn lease_all(
     let mut asking = JoinSet::new();
     let mut leased = Leased::default();
     for server in client.grid().servers() {
+        if client.failed_lately(&server.id) && client.is_revoked(&server) {
+            continue;
+        }
         if client.failed_lately(&server.id) {
             leased.failures.push(format!("{}: {SILENT}", server.name()));
             continue;
@@ -58,7 +71,11 @@ pub(crate) async fn lease_all(
                 leased.leases += flags.iter().filter(|flag| **flag).count() as u64;
                 kept.iter_mut().zip(flags).for_each(|(kept, flag)| *kept |= flag);
             }
-            Ok((server, Err(error))) => leased.failures.push(format!("{}: {error}", server.name())),
+            Ok((server, Err(_))) if client.is_revoked(&server) => {}
+            Ok((server, Err(error))) => {
+                leased.refused = leased.refused.or(refusal(&error));
+                leased.failures.push(format!("{}: {error}", server.name()));
+            }
             Err(_) => {}
         }
     }

@@ -73,7 +73,7 @@ impl Client {
                 (server, done)
             });
         }
-        gather(asking).await
+        gather(self, asking).await
     }
 }
 
@@ -115,8 +115,11 @@ impl Client {
     }
 }
 
-/// Sums up what servers did.
-pub(super) async fn gather(mut asking: JoinSet<(Server, (Done, Option<RequestError>))>) -> LetGone {
+/// Sums up what servers did. What those that the owner let go of did not do is no failure: nobody expects them.
+pub(super) async fn gather(
+    client: &Client,
+    mut asking: JoinSet<(Server, (Done, Option<RequestError>))>,
+) -> LetGone {
     let (mut all, mut gone) = (HashSet::new(), LetGone::default());
     while let Some(answered) = asking.join_next().await {
         let Ok((server, (done, error))) = answered else { continue };
@@ -124,6 +127,7 @@ pub(super) async fn gather(mut asking: JoinSet<(Server, (Done, Option<RequestErr
         gone.bytes += done.bytes;
         gone.renewed += done.renewed;
         all.extend(done.hashes);
+        let error = error.filter(|_| !client.is_revoked(&server));
         gone.failures.extend(error.map(|error| format!("{}: {error}", server.name())));
     }
     gone.objects = all.len() as u64;

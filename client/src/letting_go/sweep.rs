@@ -104,6 +104,7 @@ impl Client {
             let Ok((server, strays)) = answered else { continue };
             match strays {
                 Ok(strays) => all.push((server, strays)),
+                Err(_) if self.is_revoked(&server) => {}
                 Err(error) => plan.failures.push(format!("{}: {error}", server.name())),
             }
         }
@@ -142,7 +143,7 @@ impl Client {
                 (server, (done, ended.err()))
             });
         }
-        Ok(gather(asking).await)
+        Ok(gather(self, asking).await)
     }
 }
 

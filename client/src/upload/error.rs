@@ -126,6 +126,12 @@ pub(crate) enum SendError {
     /// The server takes bytes so slowly that it holds up the others.
     #[error("it takes data too slowly")]
     TooSlow,
+    /// The server said nothing while others took their shares.
+    #[error("it does not answer")]
+    Silent,
+    /// There is no connection to the server yet, while others took their shares.
+    #[error("it cannot be reached")]
+    Unreachable,
     /// The upload ended before the share did.
     #[error("the upload ended early")]
     Abandoned,
@@ -179,7 +185,7 @@ impl SendError {
     pub(crate) fn is_blameworthy(&self) -> bool {
         match self {
             Self::Request(_) => self.refusal().is_none(),
-            Self::TooSlow | Self::WrongHash => true,
+            Self::TooSlow | Self::Silent | Self::Unreachable | Self::WrongHash => true,
             _ => false,
         }
     }

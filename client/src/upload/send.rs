@@ -129,7 +129,8 @@ impl Sending {
                         silent.iter().flat_map(|(n, s)| s.iter().map(|s| (**n, *s))).collect();
                     for (number, server) in silent {
                         assigned.remove(&number);
-                        self.failed(number, server, &SendError::TooSlow);
+                        let error = silent_error(&self.upload.client, &server);
+                        self.failed(number, server, &error);
                     }
                     rounds -= 1;
                     if rounds == 0 {
@@ -315,6 +316,14 @@ impl Sending {
     /// Shares found, bytes sent, failures.
     pub(crate) fn into_outcome(self) -> (BTreeSet<u16>, u64, Vec<ShareFailure>) {
         (self.found.keys().copied().collect(), self.sent.load(Ordering::Relaxed), self.failures)
+    }
+}
+
+/// What there is to say of a server that has not answered, while others took their shares.
+pub(crate) fn silent_error(client: &Client, server: &NodeId) -> SendError {
+    match client.writers().is_connected(server) {
+        true => SendError::Silent,
+        false => SendError::Unreachable,
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::batcher::{Arrival, Arrived, Parcel, dispatch};
 use super::error::{SendError, ShareFailure, UploadError};
 use super::offer::is_about_this_store;
-use super::send::{STRAGGLER_ROUNDS, blamed_failure};
+use super::send::{STRAGGLER_ROUNDS, blamed_failure, silent_error};
 use super::source::{ReadAt, changed_or_unreadable};
 use super::{Form, PutOptions, PutReport, survives};
 use crate::Client;
@@ -386,7 +386,8 @@ impl<'a> Placing<'a> {
     fn give_up_the_silent(&mut self) {
         for (number, servers) in std::mem::take(&mut self.pending) {
             for server in servers {
-                self.failed(number, server, &SendError::TooSlow);
+                let error = silent_error(self.client, &server);
+                self.failed(number, server, &error);
             }
         }
     }

@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
-use client::recovery::{Exported, RecoveryError, Summary, export, exported, import, passphrase_from};
+use client::recovery::{
+    Exported, RecoveryError, Summary, export, exported, import, is_reminder_due, passphrase_from,
+};
 use client::{Aliases, ClientDir, ConfigError};
 
 use crate::things::{Home, directory};
@@ -23,6 +26,20 @@ fn home() -> (Home, std::path::PathBuf) {
 
 fn read(dir: &Path, name: &str) -> Vec<u8> {
     fs::read(dir.join(name)).unwrap()
+}
+
+#[test]
+fn a_reminder_is_due_once_a_day() {
+    let (home, _) = home();
+    let day = Duration::from_secs(86_400);
+    let now = 20_000 * day;
+    let due = |text: &str, at: Duration| is_reminder_due(&home.dir, text, at);
+    assert!(due("a", now) && !due("a", now) && !due("a", now + day - Duration::from_secs(1)));
+    assert!(due("a", now + day) && !due("a", now + day));
+    // What is new is said, and a clock that was wrong keeps nobody silent.
+    assert!(due("b\nc", now + day) && !due("b\nc", now + day) && due("b\nc", now));
+    fs::write(home.path("private/recovery.reminded"), "rubbish").unwrap();
+    assert!(due("a", now) && !due("a", now));
 }
 
 #[test]

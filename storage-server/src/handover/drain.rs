@@ -179,13 +179,16 @@ impl Handover {
         known.then(|| (store, after.map(|hash| VerifyHash::new(*hash.as_bytes()))))
     }
 
-    /// Waits; `None` if the order was taken back meanwhile.
+    /// Waits, or no longer than until the order is given anew; `None` if it was taken back meanwhile.
     async fn pause(&self, time: Duration) -> Option<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
             tokio::time::sleep(super::LOOK_EVERY).await;
             if !self.is_told(Order::Drain) {
                 return None;
+            }
+            if Order::Drain.is_repeated(&*self.dir) {
+                break;
             }
         }
         Some(())

@@ -33,13 +33,24 @@ impl Order {
         format!("{}.progress", self.mark())
     }
 
-    /// Gives the order to the server in this directory, running or not.
+    fn again(self) -> String {
+        format!("{}.again", self.mark())
+    }
+
+    /// Gives the order to the server in this directory, running or not. A drain that waits, or is complete, looks again at once when it is
+    /// ordered anew.
     ///
     /// # Errors
     ///
     /// Whatever the medium says.
     pub fn give(self, dir: &dyn Disk) -> io::Result<()> {
         if self.is_given(dir)? {
+            let at_rest = self.how_far(dir)?.is_some_and(|progress| progress.phase != Phase::HandingOver);
+            if self == Self::Drain && at_rest {
+                // First, so that what is written from here on is of another look.
+                remove_if_there(dir, &self.progress())?;
+                replace_file(dir, &self.again(), b"")?;
+            }
             return Ok(());
         }
         remove_if_there(dir, &self.progress())?;
@@ -54,6 +65,7 @@ impl Order {
     pub fn take_back(self, dir: &dyn Disk) -> io::Result<()> {
         remove_if_there(dir, self.mark())?;
         dir.sync_dir("")?;
+        remove_if_there(dir, &self.again())?;
         remove_if_there(dir, &self.progress())
     }
 
@@ -68,6 +80,11 @@ impl Order {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether it was given anew since this was asked last.
+    pub(super) fn is_repeated(self, dir: &dyn Disk) -> bool {
+        dir.remove(&self.again()).is_ok()
     }
 
     /// It was carried out: how far it was stays.

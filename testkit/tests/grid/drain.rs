@@ -161,6 +161,27 @@ fn a_drain_waits_for_a_server_that_can_take_what_is_left() {
     });
 }
 
+#[test]
+fn a_drain_that_waits_looks_again_when_it_is_ordered_anew() {
+    simulate(async {
+        let mut grid = SimGrid::start(73, 4).await;
+        let owner = grid.client("2/4/4").await;
+        files(&owner, &[9_000]).await;
+        give(&mut grid, 1, Order::Drain);
+        drained(&grid, 1, Phase::Waiting).await;
+        // By now it waits for five minutes each time; a new server comes just after it looked.
+        sleep(SECOND * 3600).await;
+        let looked = how_far(&grid, 1, Order::Drain).unwrap().updated_s;
+        while how_far(&grid, 1, Order::Drain).unwrap().updated_s == looked {
+            sleep(SECOND).await;
+        }
+        grid.add_server(None).await;
+        give(&mut grid, 1, Order::Drain);
+        assert_eq!(how_far(&grid, 1, Order::Drain), None, "whoever follows it waits for what is found now");
+        within(SECOND * 20, drained(&grid, 1, Phase::Complete)).await;
+    });
+}
+
 /// The server is stopped after ever more time, its power fails or not, and a server that takes shares with it; then it goes on.
 #[test]
 fn a_drain_that_is_killed_at_any_step_goes_on() {

@@ -194,3 +194,53 @@ fn what_does_not_count_is_read_and_not_relied_on() {
         }
     });
 }
+
+/// All shares are on servers that count, but on two of them, and copies elsewhere: a repair of all of a tree spreads them.
+#[test]
+fn what_is_whole_on_too_few_servers_that_count_is_spread_by_a_deep_repair() {
+    simulate(async {
+        let mut grid = SimGrid::start(124, 2).await;
+        closed(&mut grid, 2).await;
+        let files = files(&alice(&grid, "2/2/4").await, &[9_000, 300_000]).await;
+        let repair = CheckOptions { repair: true, ..CLAIMED };
+        let mut serial = 70;
+        for round in 0..2 {
+            // Two more that count; in the first round, they are all there is, in the second the first two were let go.
+            let mut new = Vec::new();
+            for _ in 0..2 {
+                let index = grid.add_server(None).await;
+                let id = grid.servers[index].key.id();
+                grid.servers[index].certificate =
+                    Some(certificate(&grid, id, Role::Server, serial).sign(&owner()));
+                grid.announce(index).await;
+                serial += 1;
+                new.push(id);
+            }
+            let alice = joined(&grid, "alice", "2/4/4", |_| ()).await;
+            for (cap, data) in &files {
+                let before = alice.check(cap, CLAIMED).await.unwrap().unwrap();
+                assert_eq!(
+                    (before.state, before.good, before.happiness),
+                    (State::Unhealthy, 4, 2),
+                    "{before:?}"
+                );
+                let everywhere = protocol::placement::happiness(&before.holders);
+                assert_eq!(everywhere, if round == 0 { 2 } else { 4 }, "{before:?}");
+                let totals = alice.check_tree(vec![cap.clone()], repair).finish().await;
+                assert_eq!((totals.repaired, totals.healthy, totals.unhealthy), (1, 0, 0), "{totals:?}");
+                let after = alice.check(cap, FULL).await.unwrap().unwrap();
+                assert_eq!((after.state, after.good, after.happiness), (State::Healthy, 4, 4), "{after:?}");
+                assert!(new.iter().all(|id| after.holders.values().any(|on| on.contains(id))), "{after:?}");
+                reads_back(&alice, cap, data).await;
+            }
+            let mut revoked: Vec<_> =
+                new.iter().map(|id| protocol::membership::Revoked { member: *id, through: 99 }).collect();
+            revoked.sort_by_key(|revoked| revoked.member);
+            let list = protocol::membership::Revocations {
+                revoked,
+                ..revocations(7 + round, new[0], 99).open().unwrap()
+            };
+            tell(&grid, Vec::new(), Some(list.sign(&owner()))).await;
+        }
+    });
+}

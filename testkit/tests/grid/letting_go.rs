@@ -401,6 +401,45 @@ fn where_not_all_can_be_walked_nothing_is_let_go() {
     });
 }
 
+/// One process uploads what is there already, another plans to let it go, the first links it, and only then the other goes on. What the
+/// first renews when it is through is all that keeps the file: where it does not come so far, the file goes.
+#[test]
+fn what_was_found_and_linked_after_a_walk_stays_because_it_is_leased_anew() {
+    for through in [false, true] {
+        simulate(async {
+            let mut grid = grid_of(95, 4).await;
+            let setup = grid.client("2/3/4").await;
+            let root = setup.make_directory().await.unwrap();
+            let of = |label: &str| grid.client_of(label, "2/3/4", Timeouts::default()).under(root.cap());
+            let (links, sweeps) = (of("same"), of("same"));
+            links.refresh().await;
+            sweeps.refresh().await;
+            let data = noise(95, 9000);
+            // An orphan of an upload that was never linked.
+            file(&sweeps, &data).await;
+            sleep(MINUTE).await;
+            let found = file(&links, &data).await;
+            sleep(MINUTE).await;
+            let what = SweepWhat { older_than: Duration::ZERO, ..sweeping(&root, &[&root]) };
+            let plan = sweeps.plan_sweep(&what).await.unwrap();
+            assert_eq!(plan.orphans.objects, 1);
+            sleep(MINUTE).await;
+            links.edit_entry(&writer(&root), link("found", &found)).await.unwrap();
+            if through {
+                links.close().await;
+            }
+            sleep(MINUTE).await;
+            let gone = sweeps.sweep(plan, false, None).await.unwrap();
+            sleep(GRACE + 10 * MINUTE).await;
+            match through {
+                true => drop(reads_back(&setup, found.cap(), &data).await),
+                false => is_gone(&setup, found.cap()).await,
+            }
+            assert_eq!(gone.renewed > 0, through, "{gone:?}");
+        });
+    }
+}
+
 /// Two processes of one account: one links what the other lets go, again and again, and moves it about.
 #[test]
 fn whoever_races_with_letting_go_loses_nothing_that_is_linked() {
