@@ -65,6 +65,7 @@ pub(crate) async fn renew(home: &Path, args: &Renew, quiet: bool) -> anyhow::Res
         let renewal = args.duration.map_or(Renewal::WhileAlive, Renewal::Seconds);
         let options = CheckOptions { grade: Grade::Unseen, repair: false, renew: Some(renewal) };
         let totals = session.client.check_tree(vec![cap], options).finish().await;
+        refused_all(&totals)?;
         let DeepTotals { leased, leases, not_renewed, root_only, unknown, .. } = totals;
         if args.json {
             let line = serde_json::json!({
@@ -74,7 +75,6 @@ pub(crate) async fn renew(home: &Path, args: &Renew, quiet: bool) -> anyhow::Res
         } else {
             say!("{}, {} on all servers together", things(leased), plural(leases, "lease"))?;
         }
-        refused_all(&totals)?;
         if not_renewed > 0 {
             session.note(format_args!("note: some servers did not answer or refused, and keep what they have by the leases they know"));
             return Err(Verdict::NotAllRenewed.into());
