@@ -1,0 +1,12 @@
+//! Tahoe's web API.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::Gateway;
+
+/// Its routes.
+pub fn routes() -> Router<Arc<Gateway>> {
+    Router::new()
+}
