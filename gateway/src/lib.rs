@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod content;
+pub mod failure;
 pub mod guard;
 pub mod serve;
 pub mod tahoe;
@@ -31,23 +32,32 @@ pub struct Settings {
     pub client_dir: Option<PathBuf>,
     /// What authorises requests that no cap does.
     pub token: Token,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Whether it lets in whoever reaches it at an address other than loopback, as its operator insisted.
+    pub insecure: bool,
 }
 
 /// What all requests share.
 pub struct Gateway {
     client: Client,
     settings: Settings,
+    tahoe: tahoe::Shared,
 }
 
 impl Gateway {
     /// A gateway to the grid of this client.
     pub fn new(client: Client, settings: Settings) -> Arc<Self> {
-        Arc::new(Self { client, settings })
+        Arc::new(Self { client, settings, tahoe: tahoe::Shared::default() })
     }
 
     /// The client that does the work.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(crate) fn tahoe(&self) -> &tahoe::Shared {
+        &self.tahoe
     }
 
     /// How it is to behave.
@@ -63,6 +73,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .merge(tahoe::routes())
         .nest("/api", api::routes())
         .merge(ui::routes())
+        .layer(axum::middleware::from_fn_with_state(gateway.clone(), tahoe::front))
         .layer(guard)
         .with_state(gateway)
 }
