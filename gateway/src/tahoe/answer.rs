@@ -173,8 +173,8 @@ impl Writer {
     }
 
     /// Breaks the answer off, so that it does not look complete.
-    pub(super) async fn break_off(mut self, why: &(dyn std::error::Error + 'static)) {
-        tracing::warn!(error = why, "an answer broke off");
+    pub(super) async fn break_off(mut self, why: &FileStoreError) {
+        tracing::warn!(error = why as &dyn std::error::Error, "an answer broke off");
         let _ = self.flush().await;
         let _ = self.sender.send(Err(std::io::Error::other("it broke off"))).await;
     }
