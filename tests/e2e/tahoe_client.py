@@ -247,7 +247,8 @@ def webopen():
 def few():
     run("get", "home:files/large", code=1, err="503")
     run("put", path("middle"), "home:late", code=1, err="503")
-    run("ls", "home:", code=503 % 256)
+    # Two members still hold the directory; what they show is the newest to be seen.
+    run("ls", "home:", out="files")
     run("mkdir", code=1, err="503")
 
 
