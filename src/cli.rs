@@ -2,6 +2,7 @@
 
 mod agent;
 pub(crate) mod foreign;
+mod gateway;
 mod members;
 mod trees;
 mod upkeep;
@@ -16,6 +17,7 @@ use storage_server::config::StorageConfig;
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use agent::AgentCommand;
+pub(crate) use gateway::{GatewayCommand, GatewayRun};
 pub(crate) use members::{GridCommand, Join, MemberArgs, ServerJoin};
 pub(crate) use trees::{Backup, Cp, Restore};
 pub(crate) use upkeep::{Check, Drain, Rebalance, Renew, Sweep, Thoroughness};
@@ -101,6 +103,9 @@ pub(crate) enum Command {
     /// Look after trees without reading them: check, repair and keep them on a schedule
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Serve the grid over HTTP: Tahoe's web API and a web page
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Find what no root of this account reaches any more, and let it go
     Sweep(Sweep),
     /// Count and measure all there is below a directory
@@ -184,6 +189,7 @@ impl Command {
             Self::Server(ServerCommand::Run { .. })
                 | Self::Introducer(IntroducerCommand::Run { .. })
                 | Self::Agent(AgentCommand::Run { once: false, .. })
+                | Self::Gateway(GatewayCommand::Run(_))
         )
     }
 }

@@ -14,6 +14,7 @@ mod drain;
 mod du;
 mod find;
 pub(crate) mod forget;
+mod gateway;
 mod gc;
 mod get;
 pub(crate) mod grid;
@@ -80,6 +81,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&home()?, &args, cli.quiet).await,
         Command::Renew(args) => check::renew(&home()?, &args, cli.quiet).await,
         Command::Agent(command) => agent::run(&home()?, &command, cli.quiet).await,
+        Command::Gateway(command) => gateway::run(&home()?, &command, cli.quiet).await,
         Command::Sweep(args) => sweep::run(&home()?, &args, cli.quiet).await,
         Command::Stats(args) => stats::run(&home()?, &args, cli.quiet).await,
         Command::Find(args) => find::run(&home()?, &args, cli.quiet).await,

@@ -12,8 +12,9 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("storage-server", &["caps", "encoding", "protocol"]),
     ("introducer", &["protocol"]),
     ("client", &["caps", "encoding", "protocol"]),
+    ("gateway", &["caps", "client", "encoding", "protocol"]),
     ("testkit", &["caps", "client", "encoding", "introducer", "protocol", "storage-server"]),
-    ("sarsen", &["caps", "client", "encoding", "introducer", "protocol", "storage-server"]),
+    ("sarsen", &["caps", "client", "encoding", "gateway", "introducer", "protocol", "storage-server"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,79 @@
+//! The gateway: a grid over HTTP. Tahoe's web API for programs ([`tahoe`]), an API of our own ([`api`]), and a web page for people ([`ui`]).
+//!
+//! A request is let in by [`guard`] before any route sees it, and every answer leaves with the headers that [`guard`] gives it.
+//! Requests that name a cap are authorised by it; all others need the token of the installation.
+
+pub mod api;
+pub mod content;
+pub mod failure;
+pub mod guard;
+pub mod serve;
+pub mod tahoe;
+pub mod token;
+pub mod ui;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use client::Client;
+
+pub use serve::serve;
+pub use token::Token;
+
+/// How a gateway is to behave.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Names besides loopback's and its own address that a `Host` header may give.
+    pub hosts: Vec<String>,
+    /// The client's directory, for its aliases; without it the gateway knows none.
+    pub client_dir: Option<PathBuf>,
+    /// What authorises requests that no cap does.
+    pub token: Token,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Whether it lets in whoever reaches it at an address other than loopback, as its operator insisted.
+    pub insecure: bool,
+}
+
+/// What all requests share.
+pub struct Gateway {
+    client: Client,
+    settings: Settings,
+    tahoe: tahoe::Shared,
+}
+
+impl Gateway {
+    /// A gateway to the grid of this client.
+    pub fn new(client: Client, settings: Settings) -> Arc<Self> {
+        Arc::new(Self { client, settings, tahoe: tahoe::Shared::default() })
+    }
+
+    /// The client that does the work.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn tahoe(&self) -> &tahoe::Shared {
+        &self.tahoe
+    }
+
+    /// How it is to behave.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// All routes, behind the guard.
+pub fn router(gateway: Arc<Gateway>) -> axum::Router {
+    let guard = axum::middleware::from_fn_with_state(gateway.clone(), guard::admit);
+    axum::Router::new()
+        .merge(tahoe::routes())
+        .nest("/api", api::routes())
+        .merge(ui::routes())
+        .layer(axum::middleware::from_fn_with_state(gateway.clone(), tahoe::front))
+        .layer(guard)
+        .with_state(gateway)
+}
