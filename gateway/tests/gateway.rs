@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // These are tests, helpers and all.
 
-#[path = "gateway/api.rs"]
+#[path = "gateway/api/api.rs"]
 mod api;
 #[path = "gateway/common.rs"]
 mod common;
