@@ -167,6 +167,22 @@ async fn read_text(world: &World) -> String {
 }
 
 #[test]
+fn uploads_that_are_done_make_room_and_those_that_wait_do_not() {
+    simulate(async {
+        let world = World::new(14).await;
+        for number in 0..300 {
+            create(&world, world.at(&[]), &format!("empty {number}"), 0, "").await.ok();
+        }
+        assert_eq!(world.names(&[]).await.len(), 300);
+        for number in 0..256 {
+            create(&world, world.at(&[]), &format!("waits {number}"), 10, "").await.ok();
+        }
+        create(&world, world.at(&[]), "one more", 10, "").await.refuses(503, "busy");
+        assert_eq!(world.names(&[]).await.len(), 300);
+    });
+}
+
+#[test]
 fn a_mutable_file_keeps_its_capability() {
     simulate(async {
         let world = World::new(13).await;
