@@ -195,8 +195,8 @@ impl Opened {
                 let Some((count, lent)) = lent else { break };
                 transfer.throttle(count * segment_len).await;
                 let object = self.clone();
-                let wanted = next..next + count;
-                let task = tokio::spawn(async move { fetch::batch(&object, wanted).await });
+                let (wanted, transfer) = (next..next + count, transfer.clone());
+                let task = tokio::spawn(async move { fetch::batch(&object, wanted, &transfer).await });
                 batches.push_back(Batch { first: next, task, lent });
                 next += count;
             }

@@ -8,6 +8,7 @@ pub mod content;
 pub mod failure;
 pub mod guard;
 pub mod serve;
+pub mod status;
 pub mod tahoe;
 pub mod token;
 pub mod ui;
@@ -42,18 +43,25 @@ pub struct Settings {
 pub struct Gateway {
     client: Client,
     settings: Settings,
+    shared: api::Shared,
     tahoe: tahoe::Shared,
 }
 
 impl Gateway {
     /// A gateway to the grid of this client.
     pub fn new(client: Client, settings: Settings) -> Arc<Self> {
-        Arc::new(Self { client, settings, tahoe: tahoe::Shared::default() })
+        let (tahoe, shared) = (tahoe::Shared::default(), api::Shared::default());
+        Arc::new(Self { client, settings, tahoe, shared })
     }
 
     /// The client that does the work.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What requests of our own API share.
+    pub(crate) fn shared(&self) -> &api::Shared {
+        &self.shared
     }
 
     pub(crate) fn tahoe(&self) -> &tahoe::Shared {
@@ -71,7 +79,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     let guard = axum::middleware::from_fn_with_state(gateway.clone(), guard::admit);
     axum::Router::new()
         .merge(tahoe::routes())
-        .nest("/api", api::routes())
+        .merge(api::routes())
         .merge(ui::routes())
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), tahoe::front))
         .layer(guard)

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // These are tests, helpers and all.
 
+#[path = "gateway/api/api.rs"]
+mod api;
 #[path = "gateway/common.rs"]
 mod common;
 #[path = "gateway/connections.rs"]
