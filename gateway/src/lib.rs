@@ -4,6 +4,7 @@
 //! Requests that name a cap are authorised by it; all others need the token of the installation.
 
 pub mod api;
+pub mod content;
 pub mod guard;
 pub mod serve;
 pub mod tahoe;
