@@ -7,6 +7,7 @@ pub mod api;
 pub mod content;
 pub mod guard;
 pub mod serve;
+pub mod status;
 pub mod tahoe;
 pub mod token;
 pub mod ui;
