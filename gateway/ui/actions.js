@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { askText, confirm } from "./dialogs.js";
 import { many } from "./format.js";
+import { nameOfRoot } from "./crumbs.js";
 import { pickFolder } from "./picker.js";
 import { toast, attempt } from "./toast.js";
 
@@ -12,9 +13,9 @@ const called = (entries) => (entries.length === 1 ? `“${entries[0].name}”` :
 /** Asks for a name and makes a folder. */
 export function newFolder(folder) {
   return askText("New folder", { label: "Create", name: "Name", go: async (name) => {
-    const entry = await post("mkdir", { where: folder.where, name });
+    const entry = await post("mkdir", { ...folder.where, name });
     folder.listing.set(entry);
-    folder.changed(entry.name);
+    folder.changed(entry.name, false);
   } });
 }
 
@@ -33,12 +34,13 @@ export function rename(folder, entry) {
 
 /** Asks for a folder and moves there. */
 export function move(folder, entries) {
-  return pickFolder(`Move ${called(entries)}`, { label: "Move here", where: { ...folder.where, title: folder.title }, go: async (to) => {
+  return pickFolder(`Move ${called(entries)}`, { label: "Move here", where: { ...folder.where, title: nameOfRoot(folder.root) }, go: async (to) => {
     if (same(to, folder.where)) throw new Error("That is where it is now.");
-    await post("move", { from: folder.where, names: names(entries), to, replace: false });
-    folder.listing.remove(names(entries));
+    const done = await post("move", { from: folder.where, names: names(entries), to, replace: false });
+    folder.listing.remove(done.moved);
     folder.changed();
-    toast(`Moved ${called(entries)} to ${to.path.at(-1) ?? folder.title}.`, { deed: { label: "Undo", run: () => attempt(async () => {
+    if (done.problems) throw new Error(`${done.problems[0].name}: ${done.problems[0].problem.detail}`);
+    toast(`Moved ${called(entries)} to ${to.path.at(-1) ?? "the top folder"}.`, { deed: { label: "Undo", run: () => attempt(async () => {
       await post("move", { from: to, names: names(entries), to: folder.where, replace: false });
       folder.reload();
     }) } });
@@ -47,12 +49,13 @@ export function move(folder, entries) {
 
 /** Asks for a folder and copies there; into the same folder under another name. */
 export function copy(folder, entries) {
-  return pickFolder(`Copy ${called(entries)}`, { label: "Copy here", where: { ...folder.where, title: folder.title }, go: async (to) => {
+  return pickFolder(`Copy ${called(entries)}`, { label: "Copy here", where: { ...folder.where, title: nameOfRoot(folder.root) }, go: async (to) => {
     const here = same(to, folder.where);
     if (here && entries.length > 1) throw new Error("Choose another folder to copy several entries.");
     const done = await post("copy", { from: folder.where, names: names(entries), to, replace: false, ...(here ? { rename: free(folder.listing, entries[0].name) } : {}) });
     if (here) folder.reload();
-    toast(done?.detail ?? `Copied ${called(entries)}.`);
+    if (done.problems) throw new Error(`${done.problems[0].name}: ${done.problems[0].problem.detail}`);
+    toast(`Copied ${called(entries)}.${done.detail ? ` Mind: ${done.detail}.` : ""}`);
   } });
 }
 
@@ -70,11 +73,15 @@ const same = (a, b) => a.cap === b.cap && a.path.join("/") === b.path.join("/");
 /** Deletes, and offers to undo it. Many at once are asked about first. */
 export async function remove(folder, entries) {
   const work = async () => {
-    const { undo } = await post("delete", { where: folder.where, names: names(entries) });
+    const { undo } = await post("delete", { ...folder.where, names: names(entries) });
     folder.listing.remove(names(entries));
     folder.changed();
     toast(`Deleted ${called(entries)}.`, { lasts: 20000, deed: { label: "Undo", run: () => attempt(async () => {
-      await post("undo", { undo });
+      const { problems } = await post("undo", { undo });
+      if (problems) {
+        folder.reload();
+        throw new Error(`${problems[0].name}: ${problems[0].problem.detail}`);
+      }
       for (const entry of entries) folder.listing.set(entry);
       folder.changed(entries[0].name);
       toast(`${called(entries)} ${entries.length === 1 ? "is" : "are"} back.`);
@@ -94,8 +101,8 @@ export function download(folder, entries) {
   return attempt(async () => {
     const one = entries.length === 1 && entries[0].kind !== "dir" ? entries[0] : null;
     const ticket = one
-      ? await post("tickets", { where: whereOf(folder, one), as: "download" })
-      : await post("tickets", { where: folder.where, as: "zip", names: names(entries) });
+      ? await post("tickets", { ...whereOf(folder, one), as: "download" })
+      : await post("tickets", { ...folder.where, as: "zip", names: names(entries) });
     const link = document.createElement("a");
     link.href = ticket.url;
     link.download = "";

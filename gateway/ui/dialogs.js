@@ -15,6 +15,8 @@ export function open(title, body, { wide = false, onclose, className = "" } = {}
     h("div", { class: "toasts", role: "status", "aria-live": "polite" }));
   const before = document.activeElement;
   dialog.addEventListener("close", () => {
+    // Messages that came meanwhile outlive the dialogue.
+    document.getElementById("toasts").append(...dialog.querySelector(".toasts").children);
     dialog.remove();
     before?.focus?.();
     onclose?.();

@@ -44,14 +44,14 @@ export async function files(main, { root, path }, queue, signal) {
     else put(main, h("div", { class: "files" }, crumbs(root, path), h("p", { class: "wrong" }, icon("warn"), error.message)));
     return;
   }
-  const folder = { where: { cap, path }, root, title, listing: new Listing({ where: { cap, path } }) };
+  const folder = { where: { cap, path }, root, title, listing: new Listing({ cap, path }) };
   const selection = new Selection(() => {
     list.refresh();
     bar.refresh();
   });
-  folder.changed = (name) => {
+  folder.changed = (name, choose = true) => {
     selection.retain((one) => folder.listing.has(one));
-    if (name !== undefined) select(name);
+    if (name !== undefined) select(name, choose);
     else selection.changed();
     said();
   };
@@ -67,15 +67,16 @@ export async function files(main, { root, path }, queue, signal) {
     put(notice, none && empty(folder));
   }
 
-  function select(name) {
+  function select(name, choose) {
     const index = folder.listing.shown.findIndex((entry) => entry.name === name);
-    if (index < 0) selection.changed();
-    else selection.only(folder.listing.shown, index);
+    selection.cursor = index;
+    if (choose && index >= 0) selection.only(folder.listing.shown, index);
+    else selection.changed();
     list.reveal(index);
   }
 
   async function load() {
-    folder.listing = new Listing({ where: folder.where });
+    folder.listing = new Listing(folder.where);
     list.show(folder.listing, selection);
     try {
       await folder.listing.load(() => { list.refresh(); bar.refresh(); said(); }, signal);
@@ -87,7 +88,7 @@ export async function files(main, { root, path }, queue, signal) {
   }
 
   async function failed(error) {
-    const entry = await post("stat", { where: folder.where }, signal).catch(() => null);
+    const entry = await post("stat", folder.where, signal).catch(() => null);
     if (signal.aborted) return;
     if (entry && entry.kind !== "dir") put(main, h("div", { class: "files" }, crumbs(root, path), single(folder, { ...entry, name: entry.name || title })));
     else {

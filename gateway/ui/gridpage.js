@@ -74,5 +74,5 @@ function tile(server) {
     h("h3", null, icon("server"), h("span", { class: "label", title: server.name }, server.name), h("span", { class: `state ${word}` }, state)),
     meter(server.used ?? 0, server.capacity ?? 0),
     h("p", null, h("b", null, bytes(server.used ?? 0)), ` of ${bytes(server.capacity ?? 0)}`),
-    h("p", { class: "quiet" }, [server.answers && typeof server.rtt_ms === "number" && `${server.rtt_ms < 10 ? server.rtt_ms.toFixed(1) : Math.round(server.rtt_ms)} ms`, server.free !== undefined && server.free !== null && `${bytes(server.free)} free`, Number.isFinite(server.stores) && many(server.stores, "store")].filter(Boolean).join(" · ")));
+    h("p", { class: "quiet" }, [server.answers && typeof server.rtt_ms === "number" && `${server.rtt_ms < 10 ? server.rtt_ms.toFixed(1) : Math.round(server.rtt_ms)} ms`, server.free !== undefined && server.free !== null && `${bytes(server.free)} free`, server.stores > 1 && many(server.stores, "store")].filter(Boolean).join(" · ")));
 }

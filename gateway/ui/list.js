@@ -97,7 +97,7 @@ export class List {
         h("span", { class: `kind kind-${iconOf(entry)}` }, icon(iconOf(entry))),
         h("span", { class: "label", dataset: { deed: "open" }, title: entry.name }, entry.name),
         h("span", { class: "hidden" }, `, ${wordFor(entry)}`),
-        entry.kind !== "dir" && entry.kind !== "file" && h("span", { class: "badge" }, entry.kind === "mutable" ? "changeable" : entry.kind),
+        entry.kind !== "dir" && entry.kind !== "file" && h("span", { class: "badge" }, badge(entry)),
         h("span", { class: "small" }, [bytes(entry.size), day(entry.modified)].filter(Boolean).join(" · "))),
       h("div", { class: "cell size", role: "gridcell" }, entry.kind === "dir" ? "—" : bytes(entry.size)),
       h("div", { class: "cell modified", role: "gridcell", title: moment(entry.modified) }, day(entry.modified)),
@@ -184,4 +184,9 @@ export class List {
     const part = shown.length === entries.length ? "" : ` of ${entries.length.toLocaleString()}`;
     return `${many(shown.length, "entry", "entries")}${part}, ${bytes(size)}`;
   }
+}
+
+function badge(entry) {
+  if (entry.symlink) return `→ ${entry.symlink}`;
+  return entry.kind === "mutable" ? "changeable" : "unknown kind";
 }

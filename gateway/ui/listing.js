@@ -52,6 +52,7 @@ export class Listing {
   #add(entries) {
     for (const entry of entries) {
       entry.key = sortKey(entry.name);
+      entry.low = entry.name.toLowerCase();
       this.entries.push(entry);
       this.#names.set(entry.name, entry);
     }
@@ -67,7 +68,7 @@ export class Listing {
 
   #sift() {
     const wanted = this.filter.toLowerCase();
-    this.shown = wanted === "" ? this.entries : this.entries.filter((entry) => entry.name.toLowerCase().includes(wanted));
+    this.shown = wanted === "" ? this.entries : this.entries.filter((entry) => entry.low.includes(wanted));
   }
 
   /** Orders by a column; the same column again turns it round. */
@@ -95,6 +96,7 @@ export class Listing {
   /** Puts an entry in, in place of another of its name. */
   set(entry) {
     entry.key = sortKey(entry.name);
+    entry.low = entry.name.toLowerCase();
     if (this.#names.has(entry.name)) this.entries[this.entries.findIndex((other) => other.name === entry.name)] = entry;
     else this.entries.push(entry);
     this.#names.set(entry.name, entry);

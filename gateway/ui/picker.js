@@ -18,7 +18,7 @@ export function pickFolder(title, { label, where, go }) {
 
   async function show(next) {
     chosen = next;
-    const listing = new Listing({ where: { cap: next.cap, path: next.path } });
+    const listing = new Listing({ cap: next.cap, path: next.path });
     put(here, icon("folder"), " ", [next.title, ...next.path].join(" / "));
     put(list, h("li", { class: "quiet" }, "Reading…"));
     try {
@@ -48,7 +48,7 @@ export function pickFolder(title, { label, where, go }) {
   const make = h("button", { type: "button", onclick: async () => {
     if (!chosen || name.value === "") return;
     try {
-      await post("mkdir", { where: { cap: chosen.cap, path: chosen.path }, name: name.value });
+      await post("mkdir", { cap: chosen.cap, path: chosen.path, name: name.value });
       show({ ...chosen, path: [...chosen.path, name.value] });
       name.value = "";
     } catch (error) {

@@ -67,7 +67,7 @@ export function shareMap(where, name) {
   async function poll() {
     while (!stop.signal.aborted) {
       try {
-        const next = await post("map", { where }, stop.signal);
+        const next = await post("map", where, stop.signal);
         const changed = JSON.stringify(next) !== JSON.stringify(map);
         map = next;
         if (order.length === 0) order = shuffled(holders(map).map((server) => server.id));

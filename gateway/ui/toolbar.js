@@ -15,7 +15,11 @@ export function toolbar(folder, selection, can, queue, resifted) {
     resifted();
   });
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && field.value.trim() !== "") can.search(field.value.trim());
+    if (event.key === "Enter" && field.value.trim() !== "") {
+      // Or else the same key would press what gets the focus in the dialogue.
+      event.preventDefault();
+      can.search(field.value.trim());
+    }
     if (event.key === "Escape") {
       field.value = "";
       field.dispatchEvent(new Event("input"));

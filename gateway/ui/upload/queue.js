@@ -162,7 +162,7 @@ export class Queue extends EventTarget {
     const parent = await this.#folder(where, path.slice(0, -1));
     const name = path.at(-1);
     try {
-      const entry = await post("mkdir", { where: parent, name });
+      const entry = await post("mkdir", { ...parent, name });
       if (path.length === 1) this.#tell("folder", { where, entry });
     } catch (error) {
       if (error.status !== 409) throw error;
