@@ -1,5 +1,5 @@
 """Headless Chromium (Debian: chromium, chromium-driver), for misc/screenshots.py and the browser tests."""
-import contextlib, tempfile, time
+import contextlib, os, tempfile, time
 
 from selenium import webdriver
 from selenium.common.exceptions import JavascriptException, StaleElementReferenceException, WebDriverException
@@ -7,7 +7,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-PATIENCE = 60
+PATIENCE = float(os.environ.get("SARSEN_PATIENCE", "60"))
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-color-profile=srgb"]
 

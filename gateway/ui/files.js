@@ -58,7 +58,7 @@ export async function files(main, { root, path }, queue, signal) {
   folder.reload = () => load();
   folder.up = () => path.length > 0 && go(format(root, path.slice(0, -1)));
   const can = deeds(folder, selection);
-  const list = new List({ open: can.open, menu: can.menu, key: keys(folder, selection, can, () => list), sort: () => { selection.cursor = -1; list.refresh(); } });
+  const list = new List({ open: can.open, menu: can.menu, keys: keys(folder, selection, can, () => list), sort: () => { selection.cursor = -1; list.refresh(); } });
   const bar = toolbar(folder, selection, can, queue, () => { list.show(folder.listing, selection); said(); });
 
   function said() {

@@ -2,7 +2,7 @@
 
 const TYPING_ENDS = 800;
 
-/** Gives what handles a key: true if it was one of ours. */
+/** Gives what handles a key: `press` says whether it was one of ours, `isTyping` whether a name is being typed. */
 export function keys(folder, selection, can, list) {
   const byKey = {
     Delete: () => chosen(can.remove),
@@ -13,7 +13,7 @@ export function keys(folder, selection, can, list) {
     "?": () => document.getElementById("help")?.click(),
   };
   let typed = "";
-  let last = 0;
+  let last = -TYPING_ENDS;
 
   function chosen(deed) {
     const entries = can.chosen();
@@ -35,12 +35,15 @@ export function keys(folder, selection, can, list) {
     list().reveal(index);
   }
 
-  return (event) => {
+  const isTyping = () => performance.now() - last < TYPING_ENDS;
+
+  function press(event) {
     if (event.altKey && event.key === "ArrowUp") folder.up();
     else if (event.ctrlKey || event.metaKey || event.altKey) return false;
-    else if (byKey[event.key]) byKey[event.key]();
-    else if (event.key.length === 1 && event.key !== " ") jump(event.key.toLowerCase());
+    else if (byKey[event.key] && !(isTyping() && event.key === "/")) byKey[event.key]();
+    else if (event.key.length === 1 && (event.key !== " " || isTyping())) jump(event.key.toLowerCase());
     else return false;
     return true;
-  };
+  }
+  return { press, isTyping };
 }

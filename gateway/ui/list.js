@@ -9,7 +9,7 @@ const MARGIN = 12;
 const COLUMNS = [["name", "Name"], ["size", "Size"], ["modified", "Modified"]];
 
 export class List {
-  /** `on` is told: open(entry), menu(entries, anchor, at), key(event), sort(). */
+  /** `on` is told: open(entry), menu(entries, anchor, at), keys, sort(). */
   constructor(on) {
     this.on = on;
     this.rows = new Map();
@@ -153,11 +153,11 @@ export class List {
     if (goTo !== undefined) {
       this.selection.move(shown, goTo, { extend: event.shiftKey, keep: event.ctrlKey || event.metaKey });
       this.reveal(this.selection.cursor);
-    } else if (event.key === " " && now >= 0) this.selection.toggle(shown, now);
+    } else if (event.key === " " && now >= 0 && !this.on.keys.isTyping()) this.selection.toggle(shown, now);
     else if (event.key === "Enter" && now >= 0 && shown[now]) this.on.open(shown[now]);
     else if ((event.key === "F10" && event.shiftKey) || event.key === "ContextMenu") { if (shown[now]) this.#menu(now, this.grid, this.#corner(now)); }
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) this.selection.all(shown);
-    else if (!this.on.key(event)) return;
+    else if (!this.on.keys.press(event)) return;
     event.preventDefault();
   }
 
