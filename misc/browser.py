@@ -1,5 +1,5 @@
 """Headless Chromium (Debian: chromium, chromium-driver), for misc/screenshots.py and the browser tests."""
-import contextlib, os, tempfile, time
+import contextlib, os, sys, tempfile, time
 
 from selenium import webdriver
 from selenium.common.exceptions import JavascriptException, StaleElementReferenceException, WebDriverException
@@ -14,6 +14,8 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 @contextlib.contextmanager
 def browser(dark=False, size=(1280, 860), phone=False, binary="/usr/bin/chromium", driver="/usr/bin/chromedriver"):
     """A browser with a profile of its own that goes with it."""
+    if not all(map(os.path.exists, (binary, driver))):
+        sys.exit(f"no {binary} or no {driver} (Debian: chromium, chromium-driver)")
     with tempfile.TemporaryDirectory(prefix="sarsen-browser") as profile:
         options = Options()
         options.binary_location = binary

@@ -8,7 +8,7 @@ use crate::command::{command, run, succeeds, target_dir};
 
 /// The variable that names it to the tests.
 pub(crate) const VARIABLE: &str = "SARSEN_PYTHON";
-const PACKAGES: [&str; 2] = ["blake3", "cryptography"];
+const PACKAGES: [&str; 3] = ["blake3", "cryptography", "selenium"];
 
 /// The Python named by the environment, or else one of our own below the target directory, made when it is missing.
 pub(crate) fn ensure() -> Result<PathBuf> {
