@@ -13,7 +13,7 @@ const called = (entries) => (entries.length === 1 ? `“${entries[0].name}”` :
 /** Asks for a name and makes a folder. */
 export function newFolder(folder) {
   return askText("New folder", { label: "Create", name: "Name", go: async (name) => {
-    const entry = await post("mkdir", { ...folder.where, name });
+    const entry = await post("mkdir", { where: folder.where, name });
     folder.listing.set(entry);
     folder.changed(entry.name, false);
   } });
@@ -73,7 +73,7 @@ const same = (a, b) => a.cap === b.cap && a.path.join("/") === b.path.join("/");
 /** Deletes, and offers to undo it. Many at once are asked about first. */
 export async function remove(folder, entries) {
   const work = async () => {
-    const { undo } = await post("delete", { ...folder.where, names: names(entries) });
+    const { undo } = await post("delete", { where: folder.where, names: names(entries) });
     folder.listing.remove(names(entries));
     folder.changed();
     toast(`Deleted ${called(entries)}.`, { lasts: 20000, deed: { label: "Undo", run: () => attempt(async () => {
@@ -101,8 +101,8 @@ export function download(folder, entries) {
   return attempt(async () => {
     const one = entries.length === 1 && entries[0].kind !== "dir" ? entries[0] : null;
     const ticket = one
-      ? await post("tickets", { ...whereOf(folder, one), as: "download" })
-      : await post("tickets", { ...folder.where, as: "zip", names: names(entries) });
+      ? await post("tickets", { where: whereOf(folder, one), as: "download" })
+      : await post("tickets", { where: folder.where, as: "zip", names: names(entries) });
     const link = document.createElement("a");
     link.href = ticket.url;
     link.download = "";

@@ -88,7 +88,7 @@ export async function files(main, { root, path }, queue, signal) {
   }
 
   async function failed(error) {
-    const entry = await post("stat", folder.where, signal).catch(() => null);
+    const entry = await post("stat", { where: folder.where }, signal).catch(() => null);
     if (signal.aborted) return;
     if (entry && entry.kind !== "dir") put(main, h("div", { class: "files" }, crumbs(root, path), single(folder, { ...entry, name: entry.name || title })));
     else {

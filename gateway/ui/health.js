@@ -37,7 +37,7 @@ export function health(where, name, isDir) {
     put(out, h("progress", { "aria-label": "Checking" }), h("p", null, repair ? "Checking and repairing…" : "Checking…"));
     let ended = false;
     try {
-      await stream("POST", "check", { ...where, deep: deep.checked && isDir, repair, verify }, (lines) => {
+      await stream("POST", "check", { where, deep: deep.checked && isDir, repair, verify }, (lines) => {
         for (const line of lines) {
           if (line.progress) put(out, h("progress", { "aria-label": "Checking" }), h("p", null, progress(line.progress)));
           if (line.result) put(out, result(line.result, repair, () => run(true)));

@@ -36,7 +36,7 @@ export class Listing {
       last = performance.now();
       changed();
     };
-    await stream("POST", "list", this.where, (lines) => {
+    await stream("POST", "list", { where: this.where }, (lines) => {
       for (const line of lines) {
         if (line.dir) this.dir = line.dir;
         else if (line.problem) throw Object.assign(new Error(line.problem.detail), line.problem);

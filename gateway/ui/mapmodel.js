@@ -29,6 +29,7 @@ export function verdict(map, off) {
 
 /** How many more servers may fail, whichever they are: the ones that take most with them go first. */
 function spareServers(map, answers, byMembers, needed) {
+  if (map.kind === "literal") return Infinity;
   if (byMembers) return Math.max(0, map.members.filter((id) => answers.has(id)).length - needed);
   const left = new Set(answers);
   const present = () => map.shares.filter((share) => share.servers.some((id) => left.has(id))).length;
@@ -48,6 +49,7 @@ function loss(map, left, id) {
 
 /** One sentence for people. */
 export function sentence(map, off) {
+  if (map.kind === "literal") return "It is so small that its cap holds it: no server is needed.";
   const { byMembers, present, needed, total, readable, spare } = verdict(map, off);
   const thing = byMembers ? "members of its slot" : "shares";
   const count = `${present} of ${total} ${thing} can be reached, ${needed} are needed.`;

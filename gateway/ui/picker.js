@@ -48,7 +48,7 @@ export function pickFolder(title, { label, where, go }) {
   const make = h("button", { type: "button", onclick: async () => {
     if (!chosen || name.value === "") return;
     try {
-      await post("mkdir", { cap: chosen.cap, path: chosen.path, name: name.value });
+      await post("mkdir", { where: { cap: chosen.cap, path: chosen.path }, name: name.value });
       show({ ...chosen, path: [...chosen.path, name.value] });
       name.value = "";
     } catch (error) {

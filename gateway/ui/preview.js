@@ -41,7 +41,7 @@ export function preview(entries, start, on) {
     after.disabled = at === files.length - 1;
     put(stage, h("p", { class: "quiet" }, "Loading…"));
     try {
-      const ticket = await post("tickets", { ...on.whereOf(entry), as: "inline" });
+      const ticket = await post("tickets", { where: on.whereOf(entry), as: "inline" });
       const view = await viewOf(entry, ticket.url, () => on.download(entry));
       if (files[at] === entry && stage.isConnected) put(stage, view);
     } catch (error) {

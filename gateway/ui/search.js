@@ -34,7 +34,7 @@ export function search({ where, root, title }, query, look) {
       h("button", { type: "button", class: "plain", "aria-label": `Go to the folder of ${path.at(-1)}`, title: "Go to its folder", onclick: () => { shown.close(); go(format(root, full.slice(0, -1))); } }, icon("folder")));
   }
 
-  stream("POST", "search", { ...where, query }, (lines) => {
+  stream("POST", "search", { where, query }, (lines) => {
     for (const hit of lines) {
       if (hit.entry) found.push(hit);
       else if (hit.problem) put(line, hit.problem.detail ?? hit.problem.title);

@@ -13,7 +13,7 @@ export async function share(where, name) {
   const body = h("div", { class: "share" }, h("p", { class: "quiet" }, "Reading…"));
   open(`Share “${name}”`, body);
   try {
-    const { caps } = await post("share", where);
+    const { caps } = await post("share", { where });
     const safe = caps.filter((cap) => !cap.writes);
     const writing = caps.filter((cap) => cap.writes);
     put(body,

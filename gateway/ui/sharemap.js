@@ -50,6 +50,7 @@ export function shareMap(where, name) {
     if (words.textContent !== text) put(words, text);
     words.className = `map-words ${state.readable ? (state.spare > 0 ? "good" : "thin") : "bad"}`;
     picture.setAttribute("aria-label", text);
+    for (const part of [picture, controls]) part.toggleAttribute("hidden", map.kind === "literal");
     put(picture, drawing(servers, off, state, toggle));
     drawToggles(servers);
   }
@@ -67,7 +68,7 @@ export function shareMap(where, name) {
   async function poll() {
     while (!stop.signal.aborted) {
       try {
-        const next = await post("map", where, stop.signal);
+        const next = await post("map", { where }, stop.signal);
         const changed = JSON.stringify(next) !== JSON.stringify(map);
         map = next;
         if (order.length === 0) order = shuffled(holders(map).map((server) => server.id));

@@ -14,7 +14,7 @@ import { attempt } from "./toast.js";
 /** The page of a file that stands alone. */
 export function single({ where }, entry) {
   const download = () => attempt(async () => {
-    const { url } = await post("tickets", { ...where, as: "download" });
+    const { url } = await post("tickets", { where, as: "download" });
     const link = document.createElement("a");
     link.href = url;
     link.download = "";

@@ -133,8 +133,8 @@ export class Queue extends EventTarget {
   #failed(item, error) {
     if (item.state !== "sending") return;
     item.error = error;
-    const passes = error.status === 0 || error.status === 503 || error.status === 429 || error.status >= 500 && error.status !== 507;
-    if (error.status === 409) item.state = "exists";
+    const passes = ["offset", "taken-over", "locked", "timeout", "broken-off"].includes(error.code) || error.status === 0 || error.status === 503 || error.status === 429 || error.status >= 500 && error.status !== 507;
+    if (error.code === "exists") item.state = "exists";
     else if (passes && item.tries < RETRIES) {
       item.tries += 1;
       item.state = "later";
@@ -162,10 +162,10 @@ export class Queue extends EventTarget {
     const parent = await this.#folder(where, path.slice(0, -1));
     const name = path.at(-1);
     try {
-      const entry = await post("mkdir", { ...parent, name });
+      const entry = await post("mkdir", { where: parent, name });
       if (path.length === 1) this.#tell("folder", { where, entry });
     } catch (error) {
-      if (error.status !== 409) throw error;
+      if (error.code !== "exists") throw error;
     }
     return { cap: parent.cap, path: [...(parent.path ?? []), name] };
   }

@@ -19,8 +19,8 @@ export class Tus {
   /** Sends all that is missing. Gives the entry. */
   async run() {
     this.stopped = false;
-    if (this.location === null) await this.#create();
-    else await this.#ask();
+    const before = this.location === null ? await this.#create() : await this.#ask();
+    if (before !== null) return before;
     for (;;) {
       const piece = this.file.slice(this.offset, this.offset + PIECE);
       const answer = await this.#call("PATCH", this.location, {
@@ -29,11 +29,11 @@ export class Tus {
       const offset = Number(answer.getResponseHeader("upload-offset"));
       if (offset <= this.offset && piece.size > 0) throw new Problem(0, { detail: "The gateway took nothing of what it was sent." });
       this.offset = offset;
-      const entry = answer.getResponseHeader("sarsen-entry");
-      if (this.offset >= this.file.size) return entry === null ? null : fromHeader(entry);
+      if (this.offset >= this.file.size) return entryOf(answer);
     }
   }
 
+  /** Gives the entry if there was nothing to send. */
   async #create() {
     const text = (value) => btoa(String.fromCharCode(...new TextEncoder().encode(value)));
     const said = [`filename ${text(this.file.name)}`, `modified ${text(String(Math.floor(this.file.lastModified / 1000)))}`];
@@ -43,15 +43,18 @@ export class Tus {
     });
     this.location = new URL(answer.getResponseHeader("location"), location.origin).pathname;
     this.offset = 0;
+    return entryOf(answer);
   }
 
-  /** Where it stopped; or from the beginning, if the gateway has forgotten it. */
+  /** Where it stopped; or from the beginning, if the gateway has forgotten it. Gives the entry if all was there. */
   async #ask() {
     try {
-      this.offset = Number((await this.#call("HEAD", this.location)).getResponseHeader("upload-offset"));
+      const answer = await this.#call("HEAD", this.location);
+      this.offset = Number(answer.getResponseHeader("upload-offset"));
+      return entryOf(answer);
     } catch (error) {
       if (error.status !== 404 && error.status !== 410) throw error;
-      await this.#create();
+      return this.#create();
     }
   }
 
@@ -80,6 +83,11 @@ export class Tus {
       request.send(body);
     });
   }
+}
+
+function entryOf(answer) {
+  const entry = answer.getResponseHeader("sarsen-entry");
+  return entry === null ? null : fromHeader(entry);
 }
 
 function problem(request) {
