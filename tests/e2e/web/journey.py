@@ -177,7 +177,7 @@ def many(page):
     page.run("""
         const real = window.fetch;
         window.fetch = (url, options) => {
-            if (url !== "/api/list" || !JSON.parse(options.body).path.includes("many")) return real(url, options);
+            if (url !== "/api/list" || !JSON.parse(options.body).where.path.includes("many")) return real(url, options);
             const text = new TextEncoder();
             let next = 0;
             return Promise.resolve(new Response(new ReadableStream({ pull(to) {
