@@ -42,27 +42,40 @@ export class Listing {
         else if (line.problem) throw Object.assign(new Error(line.problem.detail), line.problem);
         else if (!line.end) waiting.push(line);
       }
-      // Sorting what is there costs more the more it is; so it is done less often then.
-      if (performance.now() - last > 60 + this.entries.length / 200) flush();
+      if (performance.now() - last > 100) flush();
     }, signal);
     this.done = true;
     flush();
   }
 
+  /** New entries are ordered among themselves and merged: to order all of them each time would be felt. */
   #add(entries) {
     for (const entry of entries) {
       entry.key = sortKey(entry.name);
       entry.low = entry.name.toLowerCase();
-      this.entries.push(entry);
       this.#names.set(entry.name, entry);
     }
-    this.#arrange();
+    const before = this.#before();
+    const fresh = entries.sort(before);
+    const merged = [];
+    let at = 0;
+    for (const entry of fresh) {
+      while (at < this.entries.length && before(this.entries[at], entry) <= 0) merged.push(this.entries[at++]);
+      merged.push(entry);
+    }
+    while (at < this.entries.length) merged.push(this.entries[at++]);
+    this.entries = merged;
+    this.#sift();
+  }
+
+  #before() {
+    const by = ORDERS[this.order.by];
+    const sign = this.order.down ? -1 : 1;
+    return (a, b) => rank(a) - rank(b) || sign * by(a, b) || ORDERS.name(a, b);
   }
 
   #arrange() {
-    const by = ORDERS[this.order.by];
-    const sign = this.order.down ? -1 : 1;
-    this.entries.sort((a, b) => rank(a) - rank(b) || sign * by(a, b) || ORDERS.name(a, b));
+    this.entries.sort(this.#before());
     this.#sift();
   }
 
