@@ -187,7 +187,8 @@ impl Opened {
                 transfer.throttle((end - next) * geometry.params().segment_len()).await;
                 let object = self.clone();
                 let wanted = next..end;
-                let task = tokio::spawn(async move { fetch::batch(&object, wanted).await });
+                let transfer = transfer.clone();
+                let task = tokio::spawn(async move { fetch::batch(&object, wanted, &transfer).await });
                 batches.push_back(Batch { first: next, task });
                 next = end;
             }

@@ -1,9 +1,11 @@
 //! Watching and limiting a transfer from outside it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use protocol::NodeId;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -15,6 +17,7 @@ pub struct Transfer(Arc<Inner>);
 struct Inner {
     expected: AtomicU64,
     done: AtomicU64,
+    by_server: Arc<std::sync::Mutex<BTreeMap<NodeId, u64>>>,
     limit: Option<Arc<Limit>>,
 }
 
@@ -43,9 +46,20 @@ impl Transfer {
         self.0.done.load(Ordering::Relaxed)
     }
 
-    /// A transfer under the same limit that counts by itself: of what is moved beside the bytes of the file.
+    /// Bytes of shares that went to each server, or came from it. Shares that go or come many at a time are not counted.
+    pub fn by_server(&self) -> BTreeMap<NodeId, u64> {
+        self.0.by_server.lock().expect("no code panics while it holds this lock").clone()
+    }
+
+    pub(crate) fn moved(&self, server: NodeId, bytes: u64) {
+        let mut by_server = self.0.by_server.lock().expect("no code panics while it holds this lock");
+        *by_server.entry(server).or_default() += bytes;
+    }
+
+    /// A transfer under the same limit that counts by itself, but for servers: of what is moved beside the bytes of the file.
     pub(crate) fn beside(&self) -> Self {
-        Self(Arc::new(Inner { limit: self.0.limit.clone(), ..Inner::default() }))
+        let (limit, by_server) = (self.0.limit.clone(), self.0.by_server.clone());
+        Self(Arc::new(Inner { limit, by_server, ..Inner::default() }))
     }
 
     pub(crate) fn expect(&self, bytes: u64) {

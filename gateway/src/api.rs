@@ -1,12 +1,136 @@
-//! The gateway's own API, below `/api`.
+//! The gateway's own API: JSON, streams of lines, resumable uploads, tickets. `docs/spec/gateway.md` describes it, and so does
+//! `/api/openapi.json`.
+//!
+//! No address shows a capability: they travel in bodies. Whoever names one is authorised by it; what no capability authorises needs the
+//! token.
+
+mod asked;
+mod checking;
+mod entry;
+mod events;
+mod folders;
+mod grid;
+mod map;
+mod metrics;
+mod moving;
+mod problem;
+mod search;
+mod share;
+mod stream;
+mod tickets;
+mod transfers;
+mod undo;
+mod uploads;
+mod zip;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, head, options, patch, post};
+use encoding::directory::Time;
+use protocol::{OsRandom, Random};
+use tokio::sync::Semaphore;
 
 use crate::Gateway;
 
+/// What was linked from elsewhere and is being leased, at a time.
+const ADOPTING: usize = 4;
+
+/// What requests of our API share.
+pub(crate) struct Shared {
+    tickets: tickets::Tickets,
+    undos: undo::Undos,
+    uploads: uploads::Uploads,
+    pub(crate) transfers: transfers::Transfers,
+    events: events::Events,
+    watch: grid::Watch,
+    adopting: Arc<Semaphore>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            tickets: tickets::Tickets::default(),
+            undos: undo::Undos::default(),
+            uploads: uploads::Uploads::default(),
+            transfers: transfers::Transfers::default(),
+            events: events::Events::default(),
+            watch: grid::Watch::default(),
+            adopting: Arc::new(Semaphore::new(ADOPTING)),
+        }
+    }
+}
+
+/// The document that describes all routes.
+const OPENAPI: &str = include_str!("api/openapi.json");
+
+async fn openapi() -> Response {
+    ([(axum::http::header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// Path and methods of every route.
+fn table() -> Vec<(&'static str, MethodRouter<Arc<Gateway>>)> {
+    vec![
+        ("/api/aliases", get(folders::aliases)),
+        ("/api/list", post(folders::list)),
+        ("/api/stat", post(folders::stat)),
+        ("/api/mkdir", post(folders::mkdir)),
+        ("/api/newroot", post(folders::new_root)),
+        ("/api/move", post(moving::move_)),
+        ("/api/copy", post(moving::copy)),
+        ("/api/delete", post(undo::delete)),
+        ("/api/undo", post(undo::undo)),
+        ("/api/tickets", post(tickets::create)),
+        ("/t/{id}/{name}", get(tickets::serve)),
+        ("/api/uploads", options(uploads::abilities).post(uploads::create)),
+        ("/api/uploads/{id}", head(uploads::state).merge(patch(uploads::append)).delete(uploads::end)),
+        ("/api/share", post(share::share)),
+        ("/api/qr", post(share::qr)),
+        ("/api/map", post(map::map)),
+        ("/api/check", post(checking::check)),
+        ("/api/search", post(search::search)),
+        ("/api/grid", get(grid::grid)),
+        ("/api/events", get(events::events)),
+        ("/api/openapi.json", get(openapi)),
+        ("/metrics", get(metrics::metrics)),
+        ("/healthz", get(alive)),
+        ("/readyz", get(grid::ready)),
+    ]
+}
+
 /// Its routes.
 pub fn routes() -> Router<Arc<Gateway>> {
-    Router::new()
+    let mut router = Router::new();
+    for (path, methods) in table() {
+        router = router.route(path, methods);
+    }
+    // Bodies are bounded where they are read: uploads by what was announced, all others by a megabyte.
+    router.layer(DefaultBodyLimit::disable())
+}
+
+/// 128 bits that nobody can guess, as text for addresses.
+fn new_id() -> String {
+    let random: &dyn Random = &OsRandom;
+    data_encoding::BASE32_NOPAD.encode(&random.bytes::<16>()).to_ascii_lowercase()
+}
+
+/// Seconds since 1970.
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn until(lasts: Duration) -> u64 {
+    (since_1970() + lasts).as_secs()
+}
+
+fn now() -> Time {
+    let now = since_1970();
+    Time { seconds: now.as_secs() as i64, nanoseconds: now.subsec_nanos() }
 }

@@ -22,7 +22,7 @@ use encoding::directory::FileContent;
 
 use crate::Gateway;
 use body::{Part, Source};
-pub(crate) use headers::Conditions;
+pub(crate) use headers::{Conditions, disposition};
 use range::Wanted;
 pub use types::of_name;
 

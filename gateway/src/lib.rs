@@ -38,17 +38,23 @@ pub struct Settings {
 pub struct Gateway {
     client: Client,
     settings: Settings,
+    shared: api::Shared,
 }
 
 impl Gateway {
     /// A gateway to the grid of this client.
     pub fn new(client: Client, settings: Settings) -> Arc<Self> {
-        Arc::new(Self { client, settings })
+        Arc::new(Self { client, settings, shared: api::Shared::default() })
     }
 
     /// The client that does the work.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What requests of our own API share.
+    pub(crate) fn shared(&self) -> &api::Shared {
+        &self.shared
     }
 
     /// How it is to behave.
@@ -62,7 +68,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     let guard = axum::middleware::from_fn_with_state(gateway.clone(), guard::admit);
     axum::Router::new()
         .merge(tahoe::routes())
-        .nest("/api", api::routes())
+        .merge(api::routes())
         .merge(ui::routes())
         .layer(guard)
         .with_state(gateway)

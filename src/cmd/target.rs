@@ -238,19 +238,7 @@ impl At {
 
     /// Whether the path leads through the directory of this H.
     pub(crate) async fn leads_through(&self, client: &Client, hash: &VerifyHash) -> anyhow::Result<bool> {
-        let mut cap = self.root.clone();
-        for name in &self.names {
-            if cap.verify_hash().as_ref() == Some(hash) {
-                return Ok(true);
-            }
-            let view = client.open_directory(&cap).await?;
-            let Some(entry) = view.get(name).await? else { return Ok(false) };
-            if entry.kind != EntryKind::Directory {
-                return Ok(false);
-            }
-            cap = entry.cap;
-        }
-        Ok(cap.verify_hash().as_ref() == Some(hash))
+        Ok(client.leads_through(&self.root, &self.names, hash).await?)
     }
 
     /// After something that this path names was linked elsewhere: if it begins with a capability, no alias need keep it, and the root that

@@ -19,6 +19,7 @@ use super::object::{counted, happy};
 use crate::Client;
 use crate::download::{Blocks, DownloadError, Object, ObjectRef, data_roots, gather};
 use crate::placement::{Candidate, assign, happiness};
+use crate::progress::Transfer;
 use crate::upload::{Consignment, Parcel, Piece, SendError, dispatch, relay};
 
 /// How often what servers did not take is offered to others.
@@ -160,7 +161,7 @@ impl Making {
         first: u64,
         end: u64,
     ) -> Result<(ShareMender, Vec<Vec<Bytes>>), MakeError> {
-        let fetched = gather(&self.object, &(first..end)).await?;
+        let fetched = gather(&self.object, &(first..end), &Transfer::default()).await?;
         let mut roots: Vec<Vec<Root>> = Vec::new();
         for segment in first..end {
             roots.push(data_roots(&self.object, segment).await?);

@@ -18,6 +18,7 @@ use super::holdings::{KnownShare, ShareKey, key};
 use super::search::{SLOW, Search};
 use super::table::Table;
 use super::{Object, Opened, lock};
+use crate::progress::Transfer;
 use crate::servers::within;
 
 /// Why a share did not give its blocks.
@@ -58,8 +59,9 @@ type Fetched = (KnownShare, Duration, Result<Blocks, FetchError>);
 pub(crate) async fn batch(
     object: &Arc<Opened>,
     wanted: Range<u64>,
+    transfer: &Transfer,
 ) -> Result<Vec<Vec<Bytes>>, DownloadError> {
-    let blocks = gather(&object.object, &wanted).await?;
+    let blocks = gather(&object.object, &wanted, transfer).await?;
     let shares: Vec<u16> = blocks.keys().copied().collect();
     let needs_table = shares.iter().any(|number| *number >= object.needed());
     let mut roots = Vec::new();
@@ -122,6 +124,7 @@ pub(crate) async fn data_roots(object: &Object, segment: u64) -> Result<Vec<Root
 pub(crate) async fn gather(
     object: &Arc<Object>,
     wanted: &Range<u64>,
+    transfer: &Transfer,
 ) -> Result<BTreeMap<u16, Blocks>, DownloadError> {
     let needed = usize::from(object.needed());
     let mut got: BTreeMap<u16, Blocks> = BTreeMap::new();
@@ -158,6 +161,7 @@ pub(crate) async fn gather(
             Ok(Some(Ok((share, took, Ok(blocks))))) => {
                 flying.remove(&key(&share));
                 lock(&object.holdings).mark_served(&key(&share), took);
+                transfer.moved(share.server.id, blocks.iter().map(|block| block.len() as u64).sum());
                 got.insert(share.number, blocks);
                 if got.len() == needed {
                     return Ok(got);

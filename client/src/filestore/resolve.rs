@@ -1,6 +1,6 @@
 //! From a root and names to what they lead to.
 
-use caps::Cap;
+use caps::{Cap, VerifyHash};
 use encoding::directory::{Entry, EntryKind, Name};
 
 use super::edit::{DirEdit, Refusal, Replace};
@@ -112,6 +112,33 @@ impl Client {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the path from `root` leads through the directory of this H, or to it: what would end up below itself. What is not there
+    /// leads nowhere.
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError`].
+    pub async fn leads_through(
+        &self,
+        root: &Cap,
+        names: &[Name],
+        hash: &VerifyHash,
+    ) -> Result<bool, FileStoreError> {
+        let mut cap = root.clone();
+        for name in names {
+            if cap.verify_hash().as_ref() == Some(hash) {
+                return Ok(true);
+            }
+            let view = self.open_directory(&cap).await?;
+            let Some(entry) = view.get(name).await? else { return Ok(false) };
+            if entry.kind != EntryKind::Directory {
+                return Ok(false);
+            }
+            cap = entry.cap;
+        }
+        Ok(cap.verify_hash().as_ref() == Some(hash))
     }
 
     async fn descend(&self, root: &Cap, names: &[Name]) -> Result<DirView, FileStoreError> {

@@ -166,7 +166,7 @@ impl Sending {
 
     fn start(&mut self, number: u16, server: NodeId, stream: Stream, offset: u64) {
         let (queue, blocks) = mpsc::channel(QUEUE);
-        let share = Share::new(self, number, offset);
+        let share = Share::new(self, number, server, offset);
         let task = async move { (number, server, share.send_queued(stream, blocks).await) };
         let task = self.tasks.spawn(task);
         self.live.insert(number, Lane { server, queue, task, waited: Duration::ZERO });
@@ -270,7 +270,7 @@ impl Sending {
         let placed = assign([number], &self.holders(), &self.candidates, &self.refused);
         let Some(server) = placed.get(&number).copied() else { return };
         let candidate = self.candidate(&server);
-        let share = Share::new(self, number, 0);
+        let share = Share::new(self, number, server, 0);
         self.tasks.spawn(async move { (number, server, share.send_again(&candidate, origin).await) });
         self.replacing.insert(number, server);
     }
@@ -337,6 +337,7 @@ pub(crate) fn blamed_failure(
 struct Share {
     upload: Arc<Upload>,
     number: u16,
+    server: NodeId,
     /// Bytes of it that the server has already.
     offset: u64,
     finished: watch::Receiver<Option<Arc<EncodedObject>>>,
@@ -344,9 +345,9 @@ struct Share {
 }
 
 impl Share {
-    fn new(sending: &Sending, number: u16, offset: u64) -> Self {
+    fn new(sending: &Sending, number: u16, server: NodeId, offset: u64) -> Self {
         let (upload, finished) = (sending.upload.clone(), sending.finished.subscribe());
-        Self { upload, number, offset, finished, sent: sending.sent.clone() }
+        Self { upload, number, server, offset, finished, sent: sending.sent.clone() }
     }
 
     /// Sends blocks as they come, and the trailer when the object is finished.
@@ -401,6 +402,7 @@ impl Share {
                 return Err(self.reason(stream, error.into()).await);
             }
             self.sent.fetch_add(len, Ordering::Relaxed);
+            self.upload.transfer.moved(self.server, len);
         }
         Ok(())
     }

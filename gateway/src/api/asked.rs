@@ -89,6 +89,14 @@ pub(super) struct Where {
     path: Vec<String>,
 }
 
+/// A body that names one place and no more.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct At {
+    #[serde(rename = "where")]
+    pub(super) place: Where,
+}
+
 /// A [`Where`] that was understood.
 #[derive(Clone)]
 pub(super) struct Place {

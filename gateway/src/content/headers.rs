@@ -108,7 +108,7 @@ pub(super) fn describe(out: &mut HeaderMap, serve: &Serve<'_>, content_type: &He
 }
 
 /// RFC 6266. A name is given twice: as far as ASCII goes, for old programs, and whole.
-fn disposition(serve: &Serve<'_>) -> Option<HeaderValue> {
+pub(crate) fn disposition(serve: &Serve<'_>) -> Option<HeaderValue> {
     let kind = match serve.disposition {
         Disposition::Inline => "inline",
         Disposition::Attachment => "attachment",

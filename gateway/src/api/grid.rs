@@ -1,0 +1,188 @@
+//! The grid as this gateway sees it: asked when somebody wants to know, and no more often than now and then.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use client::status::{GridStatus, Reached, ServerStatus};
+use client::{Client, ClientDir};
+use protocol::NodeId;
+use protocol::message::StoreState;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::asked::HasToken;
+use super::problem::Problem;
+use crate::Gateway;
+
+/// How long what the servers said is taken for what they would say.
+const FRESH: Duration = Duration::from_secs(2);
+/// How long they may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the servers said last.
+#[derive(Default)]
+pub(crate) struct Watch {
+    last: tokio::sync::Mutex<Option<(Instant, Arc<GridStatus>)>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    answering: BTreeMap<NodeId, bool>,
+    known: usize,
+    up: usize,
+}
+
+impl Watch {
+    /// What all servers say. Those who ask at the same time share one answer.
+    pub(super) async fn status(&self, gateway: &Gateway) -> Arc<GridStatus> {
+        let mut last = self.last.lock().await;
+        if let Some((at, status)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return status.clone();
+        }
+        let silent = GridStatus { introducers: Vec::new(), servers: Vec::new() };
+        let asked = tokio::time::timeout(PATIENCE, gateway.client().status()).await;
+        let status = Arc::new(asked.unwrap_or(silent));
+        self.compare(gateway, &status);
+        *last = Some((Instant::now(), status.clone()));
+        status
+    }
+
+    /// Tells of servers that were lost, and of those that are back.
+    fn compare(&self, gateway: &Gateway, status: &GridStatus) {
+        let mut seen = self.seen.lock().expect("no code panics while it holds this lock");
+        for server in &status.servers {
+            let (name, answers) = (server.server.name(), server.outcome.is_ok());
+            match (seen.answering.insert(server.server.id, answers), answers) {
+                (Some(true), false) => {
+                    gateway.shared().events.note("server-lost", format!("{name} does not answer any more"));
+                }
+                (Some(false), true) => {
+                    gateway.shared().events.note("server-back", format!("{name} answers again"));
+                }
+                (None, false) => {
+                    gateway.shared().events.note("server-lost", format!("{name} does not answer"));
+                }
+                _ => {}
+            }
+        }
+        seen.known = status.servers.len();
+        seen.up = status.servers.iter().filter(|server| server.outcome.is_ok()).count();
+    }
+
+    /// Servers known and answering, as of the last time that anybody asked.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let seen = self.seen.lock().expect("no code panics while it holds this lock");
+        (seen.known, seen.up)
+    }
+}
+
+/// Bytes that a server holds, and may still take.
+fn space(up: &Reached) -> (u64, u64) {
+    let used = up.status.stores.iter().fold(0u64, |sum, store| sum.saturating_add(store.used));
+    let takes = up.status.stores.iter().filter(|store| store.state == StoreState::Writable);
+    (used, takes.fold(0u64, |sum, store| sum.saturating_add(store.available)))
+}
+
+/// Whether shares may be put there now.
+fn takes(client: &Client, server: &ServerStatus) -> bool {
+    let Ok(up) = &server.outcome else { return false };
+    let drained = server.server.stores.iter().filter(|store| store.draining).count();
+    client.counts(&server.server) && space(up).1 > 0 && drained < up.status.stores.len()
+}
+
+fn state(server: &ServerStatus) -> &'static str {
+    let Ok(up) = &server.outcome else { return "away" };
+    let stores = &up.status.stores;
+    let any = |wanted| stores.iter().any(|store| store.state == wanted);
+    let all_draining =
+        !server.server.stores.is_empty() && server.server.stores.iter().all(|store| store.draining);
+    match () {
+        () if all_draining => "draining",
+        () if any(StoreState::Writable) && space(up).1 > 0 => "up",
+        () if any(StoreState::Writable) => "full",
+        () if any(StoreState::ReadOnly) => "read-only",
+        () if any(StoreState::Failing) => "failing",
+        () => "failed",
+    }
+}
+
+/// Servers by zone, with what is left on them.
+pub(super) async fn grid(
+    State(gateway): State<Arc<Gateway>>,
+    _token: HasToken,
+) -> Result<Json<Value>, Problem> {
+    let client = gateway.client();
+    let (status, usage) = tokio::join!(gateway.shared().watch.status(&gateway), client.usage());
+    let shares = client.settings().shares;
+    let free = status.servers.iter().filter(|server| takes(client, server));
+    let free = free.filter_map(|server| server.outcome.as_ref().ok()).map(|up| space(up).1);
+    let free = free.fold(0u64, u64::saturating_add);
+    let can_store = u128::from(free) * u128::from(shares.needed) / u128::from(shares.total.max(1));
+    let introducers = status
+        .introducers
+        .iter()
+        .map(|report| json!({ "address": report.address.to_string(), "answers": report.outcome.is_ok() }));
+    let mut used = HashMap::new();
+    for server in usage {
+        if let Ok(usage) = server.outcome {
+            used.insert(server.server.id, (usage.used, usage.quota));
+        }
+    }
+    let quotas: Option<u64> =
+        used.values().map(|(_, quota)| *quota).try_fold(0u64, |sum, quota| Some(sum.saturating_add(quota?)));
+    let total = used.values().fold(0u64, |sum, (used, _)| sum.saturating_add(*used));
+    Ok(Json(json!({
+        "servers": status.servers.iter().map(|server| shown(client, server)).collect::<Vec<_>>(),
+        "introducers": introducers.collect::<Vec<_>>(),
+        "can_store": can_store as u64,
+        "k": shares.needed, "happy": shares.happy, "n": shares.total,
+        "account": { "id": account(&gateway), "used": total, "quota": quotas.filter(|_| !used.is_empty()) },
+    })))
+}
+
+fn account(gateway: &Gateway) -> Option<String> {
+    let dir = ClientDir::open(gateway.settings().client_dir.as_deref()?).ok()?;
+    Some(dir.account_key().ok()?.id().to_string())
+}
+
+fn shown(client: &Client, server: &ServerStatus) -> Value {
+    let known = &server.server;
+    let mut out = json!({
+        "id": known.id.to_string(), "name": known.name(), "zone": known.zone, "state": state(server),
+        "answers": server.outcome.is_ok(), "counts": client.counts(known), "stores": known.stores.len(),
+    });
+    match &server.outcome {
+        Ok(up) => {
+            let (used, free) = space(up);
+            (out["used"], out["free"]) = (used.into(), free.into());
+            out["capacity"] = used.saturating_add(free).into();
+            out["rtt_ms"] = (up.round_trip.as_secs_f64() * 1e3).into();
+            out["stores"] = up.status.stores.len().into();
+        }
+        Err(_) => {
+            let reported = known.stores.iter().filter_map(|store| store.report.as_ref());
+            let used = reported.fold(0u64, |sum, report| sum.saturating_add(report.used));
+            (out["used"], out["free"], out["capacity"]) = (used.into(), 0.into(), used.into());
+            out["rtt_ms"] = Value::Null;
+        }
+    }
+    out
+}
+
+/// Whether as many servers take shares as are needed to store something.
+pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+    let client = gateway.client();
+    let status = gateway.shared().watch.status(&gateway).await;
+    let up = status.servers.iter().filter(|server| takes(client, server)).count();
+    let wanted = usize::from(client.settings().shares.happy);
+    let code = if up >= wanted { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": up >= wanted, "servers": up, "wanted": wanted }))).into_response()
+}
