@@ -17,7 +17,7 @@ use storage_server::config::StorageConfig;
 use crate::cmd::server::storage_spec;
 use crate::sizes::{ByteRange, Size};
 pub(crate) use agent::AgentCommand;
-pub(crate) use gateway::GatewayCommand;
+pub(crate) use gateway::{GatewayCommand, GatewayRun};
 pub(crate) use members::{GridCommand, Join, MemberArgs, ServerJoin};
 pub(crate) use trees::{Backup, Cp, Restore};
 pub(crate) use upkeep::{Check, Drain, Rebalance, Renew, Sweep, Thoroughness};
@@ -184,7 +184,7 @@ impl Command {
             Self::Server(ServerCommand::Run { .. })
                 | Self::Introducer(IntroducerCommand::Run { .. })
                 | Self::Agent(AgentCommand::Run { once: false, .. })
-                | Self::Gateway(GatewayCommand::Run { .. })
+                | Self::Gateway(GatewayCommand::Run(_))
         )
     }
 }

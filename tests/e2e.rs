@@ -22,6 +22,8 @@ mod drain;
 mod files;
 #[path = "e2e/filestore.rs"]
 mod filestore;
+#[path = "e2e/gateway.rs"]
+mod gateway;
 #[path = "e2e/gc.rs"]
 mod gc;
 #[path = "e2e/grid.rs"]

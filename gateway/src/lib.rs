@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod content;
+pub mod failure;
 pub mod guard;
 pub mod serve;
 pub mod status;
@@ -32,6 +33,10 @@ pub struct Settings {
     pub client_dir: Option<PathBuf>,
     /// What authorises requests that no cap does.
     pub token: Token,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Whether it lets in whoever reaches it at an address other than loopback, as its operator insisted.
+    pub insecure: bool,
 }
 
 /// What all requests share.
@@ -39,12 +44,14 @@ pub struct Gateway {
     client: Client,
     settings: Settings,
     shared: api::Shared,
+    tahoe: tahoe::Shared,
 }
 
 impl Gateway {
     /// A gateway to the grid of this client.
     pub fn new(client: Client, settings: Settings) -> Arc<Self> {
-        Arc::new(Self { client, settings, shared: api::Shared::default() })
+        let (tahoe, shared) = (tahoe::Shared::default(), api::Shared::default());
+        Arc::new(Self { client, settings, tahoe, shared })
     }
 
     /// The client that does the work.
@@ -55,6 +62,10 @@ impl Gateway {
     /// What requests of our own API share.
     pub(crate) fn shared(&self) -> &api::Shared {
         &self.shared
+    }
+
+    pub(crate) fn tahoe(&self) -> &tahoe::Shared {
+        &self.tahoe
     }
 
     /// How it is to behave.
@@ -70,6 +81,7 @@ pub fn router(gateway: Arc<Gateway>) -> axum::Router {
         .merge(tahoe::routes())
         .merge(api::routes())
         .merge(ui::routes())
+        .layer(axum::middleware::from_fn_with_state(gateway.clone(), tahoe::front))
         .layer(guard)
         .with_state(gateway)
 }

@@ -1,11 +1,66 @@
 //! Connections and their bounds.
+//!
+//! There is room for so many connections and no more. Who is slow to say what he wants makes room for who comes next: a connection that
+//! waits for a request is closed for a new one, the longest idle first.
 
+mod idle;
+mod tls;
+
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower_service::Service;
 
+use crate::guard::Peer;
 use crate::{Gateway, router};
+use idle::{IdleBody, Watched};
+pub use tls::{Tls, TlsError};
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections at once.
+    pub connections: usize,
+    /// From the first byte that is waited for to the end of a request's head.
+    pub head: Duration,
+    /// Without a byte of a request's body, or without the other side taking one of an answer.
+    pub idle: Duration,
+    /// For what is under way when the gateway is told to stop.
+    pub stop: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            head: Duration::from_secs(15),
+            idle: Duration::from_secs(60),
+            stop: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Bytes of a request's head, which holds a cap and a path.
+const MAX_HEAD: usize = 128 * 1024;
+/// Its fields.
+const MAX_FIELDS: usize = 64;
+/// How long to wait when the system has no more file descriptors.
+const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` is done.
 ///
@@ -16,6 +71,211 @@ pub async fn serve(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(gateway)).with_graceful_shutdown(stop).await
+) -> io::Result<()> {
+    serve_within(listener, gateway, None, Bounds::default(), stop).await
+}
+
+/// The same with TLS, and bounds of the caller's.
+///
+/// # Errors
+///
+/// The listener fails.
+pub async fn serve_within(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    tls: Option<Tls>,
+    bounds: Bounds,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let room = Arc::new(Semaphore::new(bounds.connections));
+    let (told, stopping) = watch::channel(false);
+    let serving = Serving { router: router(gateway), tls, bounds, waiting: Arc::default(), stopping };
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
+                tokio::time::sleep(EXHAUSTED).await;
+                continue;
+            }
+        };
+        if room.available_permits() == 0 {
+            serving.waiting.close_longest();
+        }
+        // Those that are closed give their place back at once; all others are at work.
+        let permit = tokio::select! {
+            () = &mut stop => break,
+            permit = room.clone().acquire_owned() => permit.expect("nobody closes it"),
+        };
+        let serving = serving.clone();
+        connections.spawn(async move {
+            serving.connection(stream, peer).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    let _ = told.send(true);
+    let ended = timeout(bounds.stop, async { while connections.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!(left = connections.len(), "requests under way were given up");
+    }
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Serving {
+    router: axum::Router,
+    tls: Option<Tls>,
+    bounds: Bounds,
+    waiting: Arc<Waiting>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Serving {
+    async fn connection(mut self, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let place = self.waiting.enter();
+        let closed = place.closed.clone();
+        tokio::select! {
+            () = closed.notified() => tracing::debug!("an idle connection made room for another"),
+            () = self.exchange(stream, peer, place) => {}
+        }
+    }
+
+    async fn exchange(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        match self.tls.clone() {
+            None => self.speak(stream, peer, place).await,
+            Some(tls) => match timeout(self.bounds.head, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.speak(stream, peer, place).await,
+                Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "no TLS"),
+                Err(_) => {}
+            },
+        }
+    }
+
+    async fn speak<S>(&mut self, stream: S, peer: SocketAddr, place: Place)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
+        let (place, router, bounds) = (Arc::new(place), self.router.clone(), self.bounds);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let busy = place.busy();
+            let (parts, body) = request.into_parts();
+            let mut request = Request::from_parts(parts, Body::new(IdleBody::new(body, bounds.idle)));
+            request.extensions_mut().insert(Peer(peer));
+            let answered = router.clone().call(request);
+            async move {
+                // The answer's body is under way as long as it is not dropped.
+                let response = answered.await?;
+                Ok::<_, std::convert::Infallible>(response.map(|body| busy.until_end_of(body)))
+            }
+        });
+        let watched = Watched::new(stream, self.bounds.idle);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.bounds.head)
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_FIELDS)
+            .half_close(true)
+            .serve_connection(TokioIo::new(watched), service);
+        let mut connection = std::pin::pin!(connection);
+        let done = tokio::select! {
+            done = connection.as_mut() => done,
+            () = told_to_stop(&mut self.stopping) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke");
+        }
+    }
+}
+
+/// Connections that wait for a request, the longest first.
+#[derive(Default)]
+struct Waiting {
+    list: Mutex<BTreeMap<u64, Arc<Notify>>>,
+    next: AtomicUsize,
+}
+
+impl Waiting {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+        self.list.lock().expect("no code panics while it holds this lock")
+    }
+
+    fn enter(self: &Arc<Self>) -> Place {
+        let place =
+            Place { waiting: self.clone(), closed: Arc::new(Notify::new()), number: Mutex::new(None) };
+        place.wait();
+        place
+    }
+
+    fn close_longest(&self) {
+        let longest = self.lock().pop_first();
+        if let Some((_, closed)) = longest {
+            closed.notify_one();
+        }
+    }
+}
+
+/// One connection's place among them, while it waits.
+struct Place {
+    waiting: Arc<Waiting>,
+    closed: Arc<Notify>,
+    number: Mutex<Option<u64>>,
+}
+
+impl Place {
+    fn wait(&self) {
+        let number = self.waiting.next.fetch_add(1, Ordering::Relaxed) as u64;
+        self.waiting.lock().insert(number, self.closed.clone());
+        *self.number.lock().expect("no code panics while it holds this lock") = Some(number);
+    }
+
+    fn leave(&self) {
+        let number = self.number.lock().expect("no code panics while it holds this lock").take();
+        if let Some(number) = number {
+            self.waiting.lock().remove(&number);
+        }
+    }
+
+    /// A request came.
+    fn busy(self: &Arc<Self>) -> Busy {
+        self.leave();
+        Busy(self.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// A request under way; when dropped its connection waits again.
+pub(crate) struct Busy(Arc<Place>);
+
+impl Busy {
+    fn until_end_of(self, body: Body) -> Body {
+        Body::new(idle::Held::new(body, self))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
+}
+
+async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    // Who tells it is gone only when all is over.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }

@@ -136,13 +136,13 @@ fn has_nextest() -> bool {
 }
 
 fn test() -> Result<Outcome> {
-    let python = python::ensure()?;
+    let (python, tahoe) = (python::ensure()?, python::ensure_tahoe()?);
     let how = if has_nextest() {
         "nextest run --workspace --locked --no-fail-fast"
     } else {
         "test --workspace --locked --no-fail-fast"
     };
-    held(execute(cargo(how).env(python::VARIABLE, python)))
+    held(execute(cargo(how).env(python::VARIABLE, python).env(python::TAHOE_VARIABLE, tahoe)))
 }
 
 fn doctest() -> Result<Outcome> {

@@ -1,0 +1,169 @@
+//! Bodies and streams that may pause, but not for ever.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// A request's body of which some byte must come now and then.
+pub(super) struct IdleBody {
+    body: Incoming,
+    pause: Pause,
+}
+
+impl IdleBody {
+    pub(super) fn new(body: Incoming, most: Duration) -> Self {
+        Self { body, pause: Pause::new(most) }
+    }
+}
+
+impl Body for IdleBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.pause.end();
+                Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
+            }
+            Poll::Pending => {
+                ready!(self.pause.poll_too_long(cx));
+                Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream whose other side must take what is written now and then.
+pub(super) struct Watched<S> {
+    stream: S,
+    pause: Pause,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, most: Duration) -> Self {
+        Self { stream, pause: Pause::new(most) }
+    }
+
+    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.pause.end();
+            return polled;
+        }
+        ready!(self.pause.poll_too_long(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.watch(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(cx, polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch(cx, polled)
+    }
+}
+
+/// How long something has been waited for.
+struct Pause {
+    most: Duration,
+    sleep: Pin<Box<Sleep>>,
+    running: bool,
+}
+
+impl Pause {
+    fn new(most: Duration) -> Self {
+        Self { most, sleep: Box::pin(sleep(most)), running: false }
+    }
+
+    fn end(&mut self) {
+        self.running = false;
+    }
+
+    /// Ready when the pause is too long.
+    fn poll_too_long(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.running {
+            self.running = true;
+            self.sleep.as_mut().reset(Instant::now() + self.most);
+        }
+        self.sleep.as_mut().poll(cx)
+    }
+}
+
+/// An answer's body that holds something as long as it lasts.
+pub(super) struct Held {
+    body: axum::body::Body,
+    _busy: super::Busy,
+}
+
+impl Held {
+    pub(super) fn new(body: axum::body::Body, busy: super::Busy) -> Self {
+        Self { body, _busy: busy }
+    }
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,238 @@
+//! Answers: text, JSON, pages, and what went wrong.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use client::check::CheckError;
+use client::filestore::FileStoreError;
+use http_body::Frame;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::failure::Failure;
+
+/// What went wrong with a request.
+#[derive(Debug)]
+pub(super) struct Problem(pub(super) Failure);
+
+pub(super) type Answer = Result<Response, Problem>;
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self(Failure::new(status, "refused", text))
+    }
+
+    pub(super) fn bad(text: impl Into<String>) -> Self {
+        Self(Failure::bad(text))
+    }
+
+    pub(super) fn exists() -> Self {
+        let text = "There was already a child by that name, and you asked me to not replace it.";
+        Self::new(StatusCode::CONFLICT, text)
+    }
+}
+
+impl From<FileStoreError> for Problem {
+    fn from(error: FileStoreError) -> Self {
+        let mut failure = Failure::from(&error);
+        failure.text = match (&error, failure.status) {
+            (FileStoreError::NoEntry { path }, _) => format!("No such child: {path}"),
+            // Tahoe's own first words, which programs look for.
+            (FileStoreError::Download(_), StatusCode::GONE) => {
+                format!("NotEnoughSharesError: {}", failure.text)
+            }
+            (_, StatusCode::GONE) => format!("UnrecoverableFileError: {}", failure.text),
+            (FileStoreError::Refused(_), StatusCode::CONFLICT) => {
+                format!(
+                    "There was already a child by that name, and you asked me to not replace it: {}",
+                    failure.text
+                )
+            }
+            _ => failure.text,
+        };
+        Self(failure)
+    }
+}
+
+impl From<CheckError> for Problem {
+    fn from(error: CheckError) -> Self {
+        Self(Failure::from(&error))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self(failure) = self;
+        let mut response = text(failure.text + "\n");
+        *response.status_mut() = failure.status;
+        if let Some(seconds) = failure.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+pub(super) fn text(text: impl Into<String>) -> Response {
+    typed(Body::from(text.into()), "text/plain; charset=utf-8")
+}
+
+/// JSON as Tahoe sends it: in ASCII, since its clients refuse to print anything else.
+pub(super) fn json(value: &Value) -> Response {
+    typed(Body::from(ascii(&value.to_string()) + "\n"), "application/json")
+}
+
+pub(super) fn page(html: String) -> Response {
+    typed(Body::from(html), "text/html; charset=utf-8")
+}
+
+pub(super) fn redirect(status: StatusCode, to: &str) -> Answer {
+    let location = HeaderValue::from_str(to).map_err(|_| Problem::bad("that is nowhere to go on to"))?;
+    let mut response = text(String::new());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+fn typed(body: Body, kind: &'static str) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// The same JSON in ASCII. Other characters stand within strings only.
+pub(super) fn ascii(json: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        if (' '..='~').contains(&character) || character == '\n' {
+            out.push(character);
+        } else {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
+}
+
+/// Text for a page.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // What would turn the text around it about.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.push('\u{fffd}')
+            }
+            character if character.is_control() => out.push('\u{fffd}'),
+            character => out.push(character),
+        }
+    }
+    out
+}
+
+/// Pieces of text between a task and a socket.
+const PIECES: usize = 16;
+/// Bytes gathered before they are sent on.
+const PIECE: usize = 16 * 1024;
+
+/// Where a task writes an answer that is under way.
+pub(super) struct Writer {
+    sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    buffer: String,
+}
+
+/// Nobody reads on.
+pub(super) struct Gone;
+
+impl Writer {
+    pub(super) async fn write(&mut self, text: &str) -> Result<(), Gone> {
+        self.buffer.push_str(text);
+        if self.buffer.len() >= PIECE { self.flush().await } else { Ok(()) }
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::take(&mut self.buffer).into();
+        self.sender.send(Ok(piece)).await.map_err(|_| Gone)
+    }
+
+    /// Breaks the answer off, so that it does not look complete.
+    pub(super) async fn break_off(mut self, why: &FileStoreError) {
+        tracing::warn!(error = why as &dyn std::error::Error, "an answer broke off");
+        let _ = self.flush().await;
+        let _ = self.sender.send(Err(std::io::Error::other("it broke off"))).await;
+    }
+}
+
+/// An answer that a task writes while it is sent. The task ends when nobody reads on.
+pub(super) fn streamed<F>(kind: &'static str, write: impl FnOnce(Writer) -> F) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let task = tokio::spawn(write(Writer { sender, buffer: String::new() }));
+    typed(Body::new(Streamed { pieces, task: task.abort_handle() }), kind)
+}
+
+struct Streamed {
+    pieces: mpsc::Receiver<Result<Bytes, std::io::Error>>,
+    task: AbortHandle,
+}
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.pieces.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An answer, whatever became of it.
+pub(super) fn either(answer: Answer) -> Result<Response, Infallible> {
+    Ok(answer.unwrap_or_else(IntoResponse::into_response))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_ascii_and_says_the_same() {
+        let value = serde_json::json!({ "ü\u{7f}\u{1f600}\"": "\u{2028}\n" });
+        let text = ascii(&value.to_string());
+        assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn hostile_names_are_text_on_a_page() {
+        let text = escaped("<script>'\"&\u{202e}\u{7}");
+        assert_eq!(text, "&lt;script&gt;&#39;&quot;&amp;\u{fffd}\u{fffd}");
+    }
+}

@@ -1,0 +1,218 @@
+//! `/uri/CAP[/path]`: what a cap, and names from there, lead to.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use caps::Cap;
+use client::Client;
+use client::filestore::{FileStoreError, Target};
+use encoding::directory::{EntryKind, Name};
+
+use super::answer::{Answer, Problem, either, text};
+use super::args::{self, Args};
+use super::form::{self, Posted};
+use super::{check, deep, directory, file, json, manifest, pages, stats};
+use crate::Gateway;
+use crate::content::{Conditions, Disposition, Serve, of_name, respond};
+
+/// A request of something linked.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) gateway: Arc<Gateway>,
+    /// The client at work for the root that is named.
+    pub(super) client: Client,
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) args: Args,
+    pub(super) root: Cap,
+    pub(super) names: Vec<Name>,
+}
+
+impl Call {
+    /// What the path leads to now.
+    pub(super) async fn target(&self) -> Result<Target, FileStoreError> {
+        self.client.resolve(&self.root, &self.names).await
+    }
+}
+
+pub(super) async fn answer(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> Result<Response, Infallible> {
+    either(dispatch(gateway, request).await)
+}
+
+async fn dispatch(gateway: Arc<Gateway>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let args = Args::of_query(&parts.uri);
+    let raw = parts.uri.path().splitn(3, '/').nth(2).unwrap_or_default();
+    let (root, names) = args::path(raw)?;
+    let client = gateway.client().under(&root);
+    let mut call = Call { gateway, client, method: parts.method, headers: parts.headers, args, root, names };
+    match call.method {
+        Method::GET | Method::HEAD => get(&call).await,
+        Method::PUT => put(&call, body).await,
+        Method::DELETE => directory::unlink_path(&call).await,
+        Method::POST => {
+            let posted = if takes_json(call.args.t()) {
+                Posted::Body(body)
+            } else {
+                let gateway = call.gateway.clone();
+                form::posted(&gateway, &call.headers, &mut call.args, body).await?
+            };
+            post(call, posted).await
+        }
+        _ => not_allowed(),
+    }
+}
+
+pub(super) fn not_allowed() -> Answer {
+    let mut response = text("there is no such method here\n");
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let allowed = HeaderValue::from_static("GET, HEAD, PUT, POST, DELETE");
+    response.headers_mut().insert(header::ALLOW, allowed);
+    Ok(response)
+}
+
+async fn get(call: &Call) -> Answer {
+    let target = match call.target().await {
+        // Tahoe's words for a path through a file.
+        Err(FileStoreError::NotADirectory { .. }) => return Err(Problem::bad("Files have no children")),
+        target => target?,
+    };
+    match call.args.t() {
+        "" if target.kind() == EntryKind::Directory => pages::directory(call, &target).await,
+        "" => content(call, &target).await,
+        "json" => json::respond(call, target).await,
+        "uri" => Ok(text(target.cap.to_string())),
+        "readonly-uri" => {
+            let read = target.cap.read().unwrap_or(target.cap);
+            Ok(text(read.to_string()))
+        }
+        "info" => pages::info(call, &target).await,
+        "rename-form" => pages::rename_form(call, &target),
+        _ => Err(Problem::bad("GET: bad t=")),
+    }
+}
+
+async fn content(call: &Call, target: &Target) -> Answer {
+    let named = call.args.get("filename").or(call.names.last().map(Name::as_str));
+    let disposition = if call.args.flag("save")? { Disposition::Attachment } else { Disposition::Inline };
+    // Without an ending that says more it is text, as with Tahoe.
+    let content_type = named.and_then(of_name).is_none().then_some("text/plain");
+    let transfer = call.gateway.tahoe().recent.download(&target.cap);
+    let serve = Serve { name: named, disposition, content_type, framed: false, transfer: transfer.clone() };
+    Ok(respond(&call.gateway, &target.cap, &call.method, &call.headers, serve).await?)
+}
+
+async fn put(call: &Call, body: Body) -> Answer {
+    match call.args.t() {
+        "" => file::put(call, body).await,
+        "uri" => directory::put_cap(call, body).await,
+        "mkdir" => directory::make(call, Vec::new()).await,
+        _ => Err(Problem::bad("PUT to a file: bad t=")),
+    }
+}
+
+/// Whether the body of such a POST is a list of children and no form, whatever it says of itself.
+fn takes_json(t: &str) -> bool {
+    matches!(t, "mkdir-with-children" | "mkdir-immutable" | "set_children" | "set-children")
+}
+
+async fn post(mut call: Call, posted: Posted) -> Answer {
+    let t = call.args.t().to_owned();
+    let done = match (t.as_str(), posted) {
+        ("upload", Posted::File(file)) => file::post(&mut call, file).await,
+        ("upload", Posted::Body(_)) => Err(Problem::bad("t=upload wants a form with a field named file")),
+        (_, Posted::File(_)) => Err(Problem::bad("only t=upload takes a file")),
+        ("mkdir", _) => directory::make(&call, Vec::new()).await,
+        ("mkdir-p", _) => directory::make_path(&call).await,
+        ("mkdir-with-children", Posted::Body(body)) => directory::make_with_children(&call, body).await,
+        ("mkdir-immutable", Posted::Body(body)) => directory::make_immutable(&call, body).await,
+        ("set_children" | "set-children", Posted::Body(body)) => directory::set_children(&call, body).await,
+        ("uri", _) => directory::link(&call).await,
+        ("unlink" | "delete", _) => directory::unlink(&call).await,
+        ("rename", _) if call.args.get("to_dir").is_some() => {
+            Err(Problem::bad("to_dir= is not valid for rename"))
+        }
+        ("rename", _) if call.args.get("to_name").is_none() => {
+            Err(Problem::bad("to_name= is required for rename"))
+        }
+        ("rename" | "relink", _) => directory::relink(&call).await,
+        ("check", _) => check::respond(&call).await,
+        ("start-deep-check", _) => deep::start(&call).await,
+        ("stream-deep-check", _) => deep::stream(&call).await,
+        ("start-manifest", _) => manifest::start(&call).await,
+        ("stream-manifest", _) => manifest::stream(&call).await,
+        ("start-deep-stats" | "start-deep-size", _) => stats::start(&call).await,
+        ("deep-size", _) => stats::size(&call).await,
+        ("info", _) => pages::info(&call, &call.target().await?).await,
+        _ => Err(Problem::bad("POST: bad t=")),
+    }?;
+    when_done(&call.args, done)
+}
+
+/// Goes on to another page where the form says so: one of this gateway's, since a form could name any.
+pub(super) fn when_done(args: &Args, done: Response) -> Answer {
+    let Some(to) = args.get("when_done").filter(|to| !to.is_empty() && done.status().is_success()) else {
+        return Ok(done);
+    };
+    let local =
+        !to.contains("://") && !to.starts_with("//") && !to.contains('\\') && !to.contains("javascript:");
+    if !local {
+        return Err(Problem::bad("when_done= may only lead to a page of this gateway"));
+    }
+    super::answer::redirect(StatusCode::FOUND, to)
+}
+
+/// `/file/CAP/name` and `/named/CAP/name`: a file whose type follows from a name that is no part of its path.
+pub(super) async fn named(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> Result<Response, Infallible> {
+    either(serve_named(gateway, request).await)
+}
+
+async fn serve_named(gateway: Arc<Gateway>, request: Request) -> Answer {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return not_allowed();
+    }
+    let raw = request.uri().path().splitn(3, '/').nth(2).unwrap_or_default();
+    let (cap, names) = args::path(raw)?;
+    if cap.is_directory() {
+        return Err(Problem::bad("/file can only be used on files"));
+    }
+    let mut args = Args::of_query(request.uri());
+    if let Some(name) = names.last() {
+        args.add("filename".into(), name.to_string());
+    }
+    let client = gateway.client().under(&cap);
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    let call = Call { gateway, client, method, headers, args, root: cap.clone(), names: Vec::new() };
+    content(&call, &Target { cap, entry: None }).await
+}
+
+/// Refuses a change whose conditions do not hold of what is there.
+pub(super) async fn check_conditions(call: &Call, there: Option<&Cap>) -> Result<(), Problem> {
+    let conditions = Conditions::of(&call.headers);
+    if !conditions.are_there() {
+        return Ok(());
+    }
+    let tag = match there {
+        Some(cap) if !cap.is_directory() => {
+            Some(crate::content::open(&call.gateway, cap).await?.tag().to_owned())
+        }
+        Some(cap) => {
+            Some(format!("\"{}\"", cap.verify_hash().map(|hash| hash.to_string()).unwrap_or_default()))
+        }
+        None => None,
+    };
+    match conditions.forbids_change(tag.as_deref()) {
+        true => Err(Problem::new(StatusCode::PRECONDITION_FAILED, "it is not what you take it for")),
+        false => Ok(()),
+    }
+}
