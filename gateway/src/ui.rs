@@ -1,4 +1,5 @@
 //! The web page, served from the binary. It asks nobody else for anything, and holds no data: what it shows comes from [`crate::api`].
+//! What it may load is said by [`crate::guard`], as on every answer.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,11 +10,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::Gateway;
-
-/// What the page may do: run and show its own files, ask its own gateway, show what that serves. Nothing inline, nobody else's.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-                      media-src 'self' blob:; connect-src 'self'; frame-src 'self'; base-uri 'none'; \
-                      form-action 'self'; frame-ancestors 'none'";
 
 /// A file of the page.
 struct Part {
@@ -104,10 +100,6 @@ fn serve(name: &str, method: &Method, headers: &HeaderMap) -> Response {
     let common = [
         (header::ETAG, tag),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     ];
     if known {
         return (StatusCode::NOT_MODIFIED, common).into_response();
@@ -178,8 +170,6 @@ mod tests {
             let answer = serve(part.name, &Method::GET, &HeaderMap::new());
             assert_eq!(answer.status(), StatusCode::OK);
             assert_ne!(header_of(&answer, header::CONTENT_TYPE), "application/octet-stream", "{}", part.name);
-            assert_eq!(header_of(&answer, header::CONTENT_SECURITY_POLICY), POLICY);
-            assert_eq!(header_of(&answer, header::X_CONTENT_TYPE_OPTIONS), "nosniff");
         }
     }
 

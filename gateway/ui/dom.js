@@ -33,6 +33,19 @@ export function put(element, ...children) {
   return element;
 }
 
+/**
+ * Replaces what an element holds where `key` says that it changed, and leaves the focus on what is called the same.
+ * A button that is replaced while somebody presses it is never clicked.
+ */
+export function refill(element, key, build) {
+  if (element.dataset.key === key) return;
+  element.dataset.key = key;
+  const name = (one) => one.getAttribute("aria-label") ?? one.textContent;
+  const focused = element.contains(document.activeElement) ? name(document.activeElement) : null;
+  put(element, build());
+  if (focused !== null) [...element.querySelectorAll("button")].find((one) => name(one) === focused)?.focus();
+}
+
 /** Puts the focus on the first thing in here that asks for it. */
 export function focusIn(element) {
   (element.querySelector("[autofocus]") ?? element.querySelector("input, button, [tabindex='0']") ?? element).focus();

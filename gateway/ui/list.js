@@ -1,6 +1,6 @@
 // The list of entries. Only the rows in view exist, so that 100,000 entries cost as much as 30.
 
-import { h, put } from "./dom.js";
+import { h, refill } from "./dom.js";
 import { icon } from "./icons.js";
 import { bytes, day, moment, many } from "./format.js";
 import { iconOf, wordFor } from "./kinds.js";
@@ -47,19 +47,24 @@ export class List {
 
   #drawHead() {
     const { by, down } = this.listing.order;
+    const all = this.listing.shown.length > 0 && this.selection.names.size >= this.listing.shown.length;
+    refill(this.head, `${by} ${down} ${all}`, () => this.#headCells(by, down, all));
+  }
+
+  #headCells(by, down, all) {
     const columns = COLUMNS.map(([column, title]) => h("div", {
       class: `cell ${column}`, role: "columnheader",
       "aria-sort": by === column ? (down ? "descending" : "ascending") : "none",
-    }, h("button", { type: "button", class: "sort", tabindex: "-1", onclick: () => { this.listing.sortBy(column); this.on.sort(); } },
+    }, h("button", { type: "button", class: "sort", onclick: () => { this.listing.sortBy(column); this.on.sort(); } },
       title, by === column && icon(down ? "down" : "up"))));
-    const all = this.listing.shown.length > 0 && this.selection.names.size >= this.listing.shown.length;
-    put(this.head,
+    return [
       h("div", { class: "cell tick", role: "columnheader" }, h("button", {
-        type: "button", class: all ? "box ticked" : "box", tabindex: "-1", "aria-label": all ? "Choose none" : "Choose all",
+        type: "button", class: all ? "box ticked" : "box", "aria-label": all ? "Choose none" : "Choose all",
         onclick: () => (all ? this.selection.clear() : this.selection.all(this.listing.shown)),
       }, all && icon("check"))),
       columns,
-      h("div", { class: "cell tools", role: "columnheader", "aria-label": "Actions" }));
+      h("div", { class: "cell tools", role: "columnheader", "aria-label": "Actions" }),
+    ];
   }
 
   #draw() {

@@ -1,6 +1,6 @@
 // The bar over the list: what can be done here, or with what is chosen; and the search field.
 
-import { h, put } from "./dom.js";
+import { h, refill } from "./dom.js";
 import { icon } from "./icons.js";
 import { menu } from "./dialogs.js";
 import { fromInput } from "./upload/drop.js";
@@ -43,16 +43,17 @@ export function toolbar(folder, selection, can, queue, resifted) {
   const forChosen = (chosen) => [
     h("button", { type: "button", class: "plain", "aria-label": "Choose none", title: "Choose none", onclick: () => selection.clear() }, icon("close")),
     h("b", { class: "count", "aria-live": "polite" }, `${chosen.length.toLocaleString()} chosen`),
-    button("Download", "download", () => can.download(chosen)),
-    chosen.length === 1 && button("Share", "share", () => can.share(chosen)),
-    can.isWritable() && button("Move", "move", () => can.move(chosen)),
-    can.isWritable() && button("Delete", "trash", () => can.remove(chosen), "danger-text"),
-    h("button", { type: "button", class: "plain", "aria-label": "More for what is chosen", title: "More", onclick: (event) => can.menu(chosen, event.currentTarget) }, icon("more")),
+    button("Download", "download", () => can.download(can.chosen())),
+    chosen.length === 1 && button("Share", "share", () => can.share(can.chosen())),
+    can.isWritable() && button("Move", "move", () => can.move(can.chosen())),
+    can.isWritable() && button("Delete", "trash", () => can.remove(can.chosen()), "danger-text"),
+    h("button", { type: "button", class: "plain", "aria-label": "More for what is chosen", title: "More", onclick: (event) => can.menu(can.chosen(), event.currentTarget) }, icon("more")),
   ];
   const refresh = () => {
     const chosen = can.chosen();
     element.classList.toggle("choosing", chosen.length > 0);
-    put(left, chosen.length > 0 ? forChosen(chosen) : forAll());
+    const key = chosen.length > 0 ? chosen.map((entry) => entry.name).join("/") : `${Boolean(folder.listing.dir)} ${can.isWritable()}`;
+    refill(left, `${chosen.length} ${key}`, () => (chosen.length > 0 ? forChosen(chosen) : forAll()));
   };
   const element = h("div", { class: "toolbar", role: "toolbar", "aria-label": "Actions" }, left, h("div", { class: "search-field" }, icon("search"), field), files, folders);
   return { element, refresh };
