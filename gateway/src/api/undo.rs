@@ -11,7 +11,7 @@ use client::Client;
 use client::filestore::{Child, DirEdit, Refusal, Replace};
 use encoding::directory::Name;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::asked::{Asked, Where, names, writer};
