@@ -58,3 +58,5 @@ mod shares;
 mod slots;
 #[path = "e2e/walking.rs"]
 mod walking;
+#[path = "e2e/web.rs"]
+mod web;

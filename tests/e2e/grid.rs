@@ -208,6 +208,12 @@ impl Daemon {
         }
     }
 
+    /// The number of its process.
+    #[track_caller]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Asks it to end with SIGTERM, and leaves it to [`Daemon::stopped`].
     pub(crate) fn terminate(&self) {
         signal(self.child.as_ref().unwrap(), Signal::TERM);

@@ -12,7 +12,7 @@ pub(crate) const VARIABLE: &str = "SARSEN_PYTHON";
 pub(crate) const TAHOE_VARIABLE: &str = "SARSEN_TAHOE";
 /// The version that the gateway is held against.
 const TAHOE: &str = "tahoe-lafs==1.20.0";
-const PACKAGES: [&str; 2] = ["blake3", "cryptography"];
+const PACKAGES: [&str; 3] = ["blake3", "cryptography", "selenium"];
 
 /// The Python named by the environment, or else one of our own below the target directory, made when it is missing.
 pub(crate) fn ensure() -> Result<PathBuf> {

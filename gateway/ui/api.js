@@ -1,0 +1,84 @@
+// Requests to the gateway. Caps travel in bodies, never in addresses.
+
+import * as session from "./session.js";
+
+/** What the gateway refused, in its words. */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body?.detail ?? body?.title ?? `The gateway answered ${status}.`);
+    this.status = status;
+    this.title = body?.title ?? "That did not work";
+    this.hint = body?.hint;
+    this.code = body?.code;
+  }
+}
+
+/** Headers of a request. */
+export function headers(more) {
+  const token = session.token();
+  return { ...(token ? { authorization: `Bearer ${token}` } : {}), ...more };
+}
+
+async function send(path, { method, body, signal }) {
+  let answer;
+  try {
+    answer = await fetch(`/api/${path}`, {
+      method,
+      signal,
+      headers: headers(body === undefined ? {} : { "content-type": "application/json" }),
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store",
+      referrerPolicy: "no-referrer",
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { title: "No answer", detail: "The gateway does not answer.", hint: "Is it still running?" });
+  }
+  if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => null));
+  return answer;
+}
+
+/** GET of JSON. */
+export async function get(path, signal) {
+  return (await send(path, { method: "GET", signal })).json();
+}
+
+/** POST of JSON, answered by JSON if by anything. */
+export async function post(path, body, signal) {
+  const answer = await send(path, { method: "POST", body, signal });
+  const text = await answer.text();
+  return text === "" ? null : JSON.parse(text);
+}
+
+/** POST answered by text. */
+export async function postForText(path, body, signal) {
+  return (await send(path, { method: "POST", body, signal })).text();
+}
+
+/** Calls back for every line of a stream of JSON lines, many at once: `each(lines)`. */
+export async function stream(method, path, body, each, signal) {
+  const answer = await send(path, { method, body, signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    const parsed = lines.filter((line) => line !== "").map((line) => JSON.parse(line));
+    if (parsed.length > 0) each(parsed);
+  }
+  if (rest.trim() !== "") each([JSON.parse(rest)]);
+}
+
+/** JSON as it travels in a header. */
+export function toHeader(value) {
+  const utf8 = new TextEncoder().encode(JSON.stringify(value));
+  return btoa(String.fromCharCode(...utf8)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}
+
+/** And back. */
+export function fromHeader(text) {
+  const binary = atob(text.replace(/-/g, "+").replace(/_/g, "/"));
+  return JSON.parse(new TextDecoder().decode(Uint8Array.from(binary, (c) => c.charCodeAt(0))));
+}

@@ -1,0 +1,19 @@
+// The way from the root to here, each step a link.
+
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { format } from "./router.js";
+
+/** What a root is called: its alias, or words for a cap, which is never shown here. */
+export function nameOfRoot(root) {
+  return root.startsWith("~") ? "Opened by cap" : root;
+}
+
+/** The breadcrumbs of a path. */
+export function crumbs(root, path) {
+  const arrow = () => h("span", { class: "arrow", "aria-hidden": "true" }, icon("right"));
+  const steps = [nameOfRoot(root), ...path].map((name, depth) => h("li", null, arrow(),
+    h("a", { href: format(root, path.slice(0, depth)), "aria-current": depth === path.length ? "page" : undefined, title: name }, name)));
+  const home = h("a", { href: "#/", class: "home", "aria-label": "All folders", title: "All folders" }, icon("folder"));
+  return h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" }, h("ol", null, h("li", null, home), steps));
+}

@@ -1,0 +1,78 @@
+// Is it all there? Checks a file or a tree, and repairs it.
+
+import { h, put } from "./dom.js";
+import { icon } from "./icons.js";
+import { stream } from "./api.js";
+import { open } from "./dialogs.js";
+import { many } from "./format.js";
+
+const WAYS = [
+  ["claimed", "Ask", "Servers say what they have. Quick."],
+  ["sampled", "Sample", "Servers prove it by some blocks of their shares. Finds lost disks and most damage."],
+  ["full", "Read all", "Every share is fetched and proved. Slow; leaves no doubt."],
+];
+const SHOWN = 200;
+
+/** Opens the dialogue for something at `where`. */
+export function health(where, name, isDir) {
+  const stop = { now: null };
+  const ways = WAYS.map(([value, title, words], i) => h("label", { class: "choice" },
+    h("input", { type: "radio", name: "way", value, checked: i === 0 }),
+    h("span", null, h("b", null, title), " ", words)));
+  const deep = h("input", { type: "checkbox", checked: isDir, disabled: !isDir });
+  const out = h("div", { class: "health-out", "aria-live": "polite" });
+  const buttons = h("div", { class: "buttons left" });
+  const idle = () => put(buttons,
+    h("button", { type: "button", class: "primary", onclick: () => run(false) }, icon("health"), "Check"),
+    h("button", { type: "button", onclick: () => run(true) }, icon("retry"), "Check and repair"));
+  idle();
+  const body = h("div", { class: "health" }, h("fieldset", null, h("legend", null, "How"), ways),
+    isDir && h("label", { class: "choice" }, deep, h("span", null, "With all that is below it")), buttons, out);
+  open(`Health of “${name}”`, body, { onclose: () => stop.now?.abort() });
+
+  async function run(repair) {
+    const verify = body.querySelector("input[name=way]:checked").value;
+    stop.now = new AbortController();
+    put(buttons, h("button", { type: "button", onclick: () => stop.now.abort() }, icon("close"), "Stop"));
+    put(out, h("progress", { "aria-label": "Checking" }), h("p", null, repair ? "Checking and repairing…" : "Checking…"));
+    let ended = false;
+    try {
+      await stream("POST", "check", { where, deep: deep.checked && isDir, repair, verify }, (lines) => {
+        for (const line of lines) {
+          if (line.progress) put(out, h("progress", { "aria-label": "Checking" }), h("p", null, progress(line.progress)));
+          if (line.result) put(out, result(line.result, repair, () => run(true)));
+          if (line.problem) put(out, h("p", { class: "wrong" }, line.problem.detail ?? line.problem.title));
+          ended ||= Boolean(line.result ?? line.problem);
+        }
+      }, stop.now.signal);
+      if (!ended) put(out, h("p", { class: "wrong" }, "The check broke off."));
+    } catch (error) {
+      put(out, h("p", { class: "wrong" }, error.name === "AbortError" ? "Stopped." : error.message));
+    }
+    stop.now = null;
+    idle();
+  }
+}
+
+function progress({ checked, bad }) {
+  return `${many(checked, "object")} checked${bad ? `, ${bad} not well` : ", all well so far"}.`;
+}
+
+function result(found, repair, mend) {
+  const bad = found.unhealthy + found.unrecoverable;
+  const word = found.unrecoverable > 0 ? "bad" : found.unhealthy > 0 ? "thin" : "good";
+  const line = bad === 0 ? "All of it is there." : [
+    found.unhealthy > 0 && `${many(found.unhealthy, "object has", "objects have")} fewer shares or servers than wanted`,
+    found.unrecoverable > 0 && `${many(found.unrecoverable, "object")} cannot be read just now`,
+  ].filter(Boolean).join("; ") + ".";
+  const problems = found.problems ?? [];
+  return [
+    h("p", { class: `map-words ${word}` }, line),
+    h("dl", { class: "counts" }, [["Healthy", found.healthy], ["Unhealthy", found.unhealthy], ["Unreadable", found.unrecoverable], ["Repaired", found.repaired]]
+      .map(([name, count]) => h("div", null, h("dt", null, name), h("dd", null, (count ?? 0).toLocaleString())))),
+    !repair && found.unhealthy > 0 && h("button", { type: "button", class: "primary", onclick: mend }, icon("retry"), "Repair now"),
+    problems.length > 0 && h("ul", { class: "problems" }, problems.slice(0, SHOWN).map((problem) => h("li", null,
+      h("b", null, Array.isArray(problem.path) ? problem.path.join("/") || "(this)" : String(problem.path || "(this)")), " ", problem.what)),
+    problems.length > SHOWN && h("li", { class: "quiet" }, `and ${problems.length - SHOWN} more`)),
+  ];
+}

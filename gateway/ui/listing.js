@@ -1,0 +1,126 @@
+// The entries of a directory as they stream in, ordered and filtered. No page in here.
+
+import { stream } from "./api.js";
+import { sortKey } from "./format.js";
+
+const rank = (entry) => (entry.kind === "dir" ? 0 : 1);
+const ORDERS = {
+  name: (a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0),
+  size: (a, b) => (a.size ?? -1) - (b.size ?? -1),
+  modified: (a, b) => (a.modified ?? 0) - (b.modified ?? 0),
+};
+
+export class Listing {
+  /** All entries, in order. */
+  entries = [];
+  /** Those that the filter lets through. */
+  shown = [];
+  /** What the first line of the answer says: writable, cap, read, verify. */
+  dir = null;
+  done = false;
+  order = { by: "name", down: false };
+  filter = "";
+  #names = new Map();
+
+  constructor(where) {
+    this.where = where;
+  }
+
+  /** Reads the directory; `changed` is told now and then. */
+  async load(changed, signal) {
+    let waiting = [];
+    let last = performance.now();
+    const flush = () => {
+      this.#add(waiting);
+      waiting = [];
+      last = performance.now();
+      changed();
+    };
+    await stream("POST", "list", { where: this.where }, (lines) => {
+      for (const line of lines) {
+        if (line.dir) this.dir = line.dir;
+        else if (line.problem) throw Object.assign(new Error(line.problem.detail), line.problem);
+        else if (!line.end) waiting.push(line);
+      }
+      if (performance.now() - last > 100) flush();
+    }, signal);
+    this.done = true;
+    flush();
+  }
+
+  /** New entries are ordered among themselves and merged: to order all of them each time would be felt. */
+  #add(entries) {
+    for (const entry of entries) {
+      entry.key = sortKey(entry.name);
+      entry.low = entry.name.toLowerCase();
+      this.#names.set(entry.name, entry);
+    }
+    const before = this.#before();
+    const fresh = entries.sort(before);
+    const merged = [];
+    let at = 0;
+    for (const entry of fresh) {
+      while (at < this.entries.length && before(this.entries[at], entry) <= 0) merged.push(this.entries[at++]);
+      merged.push(entry);
+    }
+    while (at < this.entries.length) merged.push(this.entries[at++]);
+    this.entries = merged;
+    this.#sift();
+  }
+
+  #before() {
+    const by = ORDERS[this.order.by];
+    const sign = this.order.down ? -1 : 1;
+    return (a, b) => rank(a) - rank(b) || sign * by(a, b) || ORDERS.name(a, b);
+  }
+
+  #arrange() {
+    this.entries.sort(this.#before());
+    this.#sift();
+  }
+
+  #sift() {
+    const wanted = this.filter.toLowerCase();
+    this.shown = wanted === "" ? this.entries : this.entries.filter((entry) => entry.low.includes(wanted));
+  }
+
+  /** Orders by a column; the same column again turns it round. */
+  sortBy(by) {
+    this.order = { by, down: this.order.by === by ? !this.order.down : by !== "name" };
+    this.#arrange();
+  }
+
+  /** Shows only names with this text. */
+  setFilter(text) {
+    this.filter = text;
+    this.#sift();
+  }
+
+  /** Whether there is an entry of this name. */
+  has(name) {
+    return this.#names.has(name);
+  }
+
+  /** The entry of this name. */
+  named(name) {
+    return this.#names.get(name);
+  }
+
+  /** Puts an entry in, in place of another of its name. */
+  set(entry) {
+    entry.key = sortKey(entry.name);
+    entry.low = entry.name.toLowerCase();
+    if (this.#names.has(entry.name)) this.entries[this.entries.findIndex((other) => other.name === entry.name)] = entry;
+    else this.entries.push(entry);
+    this.#names.set(entry.name, entry);
+    this.#arrange();
+  }
+
+  /** Takes entries out. */
+  remove(names) {
+    const gone = new Set(names);
+    this.entries = this.entries.filter((entry) => !gone.has(entry.name));
+    for (const name of gone) this.#names.delete(name);
+    this.#sift();
+  }
+}
