@@ -15,7 +15,7 @@ use crate::files::write_atomically;
 /// The file's format: a newer one is left alone.
 const VERSION: u16 = 1;
 /// What a server is given to answer that did not in an earlier run.
-pub const BRIEF: Duration = Duration::from_millis(300);
+pub const BRIEF: Duration = Duration::from_millis(800);
 /// For so long after a failure that counts at least, and at most: for as long as the server has been silent by then.
 const BRIEFLY: (u64, u64) = (600, 3600);
 /// Servers of each kind that are remembered.
