@@ -2,6 +2,7 @@
 //!
 //! Slow servers are hedged, failed ones replaced, liars named. A server costs time, never data.
 
+mod budget;
 mod error;
 mod fetch;
 mod file_tree;
@@ -24,6 +25,7 @@ use encoding::{
 };
 use tokio::task::JoinHandle;
 
+pub(crate) use budget::Budget;
 pub use error::{Complaint, DownloadError, ServerAnswer};
 pub(crate) use fetch::{Blocks, FetchError, data_roots, fetch_share, gather};
 pub(crate) use file_tree::FileTree;
@@ -176,30 +178,37 @@ impl Opened {
     ) -> Result<(), DownloadError> {
         let geometry = self.geometry();
         let segments = geometry.segments_of(&range);
-        let step = (BATCH_BYTES / geometry.params().segment_len()).clamp(1, 16);
+        let segment_len = geometry.params().segment_len();
+        let step = (BATCH_BYTES / segment_len).clamp(1, 16);
         // A segment that is larger than a batch is fetched alone: memory stays bounded whatever k is.
-        let at_once = if geometry.params().segment_len() > BATCH_BYTES { 1 } else { BATCHES };
+        let at_once = if segment_len > BATCH_BYTES { 1 } else { BATCHES };
         let mut next = segments.start;
         let mut batches: VecDeque<Batch> = VecDeque::new();
         loop {
             while batches.len() < at_once && next < segments.end {
-                let end = segments.end.min(next + step);
-                transfer.throttle((end - next) * geometry.params().segment_len()).await;
+                let left = segments.end - next;
+                let budget = &self.client.0.budget;
+                let lent = match batches.is_empty() {
+                    true => budget.for_next(step.min(left), segment_len).await,
+                    false => budget.for_ahead(step.min(left), segment_len),
+                };
+                let Some((count, lent)) = lent else { break };
+                transfer.throttle(count * segment_len).await;
                 let object = self.clone();
-                let wanted = next..end;
-                let transfer = transfer.clone();
+                let (wanted, transfer) = (next..next + count, transfer.clone());
                 let task = tokio::spawn(async move { fetch::batch(&object, wanted, &transfer).await });
-                batches.push_back(Batch { first: next, task });
-                next = end;
+                batches.push_back(Batch { first: next, task, lent });
+                next += count;
             }
             let Some(mut batch) = batches.pop_front() else { return Ok(()) };
             let decoded = (&mut batch.task).await.map_err(|_| DownloadError::Internal)??;
+            let lent = batch.lent.take().map(budget::decoded);
             let mut pieces = Vec::new();
             for (segment, parts) in (batch.first..).zip(decoded) {
                 trim(geometry.segment_data_range(segment).start, parts, &range, &mut pieces);
             }
             let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-            sink.write(pieces).await.map_err(DownloadError::Sink)?;
+            sink.write(budget::tied(pieces, lent)).await.map_err(DownloadError::Sink)?;
             transfer.advance(bytes);
         }
     }
@@ -290,6 +299,7 @@ impl DirectReader {
 /// A batch on its way; given up when dropped.
 struct Batch {
     first: u64,
+    lent: Option<budget::Lent>,
     task: JoinHandle<Result<Vec<Vec<Bytes>>, DownloadError>>,
 }
 

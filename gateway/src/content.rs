@@ -186,11 +186,13 @@ pub async fn answer(
         out.insert(header::CONTENT_TYPE, HeaderValue::try_from(value).expect("a boundary of letters"));
     }
     if freshness == Some(Freshness::NewestSeen) {
-        // RFC 9111 once had a header for this; a name of our own says what is meant.
-        out.insert("sarsen-freshness", HeaderValue::from_static("newest-seen"));
+        out.insert(FRESHNESS, HeaderValue::from_static("newest-seen"));
     }
     Ok(response)
 }
+
+/// Says of a read that no quorum confirmed it.
+pub(crate) const FRESHNESS: &str = "sarsen-freshness";
 
 /// Between the parts of several ranges. Readers go by the lengths that each part states, since content may hold anything.
 const BOUNDARY: &str = "sarsen-range-7b1c9e5d2f84a360";

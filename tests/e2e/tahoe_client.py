@@ -2,7 +2,7 @@
 
 usage: tahoe_client.py TAHOE NODEDIR FOLDER [few]
 
-With `few` it expects a grid of which too few servers are left.
+With `few` it expects a grid of which too few servers are left. PARTS in the environment names parts to do alone, on what others left.
 """
 
 import json
@@ -222,7 +222,7 @@ def upkeep():
     assert json.loads(run("check", "--raw", "home:files/middle"))["results"]["healthy"] is True
     count = len(raw) - 1
     run("deep-check", "home:", out=f"done: {count} objects checked, {count} healthy, 0 unhealthy")
-    run("deep-check", "-v", "--verify", "home:files", out="large: ")
+    run("deep-check", "-v", "--verify", "home:files", out="'large': Healthy")
     run("deep-check", "--repair", "--add-lease", "home:", out=[f"done: {count} objects checked", f"pre-repair: {count} healthy, 0 unhealthy", f"post-repair: {count} healthy, 0 unhealthy"])
     run("status")
     run("status", "-v")
@@ -247,7 +247,8 @@ def webopen():
 def few():
     run("get", "home:files/large", code=1, err="503")
     run("put", path("middle"), "home:late", code=1, err="503")
-    run("ls", "home:", code=503 % 256)
+    # Two members still hold the directory; what they show is the newest to be seen.
+    run("ls", "home:", out="files")
     run("mkdir", code=1, err="503")
 
 
@@ -255,5 +256,7 @@ if sys.argv[4:] == ["few"]:
     few()
 else:
     for part in [aliases, directories, files, copies, moves, backups, upkeep, webopen]:
+        if part.__name__ not in os.environ.get("PARTS", part.__name__).split():
+            continue
         part()
         print(f"{part.__name__}: as it should be", flush=True)

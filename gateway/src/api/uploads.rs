@@ -93,6 +93,10 @@ impl Upload {
         self.offset.load(Ordering::Relaxed)
     }
 
+    fn touched(&self) -> Instant {
+        *self.touched.lock().expect("no code panics while it holds this lock")
+    }
+
     fn touch(&self) {
         *self.touched.lock().expect("no code panics while it holds this lock") = Instant::now();
     }
@@ -110,12 +114,19 @@ impl Upload {
     }
 }
 
+/// Makes room: of the uploads that are done, the one that was asked about the longest ago is forgotten, if there is one.
+fn forget_done(live: &mut HashMap<String, Arc<Upload>>) -> bool {
+    let done = live.values().filter(|upload| upload.pipe.try_lock().is_ok_and(|pipe| pipe.entry().is_some()));
+    let oldest = done.min_by_key(|upload| upload.touched()).map(|upload| upload.id.clone());
+    oldest.is_some_and(|id| live.remove(&id).is_some())
+}
+
 /// Gives an upload up when it waited too long. It goes away with the upload.
 async fn expire(gateway: Weak<Gateway>, upload: Weak<Upload>) {
     loop {
         let wait = {
             let (Some(gateway), Some(upload)) = (gateway.upgrade(), upload.upgrade()) else { return };
-            let idle = upload.touched.lock().expect("no code panics while it holds this lock").elapsed();
+            let idle = upload.touched().elapsed();
             match upload.pipe.try_lock() {
                 Ok(_) if idle >= WAITS => return gateway.shared().uploads.forget(&upload.id),
                 Ok(_) => WAITS - idle,
@@ -185,7 +196,7 @@ pub(super) async fn create(
     });
     {
         let mut live = shared.uploads.lock();
-        if live.len() >= UPLOADS_MAX {
+        if live.len() >= UPLOADS_MAX && !forget_done(&mut live) {
             return Err(Problem::busy(format!("{UPLOADS_MAX} uploads are under way or wait")));
         }
         live.insert(id.clone(), upload.clone());

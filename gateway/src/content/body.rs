@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 /// Pieces between the grid and a socket; of at most [`PIECE`] bytes each.
-const PIECES: usize = 4;
+const PIECES: usize = 2;
 /// Bytes of a piece: larger ones are cut without being copied.
 const PIECE: usize = 256 * 1024;
 

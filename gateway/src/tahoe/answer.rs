@@ -137,6 +137,7 @@ pub(super) fn escaped(text: &str) -> String {
             '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 out.push('\u{fffd}')
             }
+            '\n' | '\t' => out.push(character),
             character if character.is_control() => out.push('\u{fffd}'),
             character => out.push(character),
         }

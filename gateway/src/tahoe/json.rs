@@ -1,13 +1,16 @@
 //! `t=json`: what something is, and of a directory what is in it.
 
+use axum::http::HeaderValue;
 use caps::{Authority, Cap};
 use client::filestore::{DirView, FileStoreError, Target};
+use client::slot::Freshness;
 use encoding::directory::{Entry, EntryKind};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Problem, Writer, ascii, json as answer, streamed};
 use super::linked::Call;
 use super::metadata;
+use crate::content;
 
 /// Tahoe's word for it.
 fn kind(kind: EntryKind) -> &'static str {
@@ -97,7 +100,12 @@ async fn directory(call: &Call, cap: &Cap) -> Answer {
     let details = of_cap(cap);
     // The first page of entries tells whether the rest can be read.
     view.entries().next().await.map_err(Problem::from)?;
-    Ok(streamed("application/json", move |writer| write_directory(writer, view, details)))
+    let doubtful = view.freshness() == Some(Freshness::NewestSeen);
+    let mut response = streamed("application/json", move |writer| write_directory(writer, view, details));
+    if doubtful {
+        response.headers_mut().insert(content::FRESHNESS, HeaderValue::from_static("newest-seen"));
+    }
+    Ok(response)
 }
 
 async fn write_directory(mut writer: Writer, view: DirView, details: Map<String, Value>) {

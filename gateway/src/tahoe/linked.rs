@@ -125,6 +125,7 @@ fn takes_json(t: &str) -> bool {
 
 async fn post(mut call: Call, posted: Posted) -> Answer {
     let t = call.args.t().to_owned();
+    next_page(&call.args)?;
     let done = match (t.as_str(), posted) {
         ("upload", Posted::File(file)) => file::post(&mut call, file).await,
         ("upload", Posted::Body(_)) => Err(Problem::bad("t=upload wants a form with a field named file")),
@@ -156,17 +157,24 @@ async fn post(mut call: Call, posted: Posted) -> Answer {
     when_done(&call.args, done)
 }
 
-/// Goes on to another page where the form says so: one of this gateway's, since a form could name any.
-pub(super) fn when_done(args: &Args, done: Response) -> Answer {
-    let Some(to) = args.get("when_done").filter(|to| !to.is_empty() && done.status().is_success()) else {
-        return Ok(done);
-    };
-    let local =
-        !to.contains("://") && !to.starts_with("//") && !to.contains('\\') && !to.contains("javascript:");
-    if !local {
-        return Err(Problem::bad("when_done= may only lead to a page of this gateway"));
+/// The page to go on to, where the form says so: one of this gateway's, since a form could name any.
+fn next_page(args: &Args) -> Result<Option<&str>, Problem> {
+    let Some(to) = args.get("when_done").filter(|to| !to.is_empty()) else { return Ok(None) };
+    let before_path = to.split(['/', '?', '#']).next().unwrap_or_default();
+    // A scheme ends in a colon, and another host stands behind two slashes, of either kind.
+    let local = !before_path.contains(':') && !to.starts_with("//") && !to.contains('\\');
+    match local && to.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(Some(to)),
+        false => Err(Problem::bad("when_done= may only lead to a page of this gateway")),
     }
-    super::answer::redirect(StatusCode::FOUND, to)
+}
+
+/// Goes on there, after what went well.
+pub(super) fn when_done(args: &Args, done: Response) -> Answer {
+    match next_page(args)? {
+        Some(to) if done.status().is_success() => super::answer::redirect(StatusCode::FOUND, to),
+        _ => Ok(done),
+    }
 }
 
 /// `/file/CAP/name` and `/named/CAP/name`: a file whose type follows from a name that is no part of its path.

@@ -1,0 +1,14 @@
+//! The gateway over a grid in this process, and its connections over real sockets.
+
+#![allow(clippy::unwrap_used)] // These are tests, helpers and all.
+
+#[path = "gateway/api/api.rs"]
+mod api;
+#[path = "gateway/common.rs"]
+mod common;
+#[path = "gateway/connections.rs"]
+mod connections;
+#[path = "gateway/content.rs"]
+mod content;
+#[path = "gateway/tahoe.rs"]
+mod tahoe;

@@ -1,0 +1,203 @@
+//! Shares, maps, checks, search, the grid, events, and the document that describes all of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::body::Body;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::support::{TOKEN, World, noise, simulate};
+
+#[test]
+fn what_can_be_passed_on_says_what_it_grants() {
+    simulate(async {
+        let world = World::new(30).await;
+        world.put(&[], "file", &noise(1, 1000)).await;
+        let caps = world.post("/api/share", json!({ "where": world.at(&[]) })).await.ok().json();
+        let kinds: Vec<&str> =
+            caps["caps"].as_array().unwrap().iter().map(|cap| cap["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["read", "write", "verify", "repair"]);
+        assert_eq!((&caps["caps"][0]["writes"], &caps["caps"][1]["writes"]), (&json!(false), &json!(true)));
+        assert_eq!(caps["caps"][1]["cap"], world.root);
+        assert!(caps["caps"][3]["cap"].as_str().unwrap().starts_with("URI:SARSEN-REPAIR:"));
+        let file = world.post("/api/share", json!({ "where": world.at(&["file"]) })).await.ok().json();
+        assert_eq!(file["caps"].as_array().unwrap().len(), 2);
+        let code = world.post("/api/qr", json!({ "text": world.root })).await.ok();
+        assert_eq!(code.header("content-type"), "image/svg+xml");
+        assert!(code.text().contains("<svg") && !code.text().contains("URI:"));
+        world.post("/api/qr", json!({ "text": "x".repeat(3000) })).await.refuses(413, "too-large");
+    });
+}
+
+#[test]
+fn the_map_shows_who_holds_what_and_who_answers() {
+    simulate(async {
+        let mut world = World::new(31).await;
+        world.put(&[], "file", &noise(1, 100_000)).await;
+        world.put(&[], "tiny", b"tiny").await;
+        let map = async |world: &World, path: &[&str]| {
+            world.post("/api/map", json!({ "where": world.at(path) })).await.ok().json()
+        };
+        let file = map(&world, &["file"]).await;
+        assert_eq!((&file["k"], &file["n"], &file["happy"]), (&json!(3), &json!(10), &json!(7)));
+        assert_eq!(file["shares"].as_array().unwrap().len(), 10);
+        let servers: BTreeSet<&str> =
+            file["servers"].as_array().unwrap().iter().map(|server| server["id"].as_str().unwrap()).collect();
+        assert!(
+            file["shares"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|share| servers.contains(share["servers"][0].as_str().unwrap()))
+        );
+        assert!(file["servers"].as_array().unwrap().iter().all(|server| server["answers"] == true));
+        let dir = map(&world, &[]).await;
+        assert_eq!(dir["kind"], "dir");
+        assert!(dir["members"].as_array().unwrap().iter().all(|id| servers.contains(id.as_str().unwrap())));
+        assert!(dir["quorum"].as_u64().unwrap() as usize <= dir["members"].as_array().unwrap().len());
+        assert_eq!(map(&world, &["tiny"]).await["kind"], "literal");
+        world.grid.kill(3);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let file = map(&world, &["file"]).await;
+        assert_eq!(
+            file["servers"].as_array().unwrap().iter().filter(|server| server["answers"] == false).count(),
+            1
+        );
+        assert_eq!(file["shares"].as_array().unwrap().len(), 9);
+    });
+}
+
+#[test]
+fn a_check_names_what_is_ill_and_a_repair_mends_it() {
+    simulate(async {
+        let mut world = World::new(32).await;
+        world.put(&["sub"], "file", &noise(1, 100_000)).await;
+        let check = |repair: bool| json!({ "where": world.root_at(), "deep": true, "repair": repair, "verify": "claimed" });
+        let lines = world.post("/api/check", check(false)).await.ok().lines();
+        let result = &lines.last().unwrap()["result"];
+        assert_eq!((&result["healthy"], &result["problems"]), (&json!(3), &json!([])));
+        let check = check(true);
+        world.grid.add_server(None).await;
+        world.grid.kill(0);
+        world.client.refresh().await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let mut seen = check.clone();
+        seen["repair"] = false.into();
+        let lines = world.post("/api/check", seen).await.ok().lines();
+        let result = lines.last().unwrap()["result"].clone();
+        assert!(result["unhealthy"].as_u64().unwrap() > 0, "{result}");
+        let paths: Vec<&Value> =
+            result["problems"].as_array().unwrap().iter().map(|problem| &problem["path"]).collect();
+        assert!(paths.contains(&&json!(["sub", "file"])), "{result}");
+        let lines = world.post("/api/check", check).await.ok().lines();
+        let result = lines.last().unwrap()["result"].clone();
+        assert!(result["repaired"].as_u64().unwrap() > 0, "{result}");
+        world.post("/api/check", json!({ "where": world.at(&["no"]) })).await.refuses(404, "not-found");
+    });
+}
+
+#[test]
+fn names_are_found_whatever_their_case() {
+    simulate(async {
+        let world = World::new(33).await;
+        world.put(&["a", "b"], "Urlaub ÄGYPTEN.jpg", b"1").await;
+        world.put(&["a"], "notes", b"2").await;
+        let search = async |query: &str| {
+            let asked = json!({ "where": world.at(&[]), "query": query });
+            world.post("/api/search", asked).await.ok().lines()
+        };
+        let found = search("ägypten").await;
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0]["path"], json!(["a", "b", "Urlaub ÄGYPTEN.jpg"]));
+        assert_eq!(found[0]["entry"]["kind"], "file");
+        assert_eq!(found[1], json!({ "end": true, "truncated": false }));
+        assert_eq!(search("nothing of this").await.len(), 1);
+        world
+            .post("/api/search", json!({ "where": world.at(&[]), "query": " " }))
+            .await
+            .refuses(400, "bad-request");
+    });
+}
+
+#[test]
+fn the_grid_is_told_as_it_is() {
+    simulate(async {
+        let mut world = World::new(34).await;
+        let grid = world.get_with_token("/api/grid").await.ok().json();
+        assert_eq!(grid["servers"].as_array().unwrap().len(), 10);
+        assert!(
+            grid["servers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|server| server["state"] == "up" && server["answers"] == true)
+        );
+        assert!(grid["can_store"].as_u64().unwrap() > 1 << 30);
+        assert_eq!((&grid["k"], &grid["happy"], &grid["n"]), (&json!(3), &json!(7), &json!(10)));
+        assert_eq!(grid["introducers"][0]["answers"], true);
+        assert_eq!(world.get("/healthz").await.ok().text(), "ok\n");
+        assert_eq!(world.get("/readyz").await.ok().json()["ready"], true);
+        world.leave(5);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(world.get("/readyz").await.status, 503);
+        let grid = world.get_with_token("/api/grid").await.ok().json();
+        let away = grid["servers"].as_array().unwrap().iter().filter(|server| server["state"] == "away");
+        assert_eq!(away.count(), 5);
+    });
+}
+
+#[test]
+fn events_and_transfers_come_as_they_happen() {
+    simulate(async {
+        let world = World::new(35).await;
+        let request = world.request("GET", "/api/events").header("authorization", format!("Bearer {TOKEN}"));
+        let response = world.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let mut body = response.into_body();
+        let mut lines = Vec::new();
+        let mut gather = async |lines: &mut Vec<Value>| {
+            let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            let text = String::from_utf8(frame.to_vec()).unwrap();
+            lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        };
+        gather(&mut lines).await;
+        assert!(lines.iter().any(|line| line["transfers"] == json!([])), "{lines:?}");
+        let check = json!({ "where": world.at(&[]), "deep": true });
+        world.post("/api/check", check).await.ok();
+        for _ in 0..4 {
+            gather(&mut lines).await;
+        }
+        let event = lines.iter().find(|line| line["event"]["kind"] == "check").expect("the check is told of");
+        assert!(event["event"]["text"].as_str().unwrap().contains("1 healthy"), "{event}");
+    });
+}
+
+#[test]
+fn the_document_names_every_route_and_no_other() {
+    simulate(async {
+        let world = World::new(36).await;
+        let document = world.get("/api/openapi.json").await.ok().json();
+        assert_eq!(document["openapi"], "3.1.0");
+        let described = document["paths"].as_object().unwrap();
+        for (path, _) in described {
+            let path = path.replace("{id}", "x").replace("{name}", "x");
+            for method in ["GET", "POST", "PATCH", "DELETE", "PUT"] {
+                let request = world.request(method, &path).body(Body::empty()).unwrap();
+                let answer = world.send_quietly(request).await;
+                let operations = &described[&document_path(&path)];
+                let is_described = operations.get(method.to_lowercase()).is_some();
+                assert_eq!(answer != 405, is_described, "{method} {path}: {answer}");
+            }
+        }
+    });
+}
+
+/// The pattern of a path that was filled in.
+fn document_path(path: &str) -> String {
+    match path {
+        "/t/x/x" => "/t/{id}/{name}".into(),
+        "/api/uploads/x" => "/api/uploads/{id}".into(),
+        path => path.into(),
+    }
+}

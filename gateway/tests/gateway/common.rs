@@ -1,0 +1,120 @@
+//! A grid with a gateway, and requests of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use gateway::guard::Peer;
+use gateway::{Gateway, Settings, Token};
+use http_body_util::BodyExt;
+use testkit::grid::SimGrid;
+use tower::ServiceExt;
+
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+pub(crate) fn settings(listen: SocketAddr) -> Settings {
+    Settings {
+        listen,
+        hosts: Vec::new(),
+        client_dir: None,
+        token: Token::new(TOKEN.into()),
+        tls: false,
+        insecure: false,
+    }
+}
+
+/// A grid and its gateway.
+pub(crate) struct Site {
+    pub(crate) grid: SimGrid,
+    pub(crate) gateway: Arc<Gateway>,
+    router: Router,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(crate) fn is(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
+        self
+    }
+}
+
+impl Site {
+    pub(crate) async fn start(seed: u64) -> Self {
+        let mut grid = SimGrid::start(seed, 10).await;
+        let client = grid.client("3/7/10").await;
+        let gateway = Gateway::new(client, settings("127.0.0.1:3456".parse().unwrap()));
+        let router = gateway::router(gateway.clone());
+        Self { grid, gateway, router }
+    }
+
+    /// Sends a request as a program on this machine does; the answer's body is not read yet.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> axum::response::Response {
+        let mut request = Request::builder().method(method).uri(path);
+        if headers.iter().all(|(name, _)| *name != "host") {
+            request = request.header("host", "127.0.0.1:3456");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(body.into()).unwrap();
+        request.extensions_mut().insert(Peer("127.0.0.1:9".parse().unwrap()));
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let (parts, body) = self.send(method, path, headers, body).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], Body::empty()).await
+    }
+
+    /// Stores a file that is linked nowhere; its cap.
+    pub(crate) async fn put(&self, bytes: &[u8]) -> String {
+        self.ask("PUT", "/uri", &[], bytes.to_vec()).await.is(200).text().to_owned()
+    }
+
+    /// Makes a directory; its cap.
+    pub(crate) async fn mkdir(&self) -> String {
+        self.ask("POST", "/uri?t=mkdir", &[], Body::empty()).await.is(200).text().to_owned()
+    }
+}
+
+/// Bytes that do not compress.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}

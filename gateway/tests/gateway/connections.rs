@@ -1,0 +1,131 @@
+//! Connections that are slow, many, or silent. Literals are served without a grid.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use client::{Client, GridView, Seams, Settings, Shares, Timeouts};
+use gateway::Gateway;
+use gateway::serve::{Bounds, serve_within};
+use protocol::NodeKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::common::settings;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Running {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+async fn start(bounds: Bounds) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let own = Settings {
+        introducers: Vec::new(),
+        shares: "1/1/1".parse::<Shares>().unwrap(),
+        zone: None,
+        pinned: Vec::new(),
+        owner: None,
+        convergence: [7; 32].into(),
+        timeouts: Timeouts::default(),
+    };
+    let seams = Seams::real(&NodeKey::from_seed(&[1; 32])).unwrap();
+    let client = Client::new(own, GridView::empty(), seams).unwrap();
+    let gateway = Gateway::new(client, settings(address));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(serve_within(listener, gateway, None, bounds, async {
+        let _ = stopped.await;
+    }));
+    Running { address, stop: Some(stop), task }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    fn head(&self, method: &str, more: &str) -> String {
+        format!("{method} /uri/URI:LIT:nbswy3dp HTTP/1.1\r\nHost: {}\r\n{more}\r\n", self.address)
+    }
+
+    /// One whole exchange.
+    async fn get(&self) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(self.head("GET", "Connection: close\r\n").as_bytes()).await.unwrap();
+        read_all(&mut stream).await
+    }
+}
+
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    // A connection that is reset has told all it had to.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("it ends");
+    String::from_utf8(all).unwrap()
+}
+
+#[tokio::test]
+async fn those_that_say_nothing_make_room_for_others() {
+    let bounds = Bounds { connections: 4, head: Duration::from_secs(3600), ..Bounds::default() };
+    let running = start(bounds).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        let mut stream = running.connect().await;
+        stream.write_all(b"GET /uri").await.unwrap();
+        silent.push(stream);
+    }
+    let begun = Instant::now();
+    let answer = timeout(PATIENCE, running.get()).await.expect("others are served");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(read_all(&mut silent[0]).await, "", "the longest silent one is closed");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_its_connection() {
+    let running = start(Bounds { head: Duration::from_millis(200), ..Bounds::default() }).await;
+    let mut slow = running.connect().await;
+    slow.write_all(b"GET /uri/x HTTP/1.1\r\nHost:").await.unwrap();
+    let said = read_all(&mut slow).await;
+    assert!(!said.contains("200 OK"), "{said}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_ends_its_request() {
+    let running = start(Bounds { idle: Duration::from_millis(200), ..Bounds::default() }).await;
+    let mut slow = running.connect().await;
+    let head = format!("PUT /uri HTTP/1.1\r\nHost: {}\r\nContent-Length: 1000\r\n\r\nsome", running.address);
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let said = read_all(&mut slow).await;
+    assert!(said.starts_with("HTTP/1.1 408") || said.starts_with("HTTP/1.1 400"), "{said}");
+}
+
+#[tokio::test]
+async fn heads_have_bounds() {
+    let running = start(Bounds::default()).await;
+    let many: String = (0..100).map(|number| format!("x-{number}: y\r\n")).collect();
+    let long = format!("x: {}\r\n", "y".repeat(300_000));
+    for more in [many, long] {
+        let mut stream = running.connect().await;
+        let _ = stream.write_all(running.head("GET", &more).as_bytes()).await;
+        let said = read_all(&mut stream).await;
+        assert!(!said.contains("200 OK"), "{said}");
+    }
+    assert!(running.get().await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn stopping_has_a_bound() {
+    let mut running = start(Bounds { stop: Duration::from_millis(300), ..Bounds::default() }).await;
+    let mut under_way = running.connect().await;
+    let head = format!("PUT /uri HTTP/1.1\r\nHost: {}\r\nContent-Length: 1000\r\n\r\nsome", running.address);
+    under_way.write_all(head.as_bytes()).await.unwrap();
+    assert!(running.get().await.ends_with("hello"));
+    running.stop.take().unwrap().send(()).unwrap();
+    timeout(PATIENCE, running.task).await.expect("it stops").unwrap().unwrap();
+}
