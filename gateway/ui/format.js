@@ -52,6 +52,11 @@ export function many(count, one, more = `${one}s`) {
   return `${COUNT.format(count)} ${count === 1 ? one : more}`;
 }
 
+/** The nickname of a server, without the piece of its key that tells it from others of that name. */
+export function nickname(name) {
+  return name.replace(/ \([a-z2-7]{8}\)$/, "");
+}
+
 /** By which names are ordered: letters without case, numbers by value. */
 export function sortKey(name) {
   return name.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(12, "0"));

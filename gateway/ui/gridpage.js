@@ -3,7 +3,7 @@
 import { h, put } from "./dom.js";
 import { icon } from "./icons.js";
 import { get } from "./api.js";
-import { bytes, many } from "./format.js";
+import { bytes, many, nickname } from "./format.js";
 import { live } from "./live.js";
 
 const EVERY = 2000;
@@ -23,7 +23,7 @@ async function poll(top, zones, names, signal) {
   while (!signal.aborted) {
     try {
       const grid = await get("grid", signal);
-      grid.servers.forEach((server) => names.set(server.id, server.name));
+      grid.servers.forEach((server) => names.set(server.id, nickname(server.name)));
       const now = JSON.stringify(grid);
       if (now !== before) draw(top, zones, grid);
       before = now;
@@ -71,8 +71,8 @@ function tile(server) {
   const state = server.answers ? server.state ?? "up" : "no answer";
   const word = !server.answers ? "bad" : ["up", "ok", "connected", "open"].includes(state) ? "good" : "thin";
   return h("article", { class: `tile server ${word}` },
-    h("h3", null, icon("server"), h("span", { class: "label", title: server.name }, server.name), h("span", { class: `state ${word}` }, state)),
-    meter(server.used ?? 0, server.capacity ?? 0),
-    h("p", null, h("b", null, bytes(server.used ?? 0)), ` of ${bytes(server.capacity ?? 0)}`),
-    h("p", { class: "quiet" }, [server.answers && typeof server.rtt_ms === "number" && `${server.rtt_ms < 10 ? server.rtt_ms.toFixed(1) : Math.round(server.rtt_ms)} ms`, server.free !== undefined && server.free !== null && `${bytes(server.free)} free`, server.stores > 1 && many(server.stores, "store")].filter(Boolean).join(" · ")));
+    h("h3", null, icon("server"), h("span", { class: "label", title: server.name }, nickname(server.name)), h("span", { class: `state ${word}` }, state)),
+    server.capacity > 0 && meter(server.used, server.capacity),
+    h("p", null, server.capacity > 0 && [h("b", null, bytes(server.used)), ` of ${bytes(server.capacity)}`]),
+    h("p", { class: "quiet" }, [server.answers && typeof server.rtt_ms === "number" && `${server.rtt_ms < 10 ? server.rtt_ms.toFixed(1) : Math.round(server.rtt_ms)} ms`, server.capacity > 0 && `${bytes(server.free)} free`, server.stores > 1 && many(server.stores, "store")].filter(Boolean).join(" · ")));
 }

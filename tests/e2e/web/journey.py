@@ -158,17 +158,18 @@ def watch(page, pids):
 def logic(page):
     """The parts without a page, held against what they are to say."""
     said = page.run_async("""
-        const { verdict, sentence } = await import("/ui/mapmodel.js");
+        const { verdict, sentence, remembering } = await import("/ui/mapmodel.js");
         const servers = ["a", "b", "c", "d"].map((id) => ({ id, name: id, answers: true }));
         const map = { k: 2, n: 4, servers, shares: [{ number: 0, servers: ["a"] }, { number: 1, servers: ["a"] }, { number: 2, servers: ["b", "c"] }, { number: 3, servers: ["d"] }] };
         const slot = { members: ["a", "b", "c"], quorum: 2, servers };
         const { bytes, duration, sortKey } = await import("/ui/format.js");
         const { toHeader, fromHeader } = await import("/ui/api.js");
         const off = (...ids) => new Set(ids);
-        return [verdict(map, off()).spare, verdict(map, off("a")).readable, verdict(map, off("a", "d")).readable, sentence(slot, off("a")), verdict(slot, off("a", "b")).readable,
+        const silent = { ...map, servers: servers.map((one) => ({ ...one, answers: one.id !== "d" })), shares: map.shares.slice(0, 3) };
+        return [remembering(silent, map).shares[3].servers[0], verdict(remembering(silent, map), off()).present, remembering(map, null).shares.length, verdict(map, off()).spare, verdict(map, off("a")).readable, verdict(map, off("a", "d")).readable, sentence(slot, off("a")), verdict(slot, off("a", "b")).readable,
                 bytes(0), bytes(999), bytes(1000), bytes(1234567), duration(3725), sortKey("IMG 10") > sortKey("img 9"), fromHeader(toHeader({ name: "ä/ö 😀" })).name];
     """)
-    want = [1, True, False, "Readable, but no further server may fail: 2 of 3 members of its slot can be reached, 2 are needed.", False,
+    want = ["d", 3, 4, 1, True, False, "Readable, but no further server may fail: 2 of 3 members of its slot can be reached, 2 are needed.", False,
             "0 B", "999 B", "1.0 kB", "1.2 MB", "1 h 2 min", True, "ä/ö 😀"]
     assert said == want, said
 
