@@ -199,7 +199,7 @@ async fn write_at(client: &Client, cap: &SlotWrite, source: Source, mut at: u64)
 }
 
 /// `POST /uri/CAP[/path]?t=upload`: the same from a form.
-pub(super) async fn post(call: &mut Call, mut file: FormFile) -> Answer {
+pub(super) async fn post(call: &mut Call, mut file: Box<FormFile>) -> Answer {
     let target = if call.names.is_empty() && !call.root.is_directory() {
         Some(EntryKind::File)
     } else {

@@ -101,7 +101,7 @@ async fn make_directory(gateway: &Gateway, args: &Args, kind: &str, mut body: Bo
     Ok(text(cap))
 }
 
-async fn upload(gateway: &Gateway, mut args: Args, mut file: FormFile) -> Answer {
+async fn upload(gateway: &Gateway, mut args: Args, mut file: Box<FormFile>) -> Answer {
     let format = args.format()?;
     let child = file::make(gateway, gateway.client(), &mut file, format.unwrap_or(Format::Immutable)).await?;
     file.rest(&mut args).await?;
