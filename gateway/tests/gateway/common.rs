@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use gateway::guard::Peer;
+use gateway::guard::CameFrom;
 use gateway::{Gateway, Settings, Token};
 use http_body_util::BodyExt;
 use testkit::grid::SimGrid;
@@ -78,7 +78,7 @@ impl Site {
             request = request.header(*name, *value);
         }
         let mut request = request.body(body.into()).unwrap();
-        request.extensions_mut().insert(Peer("127.0.0.1:9".parse().unwrap()));
+        request.extensions_mut().insert(CameFrom("127.0.0.1:9".parse().unwrap()));
         self.router.clone().oneshot(request).await.unwrap()
     }
 
