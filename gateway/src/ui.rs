@@ -97,10 +97,7 @@ fn serve(name: &str, method: &Method, headers: &HeaderMap) -> Response {
     };
     let tag = TAGS[at].clone();
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|given| names(given, &tag));
-    let common = [
-        (header::ETAG, tag),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
+    let common = [(header::ETAG, tag), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
     if known {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }

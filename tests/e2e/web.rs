@@ -71,7 +71,8 @@ fn in_browser(grid: &Grid, program: &str, mut config: Value) {
 #[test]
 fn people_upload_browse_change_share_and_watch_servers_die() {
     let grid = Grid::start(10, "3/7/10");
-    let pids = grid.servers.iter().enumerate().map(|(number, server)| (format!("server{number}"), server.pid()));
+    let pids =
+        grid.servers.iter().enumerate().map(|(number, server)| (format!("server{number}"), server.pid()));
     let pids: serde_json::Map<String, Value> = pids.map(|(name, pid)| (name, pid.into())).collect();
     in_browser(&grid, "journey.py", json!({ "pids": pids }));
 }
