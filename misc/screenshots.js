@@ -69,5 +69,5 @@ async function fill() {
 
 /** Something that takes a while. */
 async function stream(name) {
-  choose(document.getElementById("pick-files"), [new File(Array(40).fill(noise(20_000_000)), name)]);
+  choose(document.getElementById("pick-files"), [new File(Array(60).fill(noise(20_000_000)), name)]);
 }

@@ -97,11 +97,12 @@ def grid_view(page, shot):
     page.run("location.hash = '#/:grid'")
     page.sees("You can still store")
     page.sees("Recording", ".transfers")
-    page.run("document.getElementById('uploads').style.display = 'none'")
+    page.run("for (const id of ['uploads', 'toasts']) document.getElementById(id).style.display = 'none'")
     time.sleep(1.5)
-    shot("grid")
-    page.run("document.getElementById('uploads').style.display = ''")
-    page.click("#uploads button", "Cancel all")
+    shot("grid", 1200)
+    page.run("for (const id of ['uploads', 'toasts']) document.getElementById(id).style.display = ''")
+    if "to go" in page.text("#uploads"):
+        page.click("#uploads button", "Cancel all")
 
 def seed(page):
     """The first folder, and what is in it: drawn and written by the page itself."""
@@ -128,10 +129,14 @@ def main():
             url = asked.url or demo.url
             for number, kind in enumerate(asked.only.split(",")):
                 with browser(**kinds[kind]) as page:
-                    def shot(view):
+                    def shot(view, height=None):
+                        if height and kind != "phone":
+                            page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1280, "height": height, "deviceScaleFactor": 1, "mobile": False})
                         time.sleep(0.7)
                         said = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 82})
                         (out / f"{view}-{kind}.webp").write_bytes(base64.b64decode(said["data"]))
+                        if height and kind != "phone":
+                            page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
                     page.open(url)
                     page.sees("Folders")
                     if number == 0:

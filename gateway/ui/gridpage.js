@@ -74,5 +74,6 @@ function tile(server) {
     h("h3", null, icon("server"), h("span", { class: "label", title: server.name }, nickname(server.name)), h("span", { class: `state ${word}` }, state)),
     server.capacity > 0 && meter(server.used, server.capacity),
     h("p", null, server.capacity > 0 && [h("b", null, bytes(server.used)), ` of ${bytes(server.capacity)}`]),
+    !server.answers && h("p", { class: "quiet" }, "Cannot be reached just now."),
     h("p", { class: "quiet" }, [server.answers && typeof server.rtt_ms === "number" && `${server.rtt_ms < 10 ? server.rtt_ms.toFixed(1) : Math.round(server.rtt_ms)} ms`, server.capacity > 0 && `${bytes(server.free)} free`, server.stores > 1 && many(server.stores, "store")].filter(Boolean).join(" · ")));
 }

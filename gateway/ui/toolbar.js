@@ -32,7 +32,7 @@ export function toolbar(folder, selection, can, queue, resifted) {
     { label: "Upload files", icon: "file", run: () => files.click() },
     { label: "Upload a folder", icon: "folder", run: () => folders.click() },
   ]);
-  const button = (label, picture, run, more = "") => h("button", { type: "button", class: more, title: label, onclick: run }, icon(picture), h("span", null, label));
+  const button = (label, picture, run, more = "") => h("button", { type: "button", class: more, title: label, "aria-label": label, onclick: run }, icon(picture), h("span", null, label));
   const forAll = () => [
     can.isWritable() && button("Upload", "upload", upload, "primary"),
     can.isWritable() && button("New folder", "plus", can.newFolder),

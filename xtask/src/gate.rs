@@ -9,7 +9,7 @@ use crate::command::{cargo, command, run as execute, succeeds};
 use crate::{python, tidy};
 
 /// What the gate itself needs on the machine besides Rust: program, Debian package, use.
-const SYSTEM_TOOLS: [(&str, &str, &str); 4] = [
+const SYSTEM_TOOLS: [(&str, &str, &str); 6] = [
     ("git", "git", "lists the project's files"),
     ("cc", "gcc", "links, and compiles the C of ring and jemalloc"),
     ("make", "make", "builds jemalloc"),
@@ -18,6 +18,8 @@ const SYSTEM_TOOLS: [(&str, &str, &str); 4] = [
         "python3 python3-venv",
         "holds Cargo.lock against advisories, and reads shares by the spec alone",
     ),
+    ("chromium", "chromium", "shows the web page to its tests"),
+    ("chromedriver", "chromium-driver", "drives it"),
 ];
 
 enum Outcome {

@@ -193,7 +193,7 @@ def many(page):
         };
         window.longest = 0;
         new PerformanceObserver((list) => list.getEntries().forEach((one) => { longest = Math.max(longest, one.duration); })).observe({ type: "longtask" });
-        location.hash = "#/home/many";
+        location.hash = "#/home/" + "many";
     """)
     page.sees("100,000 entries")
     rows = page.run_async("""
