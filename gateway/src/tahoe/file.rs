@@ -199,7 +199,7 @@ async fn write_at(client: &Client, cap: &SlotWrite, source: Source, mut at: u64)
 }
 
 /// `POST /uri/CAP[/path]?t=upload`: the same from a form.
-pub(super) async fn post(call: &mut Call, mut file: Box<FormFile>) -> Answer {
+pub(super) async fn post(call: &mut Call, mut file: FormFile) -> Answer {
     let target = if call.names.is_empty() && !call.root.is_directory() {
         Some(EntryKind::File)
     } else {
@@ -212,15 +212,15 @@ pub(super) async fn post(call: &mut Call, mut file: Box<FormFile>) -> Answer {
     let format = call.args.format()?;
     if target != Some(EntryKind::Directory) {
         let goal = goal(call).await?;
-        return into(call, goal, &mut *file).await;
+        return into(call, goal, &mut file).await;
     }
     // The name may follow the file, so that the file is stored before it is known where it goes, unless it has one by then.
     if let Some(name) = call.args.name("name")? {
         call.names.push(name);
         let goal = goal(call).await?;
-        return into(call, goal, &mut *file).await;
+        return into(call, goal, &mut file).await;
     }
-    let child = make(&call.gateway, &call.client, &mut *file, format.unwrap_or(Format::Immutable)).await?;
+    let child = make(&call.gateway, &call.client, &mut file, format.unwrap_or(Format::Immutable)).await?;
     let own = file.name.clone();
     file.rest(&mut call.args).await?;
     if call.args.format()? != format {

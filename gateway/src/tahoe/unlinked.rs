@@ -101,10 +101,9 @@ async fn make_directory(gateway: &Gateway, args: &Args, kind: &str, mut body: Bo
     Ok(text(cap))
 }
 
-async fn upload(gateway: &Gateway, mut args: Args, mut file: Box<FormFile>) -> Answer {
+async fn upload(gateway: &Gateway, mut args: Args, mut file: FormFile) -> Answer {
     let format = args.format()?;
-    let child =
-        file::make(gateway, gateway.client(), &mut *file, format.unwrap_or(Format::Immutable)).await?;
+    let child = file::make(gateway, gateway.client(), &mut file, format.unwrap_or(Format::Immutable)).await?;
     file.rest(&mut args).await?;
     if args.format()? != format {
         return Err(Problem::bad("format= must come before the file"));
