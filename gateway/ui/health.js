@@ -60,16 +60,23 @@ function progress({ checked, bad }) {
 }
 
 /** What a check found, in a sentence, and the word for its colour. All is there only if all was looked at. */
-export function summary({ unhealthy, unrecoverable, unknown, root_only: rootOnly, bad_shares: badShares, problems }) {
+export function summary({ unhealthy, unrecoverable, repaired, unknown, root_only: rootOnly, bad_shares: badShares, problems }) {
+  const isWrong = unhealthy + unrecoverable > 0;
   const wrong = [
     unrecoverable > 0 && `${many(unrecoverable, "object")} cannot be read just now`,
-    unhealthy > 0 && `${many(unhealthy, "object has", "objects have")} fewer shares or servers than wanted`,
-    badShares > 0 && `${many(badShares, "share is", "shares are")} bad`,
-    unknown > 0 && `${many(unknown, "entry", "entries")} could not be checked`,
-    rootOnly > 0 && `${many(rootOnly, "object")} could not all be checked`,
+    unhealthy > 0 && `${many(unhealthy, "object is", "objects are")} unhealthy: fewer shares or servers than wanted, or shares that are bad`,
+    isWrong && badShares > 0 && `${many(badShares, "share")} found bad`,
+    unknown + rootOnly > 0 && `it could not all be checked: ${[
+      unknown > 0 && `${many(unknown, "object is", "objects are")} of a kind that is not known here`,
+      rootOnly > 0 && `of ${many(rootOnly, "large file or folder", "large files or folders")} only the root was reached`,
+    ].filter(Boolean).join(", ")}`,
   ].filter(Boolean);
-  if (wrong.length === 0) return problems.length === 0 ? ["All of it is there.", "good"] : ["It can be read, but not all is as wanted.", "thin"];
-  return [`${wrong.join("; ")}.`, unrecoverable > 0 ? "bad" : "thin"];
+  if (wrong.length > 0) {
+    const words = `${wrong.join("; ")}.`;
+    return [words[0].toUpperCase() + words.slice(1), unrecoverable > 0 ? "bad" : "thin"];
+  }
+  if (repaired > 0) return [`All of it is there now: ${many(repaired, "object was", "objects were")} repaired.`, "good"];
+  return problems.length + badShares > 0 ? ["All of it can be read, but not all is as wanted.", "thin"] : ["All of it is there.", "good"];
 }
 
 function result(found, repair, mend) {
@@ -79,7 +86,7 @@ function result(found, repair, mend) {
     h("p", { class: `map-words ${word}` }, line),
     h("dl", { class: "counts" }, [["Healthy", found.healthy], ["Unhealthy", found.unhealthy], ["Unreadable", found.unrecoverable], ["Repaired", found.repaired], ["Not checked", found.unknown + found.root_only]]
       .map(([name, count]) => h("div", null, h("dt", null, name), h("dd", null, count.toLocaleString())))),
-    !repair && found.unhealthy + found.bad_shares > 0 && h("button", { type: "button", class: "primary", onclick: mend }, icon("retry"), "Repair now"),
+    !repair && found.unhealthy > 0 && h("button", { type: "button", class: "primary", onclick: mend }, icon("retry"), "Repair now"),
     problems.length > 0 && h("ul", { class: "problems" }, problems.slice(0, SHOWN).map((problem) => h("li", null,
       h("b", null, problem.path.join("/") || "(this)"), " ", problem.what)),
     problems.length > SHOWN && h("li", { class: "quiet" }, `and ${problems.length - SHOWN} more`)),

@@ -343,12 +343,13 @@ def logic(page):
         listing.put([entry("c", 1), entry("b", 2)]);
         listing.remove(["d", "x"]);
         const sizes = (names) => pieces(names).map((piece) => piece.length);
-        const well = { unhealthy: 0, unrecoverable: 0, unknown: 0, root_only: 0, bad_shares: 0, problems: [] };
+        const well = { unhealthy: 0, unrecoverable: 0, repaired: 0, unknown: 0, root_only: 0, bad_shares: 0, problems: [] };
         return [at, all, listing.shown.map((one) => one.name + one.size).join(" "), sizes([]), sizes(Array(25000).fill("n")), sizes(Array(3).fill("ä".repeat(200000))),
-                summary(well), summary({ ...well, unknown: 2, root_only: 1 }), summary({ ...well, problems: [{}] })[1], summary({ ...well, bad_shares: 1 })[0], summary({ ...well, unrecoverable: 1 })[1]];
+                summary(well), summary({ ...well, unknown: 2, root_only: 1 }), summary({ ...well, problems: [{}] })[1], summary({ ...well, bad_shares: 1, repaired: 1, problems: [{}] }), summary({ ...well, unrecoverable: 1 })[1]];
     """)
     want = [[2, -1, 1, 1, 0, -1], [True, False, False], "a1 b2 c1", [], [10000, 10000, 5000], [1, 1, 1],
-            ["All of it is there.", "good"], ["2 entries could not be checked; 1 object could not all be checked.", "thin"], "thin", "1 share is bad.", "bad"]
+            ["All of it is there.", "good"], ["It could not all be checked: 2 objects are of a kind that is not known here, of 1 large file or folder only the root was reached.", "thin"],
+            "thin", ["All of it is there now: 1 object was repaired.", "good"], "bad"]
     assert said == want, said
 
 def many(page):
