@@ -159,7 +159,11 @@ export class List {
   }
 
   #key(event) {
-    if (event.target !== this.grid) return;
+    if (this.body.contains(event.target)) {
+      // The button of a row has the focus after its menu. It knows these keys itself; by the others one goes on from there.
+      if (["Enter", " ", "Tab", "Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+      this.grid.focus({ preventScroll: true });
+    } else if (event.target !== this.grid) return;
     const { shown } = this.listing;
     const page = Math.max(1, Math.floor(this.grid.clientHeight / this.height) - 2);
     const now = this.selection.at(shown);
