@@ -55,20 +55,25 @@ export async function postForText(path, body, signal) {
   return (await send(path, { method: "POST", body, signal })).text();
 }
 
-/** Calls back for every line of a stream of JSON lines, many at once: `each(lines)`. */
+/** Calls back for every line of a stream of JSON lines, many at once: `each(lines)`. Where that fails, the rest is not fetched. */
 export async function stream(method, path, body, each, signal) {
   const answer = await send(path, { method, body, signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    const lines = (rest + value).split("\n");
-    rest = lines.pop();
-    const parsed = lines.filter((line) => line !== "").map((line) => JSON.parse(line));
-    if (parsed.length > 0) each(parsed);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      const lines = (rest + value).split("\n");
+      rest = lines.pop();
+      const parsed = lines.filter((line) => line !== "").map((line) => JSON.parse(line));
+      if (parsed.length > 0) each(parsed);
+    }
+    if (rest.trim() !== "") each([JSON.parse(rest)]);
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    throw error;
   }
-  if (rest.trim() !== "") each([JSON.parse(rest)]);
 }
 
 /** JSON as it travels in a header. */

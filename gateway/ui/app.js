@@ -12,12 +12,13 @@ const main = document.getElementById("main");
 const bar = topbar(document.getElementById("top"));
 const queue = new Queue();
 document.body.append(panel(queue));
-let shown = new AbortController();
+let shown = null;
 
 function show() {
   if (location.hash === "#main") return;
   takeSecrets();
-  shown.abort();
+  const isFirst = shown === null;
+  shown?.abort();
   shown = new AbortController();
   document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
   const page = parse(location.hash);
@@ -25,7 +26,9 @@ function show() {
   main.className = page.page;
   if (page.page === "grid") gridPage(main, shown.signal);
   else if (page.page === "files") files(main, page, queue, shown.signal);
-  else start(main);
+  else start(main, shown.signal);
+  // A folder takes the focus itself. What had it is gone with the page before.
+  if (!isFirst && page.page !== "files") main.focus({ preventScroll: true });
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {

@@ -9,11 +9,12 @@ export function nameOfRoot(root) {
   return root.startsWith("~") ? "Opened by cap" : root;
 }
 
-/** The breadcrumbs of a path. */
-export function crumbs(root, path) {
+/** The breadcrumbs of a path, with the title of the page for who does not see it, unless the page shows one. */
+export function crumbs(root, path, titled = false) {
   const arrow = () => h("span", { class: "arrow", "aria-hidden": "true" }, icon("right"));
   const steps = [nameOfRoot(root), ...path].map((name, depth) => h("li", null, arrow(),
     h("a", { href: format(root, path.slice(0, depth)), "aria-current": depth === path.length ? "page" : undefined, title: name }, name)));
   const home = h("a", { href: "#/", class: "home", "aria-label": "All folders", title: "All folders" }, icon("folder"));
-  return h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" }, h("ol", null, h("li", null, home), steps));
+  const title = titled ? null : h("h1", { class: "hidden" }, path.at(-1) ?? nameOfRoot(root));
+  return h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" }, title, h("ol", null, h("li", null, home), steps));
 }

@@ -17,7 +17,7 @@ export function deeds(folder, selection) {
     whereOf: (one) => actions.whereOf(at, one),
     download: (one) => actions.download(at, [one]),
     share: (one) => share(actions.whereOf(at, one), one.name),
-    map: (one) => shareMap(actions.whereOf(at, one), one.name),
+    map: (one) => shareMap(one.cap, one.name),
   });
   const can = {
     isWritable,
@@ -29,12 +29,12 @@ export function deeds(folder, selection) {
     copy: (entries) => actions.copy(folder, entries),
     remove: (entries) => isWritable() && actions.remove(folder, entries),
     share: (entries) => share(whereOf(entries[0]), entries[0].name),
-    map: (entries) => shareMap(whereOf(entries[0]), entries[0].name),
+    map: (entries) => shareMap(entries[0].cap, entries[0].name),
     health: (entries) => health(whereOf(entries[0]), entries[0].name, entries[0].kind === "dir"),
     shareThis: () => share(folder.where, folder.title),
-    mapThis: () => shareMap(folder.where, folder.title),
+    mapThis: () => folder.listing.dir && shareMap(folder.listing.dir.cap, folder.title),
     healthThis: () => health(folder.where, folder.title, true),
-    downloadThis: () => actions.download(folder, folder.listing.entries),
+    downloadThis: () => actions.downloadAll(folder),
     search: (query) => search(folder, query, (path, entry) => {
       const at = { where: { cap: folder.where.cap, path: path.slice(0, -1) } };
       look([entry], entry, at);

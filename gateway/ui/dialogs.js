@@ -32,7 +32,7 @@ export function open(title, body, { wide = false, onclose, className = "" } = {}
 }
 
 /** Asks for something. `fields` are elements, `go` the deed; it may fail, and then the dialogue stays and says why. */
-export function ask(title, fields, { label, danger = false, go, wide = false }) {
+export function ask(title, fields, { label, danger = false, go, wide = false, onclose }) {
   return new Promise((resolve) => {
     let result;
     const wrong = h("p", { class: "wrong", role: "alert" });
@@ -51,7 +51,7 @@ export function ask(title, fields, { label, danger = false, go, wide = false }) 
         submit.disabled = false;
       }
     });
-    const shown = open(title, form, { wide, onclose: () => resolve(result) });
+    const shown = open(title, form, { wide, onclose: () => { onclose?.(); resolve(result); } });
   });
 }
 
@@ -69,15 +69,24 @@ export function confirm(title, text, { label, danger = false, go = () => true })
   return ask(title, h("p", null, text), { label, danger, go });
 }
 
+/** What a button needs that opens a menu. */
+export const OPENS_MENU = { "aria-haspopup": "menu", "aria-expanded": "false" };
+let closeMenu = () => {};
+
 /** A menu at a place: items are {label, icon, run, danger}; null is a line between. */
 export function menu(anchor, items, at) {
-  document.querySelector(".menu")?.remove();
+  closeMenu();
+  const expand = (is) => anchor?.hasAttribute("aria-expanded") && anchor.setAttribute("aria-expanded", is);
   const close = (event) => {
     if (event && box.contains(event.target)) return;
     box.remove();
+    expand(false);
+    closeMenu = () => {};
     document.removeEventListener("pointerdown", close, true);
     if (!event) anchor?.focus?.();
   };
+  closeMenu = close;
+  expand(true);
   const rows = items.map((item) => item === null
     ? h("hr", { role: "separator" })
     : h("button", { type: "button", role: "menuitem", class: item.danger ? "danger-text" : "", onclick: () => { close(); item.run(); } },

@@ -2,6 +2,7 @@
 
 import { h, put } from "./dom.js";
 import { icon } from "./icons.js";
+import { announce, onChange } from "./changes.js";
 import { get, post } from "./api.js";
 import * as session from "./session.js";
 import { Listing } from "./listing.js";
@@ -17,13 +18,13 @@ import { format, go } from "./router.js";
 import { complain } from "./toast.js";
 
 /** The cap of a root: of an alias, or of a handle. */
-async function capOfRoot(root) {
+async function capOfRoot(root, signal) {
   if (root.startsWith("~")) {
     const cap = session.capOf(root.slice(1));
     if (cap === null) throw new Error("This tab has forgotten that cap. Open it again on the first page.");
     return cap;
   }
-  const { aliases } = await get("aliases");
+  const { aliases } = await get("aliases", signal);
   const alias = aliases.find((one) => one.name === root);
   if (!alias) throw new Error(`There is no top folder “${root}” here.`);
   return alias.cap;
@@ -38,8 +39,10 @@ export async function files(main, { root, path }, queue, signal) {
   put(main, h("div", { class: "files" }, crumbs(root, path), h("p", { class: "quiet loading" }, "Opening…")));
   let cap;
   try {
-    cap = await capOfRoot(root);
+    cap = await capOfRoot(root, signal);
+    if (signal.aborted) return;
   } catch (error) {
+    if (signal.aborted) return;
     if (error.status === 401) go("#/");
     else put(main, h("div", { class: "files" }, crumbs(root, path), h("p", { class: "wrong" }, icon("warn"), error.message)));
     return;
@@ -49,16 +52,9 @@ export async function files(main, { root, path }, queue, signal) {
     list.refresh();
     bar.refresh();
   });
-  folder.changed = (name, choose = true) => {
-    selection.retain((one) => folder.listing.has(one));
-    if (name !== undefined) select(name, choose);
-    else selection.changed();
-    said();
-  };
-  folder.reload = () => load();
   folder.up = () => path.length > 0 && go(format(root, path.slice(0, -1)));
   const can = deeds(folder, selection);
-  const list = new List({ open: can.open, menu: can.menu, keys: keys(folder, selection, can, () => list), sort: () => { selection.cursor = -1; list.refresh(); } });
+  const list = new List({ open: can.open, menu: can.menu, keys: keys(folder, selection, can, () => list), sort: () => list.refresh() });
   const bar = toolbar(folder, selection, can, queue, () => { list.show(folder.listing, selection); said(); });
 
   function said() {
@@ -68,19 +64,40 @@ export async function files(main, { root, path }, queue, signal) {
   }
 
   function select(name, choose) {
-    const index = folder.listing.shown.findIndex((entry) => entry.name === name);
-    selection.cursor = index;
-    if (choose && index >= 0) selection.only(folder.listing.shown, index);
+    const { shown } = folder.listing;
+    const index = shown.findIndex((entry) => entry.name === name);
+    selection.put(shown, index);
+    if (choose && index >= 0) selection.only(shown, index);
     else selection.changed();
     list.reveal(index);
   }
 
+  function hear({ put: added = [], removed = [], reload = false, select: name, choose = true }) {
+    if (reload) {
+      load();
+      return;
+    }
+    folder.listing.remove(removed);
+    folder.listing.put(added);
+    for (const one of removed) if (!folder.listing.has(one)) selection.names.delete(one);
+    if (removed.length > 0) selection.settle(folder.listing.shown);
+    if (name !== undefined) select(name, choose);
+    else selection.changed();
+    said();
+  }
+
+  let reading = new AbortController();
   async function load() {
-    folder.listing = new Listing(folder.where);
-    list.show(folder.listing, selection);
+    reading.abort();
+    reading = new AbortController();
+    const listing = new Listing(folder.where, folder.listing);
+    folder.listing = listing;
+    list.show(listing, selection);
     try {
-      await folder.listing.load(() => { list.refresh(); bar.refresh(); said(); }, signal);
-      selection.retain((name) => folder.listing.has(name));
+      await listing.load(() => { list.refresh(); bar.refresh(); said(); }, AbortSignal.any([signal, reading.signal]));
+      selection.retain((name) => listing.has(name));
+      selection.settle(listing.shown);
+      selection.changed();
     } catch (error) {
       if (error.name === "AbortError") return;
       await failed(error);
@@ -90,7 +107,7 @@ export async function files(main, { root, path }, queue, signal) {
   async function failed(error) {
     const entry = await post("stat", { where: folder.where }, signal).catch(() => null);
     if (signal.aborted) return;
-    if (entry && entry.kind !== "dir") put(main, h("div", { class: "files" }, crumbs(root, path), single(folder, { ...entry, name: entry.name || title })));
+    if (entry && entry.kind !== "dir") put(main, h("div", { class: "files" }, crumbs(root, path, true), single(folder, { ...entry, name: entry.name || title })));
     else {
       complain(error);
       put(notice, h("p", { class: "wrong" }, icon("warn"), error.message, " ", error.hint ?? ""),
@@ -101,9 +118,10 @@ export async function files(main, { root, path }, queue, signal) {
   const area = h("div", { class: "files" }, crumbs(root, path), bar.element, list.grid, notice, foot);
   put(main, area);
   acceptDrops(area, folder, queue, signal);
-  follow(queue, folder, signal);
+  follow(queue, signal);
+  onChange(folder.where, hear, signal);
   await load();
-  if (!document.querySelector("dialog[open]")) list.grid.focus({ preventScroll: true });
+  if (!signal.aborted && !document.querySelector("dialog[open]")) list.grid.focus({ preventScroll: true });
 }
 
 function empty(folder) {
@@ -113,17 +131,9 @@ function empty(folder) {
 }
 
 /** Uploads into this folder show in it at once. */
-function follow(queue, folder, signal) {
-  const isHere = (where) => where.cap === folder.where.cap && where.path.join("/") === folder.where.path.join("/");
+function follow(queue, signal) {
   queue.addEventListener("stored", ({ detail: { item, entry } }) => {
-    if (!isHere(item.where) || !folder.listing.done || item.path.length > 0) return;
-    if (entry) folder.listing.set(entry);
-    else folder.reload();
-    folder.changed();
+    if (item.path.length === 0) announce(item.where, entry ? { put: [entry] } : { reload: true });
   }, { signal });
-  queue.addEventListener("folder", ({ detail: { where, entry } }) => {
-    if (!isHere(where) || !folder.listing.done || folder.listing.has(entry.name)) return;
-    folder.listing.set(entry);
-    folder.changed();
-  }, { signal });
+  queue.addEventListener("folder", ({ detail: { where, entry } }) => announce(where, { put: [entry] }), { signal });
 }

@@ -38,10 +38,10 @@ async function poll(top, zones, names, signal) {
 
 function draw(top, zones, grid) {
   const up = grid.servers.filter((server) => server.answers).length;
-  const sum = (field) => grid.servers.reduce((total, server) => total + (server[field] ?? 0), 0);
+  const sum = (field) => grid.servers.reduce((total, server) => total + server[field], 0);
   const enough = up >= grid.happy;
   put(top,
-    h("div", { class: "tile hero" }, h("span", { class: "quiet" }, "You can still store"), h("strong", null, bytes(grid.can_store ?? 0)),
+    h("div", { class: "tile hero" }, h("span", { class: "quiet" }, "You can still store"), h("strong", null, bytes(grid.can_store)),
       h("span", { class: "quiet" }, `of files: any ${grid.k} of ${grid.n} shares give one back`), meter(sum("used"), sum("capacity"))),
     figure("Servers that answer", `${up} of ${grid.servers.length}`, enough ? "good" : "bad", enough ? `${grid.happy} are needed to store` : `too few: ${grid.happy} are needed to store`),
     figure("Used", bytes(sum("used")), "", `of ${bytes(sum("capacity"))} on all servers`),
@@ -59,7 +59,6 @@ function figure(title, value, word, under) {
 }
 
 function account(account) {
-  if (!account || typeof account !== "object" || typeof account.used !== "number") return null;
   return figure("Your account", bytes(account.used), "", account.quota ? `of ${bytes(account.quota)}` : "charged by the servers");
 }
 
@@ -68,12 +67,12 @@ function meter(used, total) {
 }
 
 function tile(server) {
-  const state = server.answers ? server.state ?? "up" : "no answer";
-  const word = !server.answers ? "bad" : ["up", "ok", "connected", "open"].includes(state) ? "good" : "thin";
+  const state = server.answers ? server.state : "no answer";
+  const word = !server.answers ? "bad" : state === "up" ? "good" : "thin";
   return h("article", { class: `tile server ${word}` },
     h("h3", null, icon("server"), h("span", { class: "label", title: server.name }, nickname(server.name)), h("span", { class: `state ${word}` }, state)),
     server.capacity > 0 && meter(server.used, server.capacity),
     h("p", null, server.capacity > 0 && [h("b", null, bytes(server.used)), ` of ${bytes(server.capacity)}`]),
     !server.answers && h("p", { class: "quiet" }, "Cannot be reached just now."),
-    h("p", { class: "quiet" }, [server.answers && typeof server.rtt_ms === "number" && `${server.rtt_ms < 10 ? server.rtt_ms.toFixed(1) : Math.round(server.rtt_ms)} ms`, server.capacity > 0 && `${bytes(server.free)} free`, server.stores > 1 && many(server.stores, "store")].filter(Boolean).join(" · ")));
+    h("p", { class: "quiet" }, [server.answers && server.rtt_ms !== null && `${server.rtt_ms < 10 ? server.rtt_ms.toFixed(1) : Math.round(server.rtt_ms)} ms`, server.capacity > 0 && `${bytes(server.free)} free`, server.stores > 1 && many(server.stores, "store")].filter(Boolean).join(" · ")));
 }

@@ -35,17 +35,18 @@ export function health(where, name, isDir) {
     stop.now = new AbortController();
     put(buttons, h("button", { type: "button", onclick: () => stop.now.abort() }, icon("close"), "Stop"));
     put(out, h("progress", { "aria-label": "Checking" }), h("p", null, repair ? "Checking and repairing…" : "Checking…"));
+    let broken = null;
     let ended = false;
     try {
       await stream("POST", "check", { where, deep: deep.checked && isDir, repair, verify }, (lines) => {
         for (const line of lines) {
           if (line.progress) put(out, h("progress", { "aria-label": "Checking" }), h("p", null, progress(line.progress)));
-          if (line.result) put(out, result(line.result, repair, () => run(true)));
-          if (line.problem) put(out, h("p", { class: "wrong" }, line.problem.detail ?? line.problem.title));
-          ended ||= Boolean(line.result ?? line.problem);
+          if (line.problem) broken = line.problem.detail ?? line.problem.title;
+          if (line.result) put(out, broken === null ? result(line.result, repair, () => run(true)) : h("p", { class: "wrong" }, broken));
+          ended ||= Boolean(line.result);
         }
       }, stop.now.signal);
-      if (!ended) put(out, h("p", { class: "wrong" }, "The check broke off."));
+      if (!ended) put(out, h("p", { class: "wrong" }, broken ?? "The check broke off."));
     } catch (error) {
       put(out, h("p", { class: "wrong" }, error.name === "AbortError" ? "Stopped." : error.message));
     }
@@ -55,24 +56,39 @@ export function health(where, name, isDir) {
 }
 
 function progress({ checked, bad }) {
-  return `${many(checked, "object")} checked${bad ? `, ${bad} not well` : ", all well so far"}.`;
+  return `${many(checked, "object")} checked${bad ? `, ${bad} unhealthy` : ", all healthy so far"}.`;
+}
+
+/** What a check found, in a sentence, and the word for its colour. All is there only if all was looked at. */
+export function summary({ unhealthy, unrecoverable, repaired, unknown, root_only: rootOnly, bad_shares: badShares, problems }) {
+  const isWrong = unhealthy + unrecoverable > 0;
+  const wrong = [
+    unrecoverable > 0 && `${many(unrecoverable, "object")} cannot be read just now`,
+    unhealthy > 0 && `${many(unhealthy, "object is", "objects are")} unhealthy: fewer shares or servers than wanted, or shares that are bad`,
+    isWrong && badShares > 0 && `${many(badShares, "share")} found bad`,
+    unknown + rootOnly > 0 && `it could not all be checked: ${[
+      unknown > 0 && `${many(unknown, "object is", "objects are")} of a kind that is not known here`,
+      rootOnly > 0 && `of ${many(rootOnly, "large file or folder", "large files or folders")} only the root was reached`,
+    ].filter(Boolean).join(", ")}`,
+  ].filter(Boolean);
+  if (wrong.length > 0) {
+    const words = `${wrong.join("; ")}.`;
+    return [words[0].toUpperCase() + words.slice(1), unrecoverable > 0 ? "bad" : "thin"];
+  }
+  if (repaired > 0) return [`All of it is there now: ${many(repaired, "object was", "objects were")} repaired.`, "good"];
+  return problems.length + badShares > 0 ? ["All of it can be read, but not all is as wanted.", "thin"] : ["All of it is there.", "good"];
 }
 
 function result(found, repair, mend) {
-  const bad = found.unhealthy + found.unrecoverable;
-  const word = found.unrecoverable > 0 ? "bad" : found.unhealthy > 0 ? "thin" : "good";
-  const line = bad === 0 ? "All of it is there." : [
-    found.unhealthy > 0 && `${many(found.unhealthy, "object has", "objects have")} fewer shares or servers than wanted`,
-    found.unrecoverable > 0 && `${many(found.unrecoverable, "object")} cannot be read just now`,
-  ].filter(Boolean).join("; ") + ".";
-  const problems = found.problems ?? [];
+  const [line, word] = summary(found);
+  const { problems } = found;
   return [
     h("p", { class: `map-words ${word}` }, line),
-    h("dl", { class: "counts" }, [["Healthy", found.healthy], ["Unhealthy", found.unhealthy], ["Unreadable", found.unrecoverable], ["Repaired", found.repaired]]
-      .map(([name, count]) => h("div", null, h("dt", null, name), h("dd", null, (count ?? 0).toLocaleString())))),
+    h("dl", { class: "counts" }, [["Healthy", found.healthy], ["Unhealthy", found.unhealthy], ["Unreadable", found.unrecoverable], ["Repaired", found.repaired], ["Not checked", found.unknown + found.root_only]]
+      .map(([name, count]) => h("div", null, h("dt", null, name), h("dd", null, count.toLocaleString())))),
     !repair && found.unhealthy > 0 && h("button", { type: "button", class: "primary", onclick: mend }, icon("retry"), "Repair now"),
     problems.length > 0 && h("ul", { class: "problems" }, problems.slice(0, SHOWN).map((problem) => h("li", null,
-      h("b", null, Array.isArray(problem.path) ? problem.path.join("/") || "(this)" : String(problem.path || "(this)")), " ", problem.what)),
+      h("b", null, problem.path.join("/") || "(this)"), " ", problem.what)),
     problems.length > SHOWN && h("li", { class: "quiet" }, `and ${problems.length - SHOWN} more`)),
   ];
 }

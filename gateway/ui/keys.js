@@ -26,7 +26,7 @@ export function keys(folder, selection, can, list) {
     typed = now - last < TYPING_ENDS ? typed + letter : letter;
     last = now;
     const { shown } = folder.listing;
-    const from = Math.max(0, selection.cursor + (typed.length === 1 ? 1 : 0));
+    const from = Math.max(0, selection.at(shown) + (typed.length === 1 ? 1 : 0));
     const begins = (entry) => entry.name.toLowerCase().startsWith(typed);
     let index = shown.findIndex((entry, i) => i >= from && begins(entry));
     if (index < 0) index = shown.findIndex(begins);

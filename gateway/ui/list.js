@@ -1,7 +1,8 @@
 // The list of entries. Only the rows in view exist, so that 100,000 entries cost as much as 30.
 
-import { h, refill } from "./dom.js";
+import { h, put, refill } from "./dom.js";
 import { icon } from "./icons.js";
+import { OPENS_MENU } from "./dialogs.js";
 import { bytes, day, moment, many } from "./format.js";
 import { iconOf, wordFor } from "./kinds.js";
 
@@ -12,6 +13,7 @@ export class List {
   /** `on` is told: open(entry), menu(entries, anchor, at), keys, sort(). */
   constructor(on) {
     this.on = on;
+    /** What is drawn, by name: {entry, element, state}. */
     this.rows = new Map();
     this.head = h("div", { class: "row head", role: "row", "aria-rowindex": 1 });
     this.body = h("div", { class: "rows", role: "rowgroup" });
@@ -33,21 +35,19 @@ export class List {
     this.refresh();
   }
 
-  /** Draws anew: entries, order or selection changed. */
+  /** Entries, order or selection changed. A row whose entry did not stays the element it is, or else a press on it would be lost. */
   refresh() {
     if (!this.listing) return;
     this.height = matchMedia("(max-width: 640px)").matches ? 60 : 44;
     this.#drawHead();
     this.body.style.height = `${this.listing.shown.length * this.height}px`;
     this.grid.setAttribute("aria-rowcount", this.listing.done ? this.listing.shown.length + 1 : -1);
-    this.rows.clear();
-    this.body.replaceChildren();
     this.#draw();
   }
 
   #drawHead() {
     const { by, down } = this.listing.order;
-    const all = this.listing.shown.length > 0 && this.selection.names.size >= this.listing.shown.length;
+    const all = this.selection.isAll(this.listing.shown);
     refill(this.head, `${by} ${down} ${all}`, () => this.#headCells(by, down, all));
   }
 
@@ -59,9 +59,9 @@ export class List {
       title, by === column && icon(down ? "down" : "up"))));
     return [
       h("div", { class: "cell tick", role: "columnheader" }, h("button", {
-        type: "button", class: all ? "box ticked" : "box", "aria-label": all ? "Choose none" : "Choose all",
+        type: "button", "aria-label": all ? "Choose none" : "Choose all",
         onclick: () => (all ? this.selection.clear() : this.selection.all(this.listing.shown)),
-      }, all && icon("check"))),
+      }, h("span", { class: all ? "box ticked" : "box" }, all && icon("check")))),
       columns,
       h("div", { class: "cell tools", role: "columnheader", "aria-label": "Actions" }),
     ];
@@ -71,33 +71,29 @@ export class List {
     const { shown } = this.listing;
     const from = Math.max(0, Math.floor(this.grid.scrollTop / this.height) - MARGIN);
     const to = Math.min(shown.length, Math.ceil((this.grid.scrollTop + this.grid.clientHeight) / this.height) + MARGIN);
-    for (const [index, row] of this.rows) {
-      if (index < from || index >= to) {
-        row.remove();
-        this.rows.delete(index);
-      }
+    const rows = new Map();
+    for (const entry of shown.slice(from, to)) {
+      const known = this.rows.get(entry.name);
+      rows.set(entry.name, known?.entry === entry ? known : { entry, element: this.#row(entry), state: "" });
     }
-    const fresh = document.createDocumentFragment();
-    for (let index = from; index < to; index += 1) {
-      if (this.rows.has(index)) continue;
-      const row = this.#row(shown[index], index);
-      this.rows.set(index, row);
-      fresh.append(row);
+    for (const [name, row] of this.rows) if (rows.get(name) !== row) row.element.remove();
+    this.rows = rows;
+    const cursor = this.selection.at(shown);
+    let next = this.body.firstElementChild;
+    let index = from;
+    for (const row of rows.values()) {
+      if (row.element === next) next = next.nextElementSibling;
+      else this.body.insertBefore(row.element, next);
+      this.#place(row, index, index === cursor);
+      index += 1;
     }
-    this.body.append(fresh);
-    const { cursor } = this.selection;
-    if (this.rows.has(cursor)) this.grid.setAttribute("aria-activedescendant", `row-${cursor}`);
+    if (cursor >= from && cursor < to) this.grid.setAttribute("aria-activedescendant", `row-${cursor}`);
     else this.grid.removeAttribute("aria-activedescendant");
   }
 
-  #row(entry, index) {
-    const chosen = this.selection.names.has(entry.name);
-    const cursor = this.selection.cursor === index;
-    const row = h("div", {
-      class: `row${chosen ? " chosen" : ""}${cursor ? " cursor" : ""}`, role: "row", id: `row-${index}`,
-      "aria-rowindex": index + 2, "aria-selected": chosen, dataset: { index },
-    },
-      h("div", { class: "cell tick", role: "gridcell" }, h("span", { class: chosen ? "box ticked" : "box", dataset: { deed: "tick" } }, chosen && icon("check"))),
+  #row(entry) {
+    return h("div", { role: "row" },
+      h("div", { class: "cell tick", role: "gridcell", dataset: { deed: "tick" } }, h("span", { class: "box" })),
       h("div", { class: "cell name", role: "gridcell" },
         h("span", { class: `kind kind-${iconOf(entry)}` }, icon(iconOf(entry))),
         h("span", { class: "label", dataset: { deed: "open" }, title: entry.name }, entry.name),
@@ -107,9 +103,24 @@ export class List {
       h("div", { class: "cell size", role: "gridcell" }, entry.kind === "dir" ? "—" : bytes(entry.size)),
       h("div", { class: "cell modified", role: "gridcell", title: moment(entry.modified) }, day(entry.modified)),
       h("div", { class: "cell tools", role: "gridcell" },
-        h("button", { type: "button", class: "plain", tabindex: "-1", "aria-label": `Actions for ${entry.name}`, dataset: { deed: "menu" } }, icon("more"))));
-    row.style.transform = `translateY(${index * this.height}px)`;
-    return row;
+        h("button", { type: "button", class: "plain", tabindex: "-1", "aria-label": `Actions for ${entry.name}`, dataset: { deed: "menu" }, ...OPENS_MENU }, icon("more"))));
+  }
+
+  /** Puts a row where it belongs, and shows whether it is chosen. */
+  #place(row, index, isCursor) {
+    const chosen = this.selection.names.has(row.entry.name);
+    const state = `${index} ${this.height} ${chosen} ${isCursor}`;
+    if (row.state === state) return;
+    row.state = state;
+    const { element } = row;
+    element.className = `row${chosen ? " chosen" : ""}${isCursor ? " cursor" : ""}`;
+    element.id = `row-${index}`;
+    element.dataset.index = index;
+    element.setAttribute("aria-rowindex", index + 2);
+    element.setAttribute("aria-selected", chosen);
+    element.style.transform = `translateY(${index * this.height}px)`;
+    const box = element.querySelector(".box");
+    if (box.classList.toggle("ticked", chosen) !== (box.firstChild !== null)) put(box, chosen && icon("check"));
   }
 
   #at(event) {
@@ -144,30 +155,32 @@ export class List {
   #menu(index, anchor, at) {
     const { shown } = this.listing;
     if (!this.selection.names.has(shown[index].name)) this.selection.only(shown, index);
-    // Choosing draws anew, so the button may be another now.
-    const still = anchor.isConnected ? anchor : (this.rows.get(index)?.querySelector("button") ?? this.grid);
-    this.on.menu(this.selection.of(shown), still, at);
+    this.on.menu(this.selection.of(shown), anchor, at);
   }
 
   #key(event) {
-    if (event.target !== this.grid) return;
+    if (this.body.contains(event.target)) {
+      // The button of a row has the focus after its menu. It knows these keys itself; by the others one goes on from there.
+      if (["Enter", " ", "Tab", "Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+      this.grid.focus({ preventScroll: true });
+    } else if (event.target !== this.grid) return;
     const { shown } = this.listing;
     const page = Math.max(1, Math.floor(this.grid.clientHeight / this.height) - 2);
-    const now = this.selection.cursor;
+    const now = this.selection.at(shown);
     const goTo = { ArrowDown: now + 1, ArrowUp: now - 1, PageDown: now + page, PageUp: now - page, Home: 0, End: shown.length - 1 }[event.key];
     if (goTo !== undefined) {
       this.selection.move(shown, goTo, { extend: event.shiftKey, keep: event.ctrlKey || event.metaKey });
-      this.reveal(this.selection.cursor);
+      this.reveal(this.selection.at(shown));
     } else if (event.key === " " && now >= 0 && !this.on.keys.isTyping()) this.selection.toggle(shown, now);
-    else if (event.key === "Enter" && now >= 0 && shown[now]) this.on.open(shown[now]);
-    else if ((event.key === "F10" && event.shiftKey) || event.key === "ContextMenu") { if (shown[now]) this.#menu(now, this.grid, this.#corner(now)); }
+    else if (event.key === "Enter" && now >= 0) this.on.open(shown[now]);
+    else if ((event.key === "F10" && event.shiftKey) || event.key === "ContextMenu") { if (now >= 0) this.#menu(now, this.grid, this.#corner(shown[now])); }
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) this.selection.all(shown);
     else if (!this.on.keys.press(event)) return;
     event.preventDefault();
   }
 
-  #corner(index) {
-    const box = this.rows.get(index)?.getBoundingClientRect() ?? this.grid.getBoundingClientRect();
+  #corner(entry) {
+    const box = this.rows.get(entry.name)?.element.getBoundingClientRect() ?? this.grid.getBoundingClientRect();
     return { x: box.left + 60, y: box.bottom };
   }
 

@@ -21,17 +21,22 @@ export class Listing {
   order = { by: "name", down: false };
   filter = "";
   #names = new Map();
+  /** Names that were changed here while the directory was read: what was read of them is older. */
+  #newer = new Set();
 
-  constructor(where) {
+  /** Ordered and filtered like another, if one is given. */
+  constructor(where, like) {
     this.where = where;
+    if (like) Object.assign(this, { order: like.order, filter: like.filter });
   }
 
   /** Reads the directory; `changed` is told now and then. */
   async load(changed, signal) {
     let waiting = [];
     let last = performance.now();
+    let ended = false;
     const flush = () => {
-      this.#add(waiting);
+      this.#add(waiting.filter((entry) => !this.#newer.has(entry.name)));
       waiting = [];
       last = performance.now();
       changed();
@@ -40,12 +45,15 @@ export class Listing {
       for (const line of lines) {
         if (line.dir) this.dir = line.dir;
         else if (line.problem) throw Object.assign(new Error(line.problem.detail), line.problem);
-        else if (!line.end) waiting.push(line);
+        else if (line.end) ended = true;
+        else waiting.push(line);
       }
       if (performance.now() - last > 100) flush();
     }, signal);
-    this.done = true;
+    this.done = ended;
     flush();
+    if (!ended) throw new Error("The list broke off.");
+    this.#newer.clear();
   }
 
   /** New entries are ordered among themselves and merged: to order all of them each time would be felt. */
@@ -75,7 +83,7 @@ export class Listing {
   }
 
   #arrange() {
-    this.entries.sort(this.#before());
+    this.entries = this.entries.toSorted(this.#before());
     this.#sift();
   }
 
@@ -106,19 +114,17 @@ export class Listing {
     return this.#names.get(name);
   }
 
-  /** Puts an entry in, in place of another of its name. */
-  set(entry) {
-    entry.key = sortKey(entry.name);
-    entry.low = entry.name.toLowerCase();
-    if (this.#names.has(entry.name)) this.entries[this.entries.findIndex((other) => other.name === entry.name)] = entry;
-    else this.entries.push(entry);
-    this.#names.set(entry.name, entry);
-    this.#arrange();
+  /** Puts entries in, in place of others of their names. */
+  put(entries) {
+    this.remove(entries.map((entry) => entry.name));
+    this.#add([...entries]);
   }
 
   /** Takes entries out. */
   remove(names) {
-    const gone = new Set(names);
+    if (!this.done) for (const name of names) this.#newer.add(name);
+    const gone = new Set(names.filter((name) => this.has(name)));
+    if (gone.size === 0) return;
     this.entries = this.entries.filter((entry) => !gone.has(entry.name));
     for (const name of gone) this.#names.delete(name);
     this.#sift();

@@ -31,7 +31,7 @@ async function listen(state, draw, signal) {
       await stream("GET", "events", undefined, (lines) => {
         for (const line of lines) {
           if (line.transfers) state.transfers = line.transfers;
-          else state.events.unshift(line.event ?? line);
+          else state.events.unshift(line.event);
         }
         state.events.length = Math.min(state.events.length, EVENTS);
         draw();
@@ -45,17 +45,16 @@ async function listen(state, draw, signal) {
 }
 
 function transfer(one, names) {
-  const servers = Object.entries(one.servers ?? {}).sort((a, b) => b[1] - a[1]);
+  const servers = Object.entries(one.servers).sort((a, b) => b[1] - a[1]);
   const most = Math.max(1, ...servers.map(([, value]) => value));
   return h("div", { class: "transfer" },
-    h("p", null, icon(one.direction === "up" || one.up ? "upload" : "download"), h("b", null, one.name ?? "a file"), " ",
+    h("p", null, icon(one.direction === "up" ? "upload" : "download"), h("b", null, one.name), " ",
       h("span", { class: "quiet" }, `${bytes(one.done)}${one.total ? ` of ${bytes(one.total)}` : ""} · ${rate(one.rate)}`)),
-    one.total ? h("progress", { max: one.total, value: one.done, "aria-label": one.name ?? "transfer" }) : null,
+    one.total ? h("progress", { max: one.total, value: one.done, "aria-label": one.name }) : null,
     h("ul", { class: "rates" }, servers.map(([id, value]) => h("li", null,
       h("span", { class: "label" }, names.get(id) ?? id.slice(0, 8)), h("meter", { min: 0, max: most, value, "aria-hidden": "true" }), h("span", { class: "quiet" }, rate(value))))));
 }
 
 function event(one) {
-  const at = one.at ?? one.time;
-  return h("li", null, at !== undefined && h("time", { datetime: new Date(at * 1000).toISOString() }, clock(at)), h("span", null, one.text ?? one.what ?? one.kind ?? ""));
+  return h("li", null, h("time", { datetime: new Date(one.at * 1000).toISOString() }, clock(one.at)), h("span", null, one.text));
 }

@@ -5,6 +5,7 @@ import { icon } from "./icons.js";
 import { get, post } from "./api.js";
 import { ask } from "./dialogs.js";
 import { Listing } from "./listing.js";
+import { announce } from "./changes.js";
 import { complain } from "./toast.js";
 
 const SHOWN = 500;
@@ -15,14 +16,17 @@ export function pickFolder(title, { label, where, go }) {
   const here = h("p", { class: "picker-here", "aria-live": "polite" });
   let chosen = where;
   let aliases = [];
+  let reading = new AbortController();
 
   async function show(next) {
     chosen = next;
+    reading.abort();
+    reading = new AbortController();
     const listing = new Listing({ cap: next.cap, path: next.path });
     put(here, icon("folder"), " ", [next.title, ...next.path].join(" / "));
     put(list, h("li", { class: "quiet" }, "Reading…"));
     try {
-      await listing.load(() => {});
+      await listing.load(() => {}, reading.signal);
     } catch (error) {
       complain(error);
     }
@@ -37,8 +41,10 @@ export function pickFolder(title, { label, where, go }) {
 
   async function roots() {
     chosen = null;
+    reading.abort();
     put(here, "All folders");
     aliases = aliases.length > 0 ? aliases : (await get("aliases").catch(() => ({ aliases: [] }))).aliases;
+    if (chosen !== null) return;
     put(list, aliases.filter((alias) => alias.writable).map((alias) => step(alias.name, "folder", () => show({ cap: alias.cap, path: [], title: alias.name }))));
   }
 
@@ -46,17 +52,26 @@ export function pickFolder(title, { label, where, go }) {
   show(where);
   const name = h("input", { type: "text", placeholder: "New folder here", "aria-label": "Name of a new folder", maxlength: 255 });
   const make = h("button", { type: "button", onclick: async () => {
-    if (!chosen || name.value === "") return;
+    const parent = chosen;
+    if (!parent || name.value === "") return;
     try {
-      await post("mkdir", { where: { cap: chosen.cap, path: chosen.path }, name: name.value });
-      show({ ...chosen, path: [...chosen.path, name.value] });
+      const entry = await post("mkdir", { where: { cap: parent.cap, path: parent.path }, name: name.value });
+      announce(parent, { put: [entry] });
       name.value = "";
+      if (chosen === parent) show({ ...parent, path: [...parent.path, entry.name] });
     } catch (error) {
       complain(error);
     }
   } }, "Create");
+  name.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    // Or else it would send the form, and with it do the deed.
+    event.preventDefault();
+    make.click();
+  });
   return ask(title, [here, list, h("div", { class: "inline" }, name, make)], {
     label,
+    onclose: () => reading.abort(),
     go: () => {
       if (chosen === null) throw new Error("Choose a folder first.");
       return go({ cap: chosen.cap, path: chosen.path });

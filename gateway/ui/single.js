@@ -2,26 +2,19 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { post } from "./api.js";
 import { bytes, moment } from "./format.js";
 import { iconOf, wordFor } from "./kinds.js";
 import { preview } from "./preview.js";
 import { share } from "./share.js";
 import { shareMap } from "./sharemap.js";
 import { health } from "./health.js";
-import { attempt } from "./toast.js";
+import { downloadFile } from "./actions.js";
 
 /** The page of a file that stands alone. */
 export function single({ where }, entry) {
-  const download = () => attempt(async () => {
-    const { url } = await post("tickets", { where, as: "download" });
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = "";
-    link.click();
-  });
+  const download = () => downloadFile(where);
   const button = (label, picture, run, more = "") => h("button", { type: "button", class: more, onclick: run }, icon(picture), label);
-  const toMap = () => shareMap(where, entry.name);
+  const toMap = () => shareMap(entry.cap, entry.name);
   const toShare = () => share(where, entry.name);
   return h("section", { class: "single tile" },
     h("span", { class: `kind kind-${iconOf(entry)}` }, icon(iconOf(entry))),

@@ -10,20 +10,21 @@ import { bytes } from "./format.js";
 import { format, go, rootOfCap } from "./router.js";
 
 /** Draws the page. */
-export async function start(main) {
+export async function start(main, signal) {
   document.title = "Sarsen";
   if (session.token() === null) {
     put(main, h("div", { class: "page" }, welcome(), openCap()));
     return;
   }
   const list = h("ul", { class: "aliases" });
-  const page = h("div", { class: "page" }, h("h1", null, "Folders"), list, glance(), openCap());
+  const page = h("div", { class: "page" }, h("h1", null, "Folders"), list, glance(signal), openCap());
   put(main, page);
   try {
-    const { aliases } = await get("aliases");
+    const { aliases } = await get("aliases", signal);
     if (aliases.length === 0) put(page, first(), openCap());
     else put(list, aliases.map(card), h("li", null, h("button", { type: "button", class: "alias new", onclick: create }, icon("plus"), h("span", null, "New top folder"))));
   } catch (error) {
+    if (error.name === "AbortError") return;
     if (error.status === 401) put(page, welcome(true), openCap());
     else {
       complain(error);
@@ -33,12 +34,12 @@ export async function start(main) {
 }
 
 /** The state of the grid in a line. */
-function glance() {
+function glance(signal) {
   const line = h("p", { class: "glance", role: "status" });
-  get("grid").then((grid) => {
+  get("grid", signal).then((grid) => {
     const up = grid.servers.filter((server) => server.answers).length;
     put(line, icon(up >= grid.happy ? "check" : "warn"), h("span", null, `${up} of ${grid.servers.length} servers answer. `,
-      up >= grid.happy ? `You can still store ${bytes(grid.can_store ?? 0)}. ` : `Too few to store anything: ${grid.happy} are needed. `, h("a", { href: "#/:grid" }, "The grid")));
+      up >= grid.happy ? `You can still store ${bytes(grid.can_store)}. ` : `Too few to store anything: ${grid.happy} are needed. `, h("a", { href: "#/:grid" }, "The grid")));
   }, () => line.remove());
   return line;
 }

@@ -8,7 +8,7 @@ const LASTS = 8000;
 /** Shows a message, with a deed if there is one: {label, run}. */
 export function toast(text, { deed, bad = false, lasts = LASTS } = {}) {
   const close = () => box.remove();
-  const box = h("div", { class: bad ? "toast bad" : "toast" },
+  const box = h("div", { class: bad ? "toast bad" : "toast", role: bad ? "alert" : undefined },
     icon(bad ? "warn" : "check"),
     h("span", null, text),
     deed && h("button", { type: "button", class: "link", onclick: () => { close(); deed.run(); } }, deed.label),

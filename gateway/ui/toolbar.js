@@ -2,7 +2,7 @@
 
 import { h, refill } from "./dom.js";
 import { icon } from "./icons.js";
-import { menu } from "./dialogs.js";
+import { menu, OPENS_MENU } from "./dialogs.js";
 import { fromInput } from "./upload/drop.js";
 
 /** Makes the bar. `resifted` is called when the filter changed. */
@@ -11,7 +11,7 @@ export function toolbar(folder, selection, can, queue, resifted) {
   const field = h("input", { type: "search", placeholder: "Search", "aria-label": "Search by name: filters as you type, Enter looks below too", id: "search", autocomplete: "off" });
   field.addEventListener("input", () => {
     folder.listing.setFilter(field.value);
-    selection.cursor = -1;
+    selection.put([], -1);
     resifted();
   });
   field.addEventListener("keydown", (event) => {
@@ -32,13 +32,14 @@ export function toolbar(folder, selection, can, queue, resifted) {
     { label: "Upload files", icon: "file", run: () => files.click() },
     { label: "Upload a folder", icon: "folder", run: () => folders.click() },
   ]);
-  const button = (label, picture, run, more = "") => h("button", { type: "button", class: more, title: label, "aria-label": label, onclick: run }, icon(picture), h("span", null, label));
+  const button = (label, picture, run, look = "", more) => h("button", { type: "button", class: look, title: label, "aria-label": label, onclick: run, ...more }, icon(picture), h("span", null, label));
+  const more = (label, run) => h("button", { type: "button", class: "plain", "aria-label": label, title: label, onclick: (event) => run(event.currentTarget), ...OPENS_MENU }, icon("more"));
   const forAll = () => [
-    can.isWritable() && button("Upload", "upload", upload, "primary"),
+    can.isWritable() && button("Upload", "upload", upload, "primary", OPENS_MENU),
     can.isWritable() && button("New folder", "plus", can.newFolder),
     button("Share", "share", can.shareThis),
     folder.listing.dir && !can.isWritable() && h("span", { class: "badge" }, "read only"),
-    h("button", { type: "button", class: "plain", "aria-label": "More for this folder", title: "More for this folder", onclick: (event) => can.menuThis(event.currentTarget) }, icon("more")),
+    more("More for this folder", can.menuThis),
   ];
   const forChosen = (chosen) => [
     h("button", { type: "button", class: "plain", "aria-label": "Choose none", title: "Choose none", onclick: () => selection.clear() }, icon("close")),
@@ -47,13 +48,13 @@ export function toolbar(folder, selection, can, queue, resifted) {
     chosen.length === 1 && button("Share", "share", () => can.share(can.chosen())),
     can.isWritable() && button("Move", "move", () => can.move(can.chosen())),
     can.isWritable() && button("Delete", "trash", () => can.remove(can.chosen()), "danger-text"),
-    h("button", { type: "button", class: "plain", "aria-label": "More for what is chosen", title: "More", onclick: (event) => can.menu(can.chosen(), event.currentTarget) }, icon("more")),
+    more("More for what is chosen", (anchor) => can.menu(can.chosen(), anchor)),
   ];
   const refresh = () => {
     const chosen = can.chosen();
     element.classList.toggle("choosing", chosen.length > 0);
-    const key = chosen.length > 0 ? chosen.map((entry) => entry.name).join("/") : `${Boolean(folder.listing.dir)} ${can.isWritable()}`;
-    refill(left, `${chosen.length} ${key}`, () => (chosen.length > 0 ? forChosen(chosen) : forAll()));
+    const one = chosen.length === 1 ? chosen[0].name : "";
+    refill(left, `${chosen.length} ${Boolean(folder.listing.dir)} ${can.isWritable()} ${one}`, () => (chosen.length > 0 ? forChosen(chosen) : forAll()));
   };
   const element = h("div", { class: "toolbar", role: "toolbar", "aria-label": "Actions" }, left, h("div", { class: "search-field" }, icon("search"), field), files, folders);
   return { element, refresh };

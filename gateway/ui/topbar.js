@@ -2,7 +2,7 @@
 
 import { h, put } from "./dom.js";
 import { icon } from "./icons.js";
-import { open, menu } from "./dialogs.js";
+import { open, menu, OPENS_MENU } from "./dialogs.js";
 import * as session from "./session.js";
 import { go } from "./router.js";
 
@@ -17,14 +17,14 @@ const KEYS = [
 export function topbar(element) {
   const link = (href, label, picture) => h("a", { href, class: "tab" }, icon(picture), h("span", null, label));
   const [folders, grid] = [link("#/", "Folders", "folder"), link("#/:grid", "Grid", "server")];
-  const button = (label, picture, run, id) => h("button", { type: "button", class: "plain", "aria-label": label, title: label, id, onclick: run }, icon(picture));
+  const button = (label, picture, run, id, more) => h("button", { type: "button", class: "plain", "aria-label": label, title: label, id, onclick: run, ...more }, icon(picture));
   put(element,
     h("a", { href: "#/", class: "brand" }, h("img", { src: "/ui/icon.svg", alt: "", width: 26, height: 26 }), h("span", null, "Sarsen")),
     h("nav", { "aria-label": "Pages" }, folders, grid),
     h("span", { class: "spring" }),
     button("Keys", "unknown", help, "help"),
     button("Light or dark", "theme", switchTheme, "theme"),
-    button("Token", "key", (event) => tokenMenu(event.currentTarget), "token"));
+    button("Token", "key", (event) => tokenMenu(event.currentTarget), "token", OPENS_MENU));
   return {
     mark(page) {
       for (const [tab, is] of [[folders, page !== "grid"], [grid, page === "grid"]]) {

@@ -6,7 +6,8 @@ import { bytes, rate, duration, many } from "../format.js";
 import { toast, complain } from "../toast.js";
 
 const SHOWN = 60;
-const ORDER = { sending: 0, failed: 1, exists: 1, later: 2, paused: 3, waiting: 4, done: 5 };
+/** What is shown first. */
+const ORDER = [["sending"], ["failed", "exists"], ["later"], ["paused"], ["waiting"], ["done"]];
 
 /** Makes the panel of a queue; it shows itself when there is something to show. */
 export function panel(queue) {
@@ -24,16 +25,16 @@ export function panel(queue) {
     box.hidden = queue.items.length === 0;
     const totals = queue.totals();
     drawHead({ line, bar, buttons }, queue, totals);
-    const order = [...queue.items].sort((a, b) => ORDER[a.state] - ORDER[b.state]);
-    for (const item of known.keys()) if (!queue.items.includes(item)) known.delete(item);
-    const elements = order.slice(0, SHOWN).map((item) => {
+    const shown = first(queue.items);
+    for (const item of known.keys()) if (!shown.includes(item)) known.delete(item);
+    const elements = shown.map((item) => {
       if (!known.has(item)) known.set(item, row(queue, item));
       known.get(item).update();
       return known.get(item).element;
     });
     if (elements.some((one, i) => one !== rows.children[i]) || rows.children.length !== elements.length) put(rows, elements);
-    more.hidden = order.length <= SHOWN;
-    put(more, `and ${order.length - SHOWN} more`);
+    more.hidden = queue.items.length <= SHOWN;
+    put(more, `and ${queue.items.length - SHOWN} more`);
     if (before > 0 && totals.open === 0) toast(totals.failed ? `Uploads ended; ${totals.failed} did not work.` : `${many(totals.done, "file")} uploaded.`, { bad: totals.failed > 0 });
     before = totals.open;
   });
@@ -45,6 +46,16 @@ export function panel(queue) {
   return box;
 }
 
+/** The items that are shown, however many there are. */
+function first(items) {
+  const groups = ORDER.map(() => []);
+  for (const item of items) {
+    const group = groups[ORDER.findIndex((states) => states.includes(item.state))];
+    if (group.length < SHOWN) group.push(item);
+  }
+  return groups.flat().slice(0, SHOWN);
+}
+
 function drawHead({ line, bar, buttons }, queue, totals) {
   const size = queue.items.reduce((sum, item) => sum + item.size, 0);
   const sent = queue.items.reduce((sum, item) => sum + item.sent, 0);
@@ -53,15 +64,15 @@ function drawHead({ line, bar, buttons }, queue, totals) {
     : [many(totals.open, "upload"), `${bytes(totals.left)} to go`, totals.rate > 0 && rate(totals.rate), totals.rate > 0 && duration(totals.eta)];
   put(line, parts.filter(Boolean).join(" · "));
   bar.value = size === 0 ? (totals.open === 0 ? 1 : 0) : sent / size;
-  const every = (states, deed) => () => queue.items.filter((item) => states.includes(item.state)).forEach(deed);
+  const every = (states, deed) => () => deed(queue.items.filter((item) => states.includes(item.state)));
   const button = (label, picture, run) => h("button", { type: "button", class: "small-button", onclick: run }, icon(picture), label);
   const taken = queue.items.filter((item) => item.state === "exists").length;
   const key = [totals.open > totals.paused, totals.paused > 0, taken, totals.open === 0].join();
   refill(buttons, key, () => [
-    totals.open > totals.paused && button("Pause all", "pause", every(["sending", "waiting", "later"], (item) => queue.pause(item))),
-    totals.paused > 0 && button("Resume all", "play", every(["paused"], (item) => queue.resume(item))),
-    taken > 1 && button(`Replace all ${taken}`, "copy", every(["exists"], (item) => queue.replace(item))),
-    totals.open === 0 ? button("Clear", "close", () => queue.clear()) : button("Cancel all", "close", every(Object.keys(ORDER), (item) => queue.cancel(item))),
+    totals.open > totals.paused && button("Pause all", "pause", every(["sending", "waiting", "later"], (items) => queue.pause(items))),
+    totals.paused > 0 && button("Resume all", "play", every(["paused"], (items) => queue.resume(items))),
+    taken > 1 && button(`Replace all ${taken}`, "copy", every(["exists"], (items) => queue.replace(items))),
+    totals.open === 0 ? button("Clear", "close", () => queue.clear()) : button("Cancel all", "close", () => queue.cancel(queue.items)),
   ]);
 }
 
@@ -73,11 +84,11 @@ function row(queue, item) {
   const buttons = h("span", { class: "upload-buttons" });
   const element = h("li", null, h("span", { class: "upload-name", title: item.name }, item.name), state, bar, buttons);
   const deeds = () => [
-    ["sending", "waiting"].includes(item.state) && button("Pause", "pause", () => queue.pause(item)),
-    item.state === "paused" && button("Resume", "play", () => queue.resume(item)),
-    item.state === "failed" && button("Retry", "retry", () => queue.resume(item)),
-    item.state === "exists" && button("Replace", "copy", () => queue.replace(item)),
-    item.state === "done" ? icon("check") : button(item.state === "exists" ? "Skip" : "Cancel", "close", () => queue.cancel(item)),
+    ["sending", "waiting"].includes(item.state) && button("Pause", "pause", () => queue.pause([item])),
+    item.state === "paused" && button("Resume", "play", () => queue.resume([item])),
+    item.state === "failed" && button("Retry", "retry", () => queue.resume([item])),
+    item.state === "exists" && button("Replace", "copy", () => queue.replace([item])),
+    item.state === "done" ? icon("check") : button(item.state === "exists" ? "Skip" : "Cancel", "close", () => queue.cancel([item])),
   ];
   const update = () => {
     element.className = `upload ${item.state}`;

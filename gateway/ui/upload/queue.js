@@ -3,7 +3,8 @@
 import { post } from "../api.js";
 import { Tus } from "./tus.js";
 
-const AT_ONCE = 4;
+/** Of the six connections that a browser has to a host, some are left for the page. */
+const AT_ONCE = 3;
 const RETRIES = 5;
 const KEPT = 200;
 const live = new Set(["waiting", "sending", "paused", "later"]);
@@ -42,14 +43,22 @@ export class Item {
 
 export class Queue extends EventTarget {
   items = [];
+  /** Folders on the way that were made for the files of now, by place: promises of their places. */
   #folders = new Map();
+  /** Items whose turn comes, in their order. */
+  #waiting = new Set();
   #running = 0;
 
   /** Adds files and empty folders below a directory: `where` is {cap, path}. */
   add({ files, folders }, where) {
-    for (const { file, path } of files) this.items.push(new Item(file, where, path));
+    for (const { file, path } of files) {
+      const item = new Item(file, where, path);
+      this.items.push(item);
+      this.#waiting.add(item);
+    }
     for (const path of folders) this.#folder(where, path).catch((error) => this.#tell("problem", error));
-    while (this.items.length > KEPT && this.items[0].state === "done") this.items.shift();
+    const first = this.items.findIndex((item) => item.state !== "done");
+    this.items.splice(0, Math.min(first, this.items.length - KEPT));
     this.#pump();
   }
 
@@ -62,32 +71,40 @@ export class Queue extends EventTarget {
     return { open: open.length, left, rate, eta: rate > 0 ? left / rate : NaN, done: count("done"), failed: count("failed") + count("exists"), paused: count("paused") };
   }
 
-  pause(item) {
-    if (!live.has(item.state)) return;
-    item.state = "paused";
-    item.tus?.pause();
-    item.still();
+  pause(items) {
+    for (const item of items.filter((one) => live.has(one.state))) {
+      item.state = "paused";
+      this.#waiting.delete(item);
+      item.tus?.pause();
+      item.still();
+    }
     this.#pump();
   }
 
-  resume(item) {
-    if (!["paused", "failed", "later"].includes(item.state)) return;
-    Object.assign(item, { state: "waiting", tries: 0, error: null });
+  resume(items) {
+    for (const item of items) if (["paused", "failed", "later"].includes(item.state)) this.#enter(item, { tries: 0, error: null });
     this.#pump();
   }
 
-  /** Sends a file whose name is taken, in place of what is there. */
-  replace(item) {
-    Object.assign(item, { state: "waiting", replace: true, tus: null, error: null });
+  /** Sends files whose names are taken, in place of what is there. */
+  replace(items) {
+    for (const item of items) this.#enter(item, { replace: true, tus: null, error: null });
     this.#pump();
   }
 
-  cancel(item) {
-    const { tus } = item;
-    item.state = "gone";
-    this.items = this.items.filter((other) => other !== item);
-    tus?.cancel();
+  cancel(items) {
+    for (const item of items) {
+      item.state = "gone";
+      this.#waiting.delete(item);
+      item.tus?.cancel();
+    }
+    this.items = this.items.filter((item) => item.state !== "gone");
     this.#pump();
+  }
+
+  #enter(item, more) {
+    Object.assign(item, { state: "waiting", ...more });
+    this.#waiting.add(item);
   }
 
   /** Takes out what is over. */
@@ -101,15 +118,17 @@ export class Queue extends EventTarget {
   }
 
   #pump() {
-    while (this.#running < AT_ONCE) {
-      const next = this.items.find((item) => item.state === "waiting" && !item.busy);
-      if (!next) break;
-      this.#send(next);
+    for (const item of this.#waiting) {
+      if (this.#running >= AT_ONCE) break;
+      if (!item.busy) this.#send(item);
     }
+    // Folders may be deleted between two uploads: those of the next are looked for again.
+    if (this.#running === 0 && !this.items.some((item) => live.has(item.state))) this.#folders.clear();
     this.#tell("change");
   }
 
   async #send(item) {
+    this.#waiting.delete(item);
     Object.assign(item, { state: "sending", busy: true });
     this.#running += 1;
     try {
@@ -135,12 +154,17 @@ export class Queue extends EventTarget {
     item.error = error;
     const passes = ["offset", "taken-over", "locked", "timeout", "broken-off"].includes(error.code) || error.status === 0 || error.status === 503 || error.status === 429 || error.status >= 500 && error.status !== 507;
     if (error.code === "exists") item.state = "exists";
-    else if (passes && item.tries < RETRIES) {
+    else if (error.code === "not-found" && item.path.length > 0 && !item.lost) {
+      // A folder on the way is gone, though this page made it: once more from there.
+      item.lost = true;
+      this.#forget(item);
+      this.#enter(item, { tus: null });
+    } else if (passes && item.tries < RETRIES) {
       item.tries += 1;
       item.state = "later";
       setTimeout(() => {
         if (item.state !== "later") return;
-        item.state = "waiting";
+        this.#enter(item);
         this.#pump();
       }, 500 * 2 ** item.tries);
     } else item.state = "failed";
@@ -149,13 +173,17 @@ export class Queue extends EventTarget {
   /** Makes the folders on the way, each once. */
   #folder(where, path) {
     if (path.length === 0) return Promise.resolve(where);
-    const key = JSON.stringify([where.cap, where.path, path]);
+    const key = keyOf(where, path);
     if (!this.#folders.has(key)) {
       const made = this.#make(where, path);
       this.#folders.set(key, made);
       made.catch(() => this.#folders.delete(key));
     }
     return this.#folders.get(key);
+  }
+
+  #forget({ where, path }) {
+    for (let depth = 1; depth <= path.length; depth += 1) this.#folders.delete(keyOf(where, path.slice(0, depth)));
   }
 
   async #make(where, path) {
@@ -169,4 +197,8 @@ export class Queue extends EventTarget {
     }
     return { cap: parent.cap, path: [...(parent.path ?? []), name] };
   }
+}
+
+function keyOf(where, path) {
+  return JSON.stringify([where.cap, where.path, path]);
 }

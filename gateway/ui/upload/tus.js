@@ -10,7 +10,6 @@ export class Tus {
   #request = null;
   location = null;
   offset = 0;
-  stopped = false;
 
   constructor(where, file, { replace, progress }) {
     Object.assign(this, { where, file, replace, progress });
@@ -18,7 +17,6 @@ export class Tus {
 
   /** Sends all that is missing. Gives the entry. */
   async run() {
-    this.stopped = false;
     const before = this.location === null ? await this.#create() : await this.#ask();
     if (before !== null) return before;
     for (;;) {
@@ -60,7 +58,6 @@ export class Tus {
 
   /** Stops sending; `run` goes on. */
   pause() {
-    this.stopped = true;
     this.#request?.abort();
   }
 

@@ -49,10 +49,15 @@ def drop(page, path):
     for kind in ("dragEnter", "dragOver", "drop"):
         page.driver.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 400, "data": files})
 
+def clear(page):
+    """Takes what is uploaded off the queue, so that what is said there next is of what comes next."""
+    page.click("#uploads button", "Clear")
+    page.until("the queue is empty", lambda: page.run("return document.getElementById('uploads').hidden"))
+
 def upload(page, tree):
     drop(page, tree)
     page.sees("16 files uploaded", "#uploads")
-    page.click("#uploads button", "Clear")
+    clear(page)
     page.click("[data-deed=open]", tree.name)
     page.sees("file 11.txt")
     page.sees("17 entries")
@@ -62,7 +67,7 @@ def upload(page, tree):
     page.sees("There is one of this name already", "#uploads")
     page.click(".upload button", "Replace")
     page.sees("1 file uploaded", "#uploads")
-    page.click("#uploads button", "Clear")
+    clear(page)
     page.until("the empty folder", lambda: "empty" in page.text("#list"))
 
 def browse(page):
@@ -105,6 +110,159 @@ def change(page):
     page.find("#list").send_keys(Keys.BACKSPACE)
     page.sees("16 entries")
 
+def pick(page, *words):
+    """Chooses these entries and no others, by their ticks. The whole cell is the target."""
+    page.find("#list").send_keys(Keys.ESCAPE)
+    for word in words:
+        page.until(f"the tick of {word}", lambda: page.run("""
+            const row = [...document.querySelectorAll('.rows .row')].find((one) => one.querySelector('.label').textContent === arguments[0]);
+            row?.querySelector('.cell.tick').click();
+            return row !== undefined;
+        """, word))
+    page.sees(f"{len(words)} chosen", ".count")
+
+def copies(page):
+    """Into a folder that is made on the way: Enter makes it, and does not copy yet."""
+    pick(page, "file 4.txt", "file 5.txt")
+    page.click(".bar-left button", "More for what is chosen")
+    assert page.find(".bar-left [aria-expanded=true]").get_attribute("aria-label") == "More for what is chosen"
+    page.click(".menu button", "Copy")
+    page.click(".picker button", "empty")
+    page.sees("/ empty", ".picker-here")
+    page.find("dialog .inline input").send_keys("made here", Keys.ENTER)
+    page.sees("/ empty / made here", ".picker-here")
+    page.click("dialog button", "Copy here")
+    page.sees("Copied 2 entries")
+    page.until("the dialogue is closed", lambda: page.text("dialog") == "")
+    page.sees("16 entries")
+    page.find("#list").send_keys(Keys.ESCAPE)
+    page.click("[data-deed=open]", "empty")
+    page.click("[data-deed=open]", "made here")
+    page.sees("2 entries", ".foot")
+    page.sees("file 5.txt", "#list")
+
+def deletes(page):
+    """In a folder with two files: the keyboard goes on where they were; undo works from elsewhere; what is refused stays."""
+    grid = page.find("#list")
+    grid.send_keys(Keys.END, Keys.DELETE)
+    page.until("it is gone", lambda: "file 5.txt" not in page.text("#list"))
+    grid.send_keys(Keys.SPACE)
+    page.sees("1 chosen", ".count")
+    grid.send_keys(Keys.ENTER)
+    page.sees("file 4.txt", "dialog .preview-name")
+    page.find("dialog").send_keys(Keys.ESCAPE)
+    page.run("history.back()")
+    page.sees("made here", "#list")
+    page.run("history.forward()")
+    page.sees("1 entry", ".foot")
+    page.click(".toast button", "Undo")
+    page.sees("file 5.txt", "#list")
+    page.run("""
+        window.real = window.fetch;
+        window.fetch = async (url, options) => {
+            if (url !== "/api/delete") return real(url, options);
+            const asked = JSON.parse(options.body);
+            const answer = await (await real(url, { ...options, body: JSON.stringify({ ...asked, names: asked.names.slice(0, 1) }) })).json();
+            return Response.json({ ...answer, problems: asked.names.slice(1).map((name) => ({ name, problem: { detail: "it is somebody's" } })) });
+        };
+    """)
+    pick(page, "file 4.txt", "file 5.txt")
+    page.find("#list").send_keys(Keys.DELETE)
+    page.sees("Deleted “file 4.txt”")
+    page.sees("file 5.txt: it is somebody's", ".toast[role=alert]")
+    page.until("one of them is gone", lambda: "file 4.txt" not in page.text("#list") and "file 5.txt" in page.text("#list"))
+    page.run("window.fetch = real; document.querySelectorAll('.toast').forEach((one) => one.remove())")
+    page.find("#list").send_keys(Keys.ESCAPE, Keys.BACKSPACE)
+    page.sees("made here", "#list")
+    page.find("#list").send_keys(Keys.BACKSPACE)
+    page.sees("16 entries")
+
+def zips(page):
+    """A zip of the whole folder names nobody."""
+    page.run("""
+        window.real = window.fetch;
+        window.fetch = (url, options) => {
+            if (url !== "/api/tickets") return real(url, options);
+            window.asked = JSON.parse(options.body);
+            return Promise.resolve(Response.json({ detail: "no zip today" }, { status: 503 }));
+        };
+    """)
+    page.click(".bar-left button", "More for this folder")
+    page.click(".menu button", "Download as zip")
+    page.sees("no zip today")
+    asked = page.run("window.fetch = real; document.querySelectorAll('.toast').forEach((one) => one.remove()); return asked")
+    assert asked["as"] == "zip" and "names" not in asked, list(asked)
+
+def uploads(page, folder):
+    """Paused and taken up again, cancelled, and into a folder that is not there any more."""
+    def speed(rate):
+        page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": rate})
+    page.driver.execute_cdp_cmd("Network.enable", {})
+    files = [folder / f"slow {number}.bin" for number in range(2)]
+    for path in files:
+        path.write_bytes(os.urandom(2_000_000))
+    speed(100_000)
+    page.find("#search")
+    page.driver.find_element("css selector", "#pick-files").send_keys("\n".join(map(str, files)))
+    page.until("some of it is sent", lambda: page.run("return [...document.querySelectorAll('.upload.sending progress')].every((one) => one.value > 0.02)"))
+    page.click(".upload button", "Cancel slow 1.bin")
+    page.until("it is cancelled", lambda: "slow 1.bin" not in page.text("#uploads"))
+    page.click(".upload button", "Pause slow 0.bin")
+    page.sees("paused", ".upload.paused")
+    sent = page.text(".upload.paused .upload-state")
+    time.sleep(1)
+    assert sent == page.text(".upload.paused .upload-state")
+    speed(-1)
+    page.click(".upload button", "Resume slow 0.bin")
+    page.sees("1 file uploaded", "#uploads")
+    page.sees("slow 0.bin", "#list")
+    assert "slow 1.bin" not in page.text("#list")
+    clear(page)
+    (folder / "again" / "below").mkdir(parents=True)
+    (folder / "again" / "below" / "one.txt").write_text("one")
+    for _ in range(2):
+        drop(page, folder / "again")
+        page.sees("1 file uploaded", "#uploads")
+        clear(page)
+        page.sees("again", "#list")
+        pick(page, "again")
+        page.find("#list").send_keys(Keys.DELETE)
+        page.until("it is gone", lambda: "again" not in page.text("#list"))
+    pick(page, "slow 0.bin")
+    page.find("#list").send_keys(Keys.DELETE)
+    page.sees("16 entries")
+
+def hurries(page, tree):
+    """Whoever goes on to another folder before the first one is there sees that other one. Rows stay what they are while others change."""
+    page.run("""
+        window.real = window.fetch;
+        let first = true;
+        window.fetch = async (url, options) => {
+            if (url !== "/api/aliases" || !first) return real(url, options);
+            first = false;
+            const answer = await (await real(url, { ...options, signal: undefined })).text();
+            await new Promise((yes) => setTimeout(yes, 1000));
+            window.late = true;
+            return new Response(answer);
+        };
+        location.hash = "#/home";
+    """)
+    page.until("the first is on its way", lambda: page.driver.title.startswith("home"))
+    page.run("location.hash = '#/home/' + encodeURIComponent(arguments[0])", tree.name)
+    page.sees("16 entries")
+    page.until("the first is there", lambda: page.run("return window.late === true"))
+    time.sleep(0.5)
+    page.sees("16 entries")
+    assert page.text("h1") == tree.name
+    page.run("window.fetch = real; window.kept = document.getElementById('row-3')")
+    page.find("#list").send_keys(Keys.HOME, Keys.ARROW_DOWN)
+    assert page.run("return kept.isConnected && kept.id === 'row-3'")
+    page.click("#row-3 .tools button")
+    for key in (Keys.ESCAPE, Keys.ARROW_DOWN):
+        page.driver.switch_to.active_element.send_keys(key)
+    assert page.find("#list").get_attribute("aria-activedescendant") == "row-4", "after a menu the keys go on"
+    page.find("#list").send_keys(Keys.ESCAPE)
+
 def look(page):
     page.click("[data-deed=open]", "map.png")
     page.until("the picture", lambda: page.run("return document.querySelector('.stage img')?.naturalWidth") == 320)
@@ -136,8 +294,10 @@ def open_cap(page, cap):
 def watch(page, pids):
     """The map is alive: servers that are killed show, and so does the moment when too few are left."""
     page.find("#list").send_keys("big", Keys.SHIFT + Keys.F10)
+    page.run("window.real = fetch; window.fetch = (url, options) => { if (url === '/api/map') window.asked = JSON.parse(options.body).where; return real(url, options); }")
     page.click(".menu button", "Where it is")
     page.sees("10 of 10 shares can be reached, 3 are needed", ".map-words")
+    assert page.run("return asked.path.length === 0 && asked.cap.startsWith('URI:CHK:')"), "no folder on the way is needed"
     page.find("#map-slider").send_keys(Keys.END)
     page.sees("Not readable: 0 of 10", ".map-words")
     page.find("#map-slider").send_keys(Keys.HOME)
@@ -153,6 +313,7 @@ def watch(page, pids):
     page.find("dialog").send_keys(Keys.ESCAPE)
     page.run("location.hash = '#/:grid'")
     page.sees("2 of 10", ".figure.bad")
+    assert page.run("return document.activeElement.id") == "main"
     assert page.text(".state").count("no answer") == 8
 
 def logic(page):
@@ -171,6 +332,33 @@ def logic(page):
     """)
     want = ["d", 3, 4, 1, True, False, "Readable, but no further server may fail: 2 of 3 members of its slot can be reached, 2 are needed.", False,
             "0 B", "999 B", "1.0 kB", "1.2 MB", "1 h 2 min", True, "ä/ö 😀"]
+    assert said == want, said
+    said = page.run_async("""
+        const { Selection } = await import("/ui/selection.js");
+        const { Listing } = await import("/ui/listing.js");
+        const { pieces } = await import("/ui/pieces.js");
+        const { summary } = await import("/ui/health.js");
+        const shown = (...names) => names.map((name) => ({ name }));
+        const one = new Selection(() => {});
+        one.only(shown("a", "b", "c"), 1);
+        const at = [one.at(shown("0", "a", "b", "c")), one.at(shown("a", "c")), one.at(shown("a", "b"))];
+        for (const left of [shown("a", "c"), shown("a"), shown()]) { one.settle(left); at.push(one.at(left)); }
+        one.all(shown("a", "b"));
+        const all = [one.isAll(shown("a", "b")), one.isAll(shown("b", "c")), one.isAll([])];
+        const listing = new Listing({ cap: "", path: [] });
+        listing.done = true;
+        const entry = (name, size) => ({ name, size, kind: "file" });
+        listing.put([entry("b", 1), entry("a", 1), entry("d", 1)]);
+        listing.put([entry("c", 1), entry("b", 2)]);
+        listing.remove(["d", "x"]);
+        const sizes = (names) => pieces(names).map((piece) => piece.length);
+        const well = { unhealthy: 0, unrecoverable: 0, repaired: 0, unknown: 0, root_only: 0, bad_shares: 0, problems: [] };
+        return [at, all, listing.shown.map((one) => one.name + one.size).join(" "), sizes([]), sizes(Array(25000).fill("n")), sizes(Array(3).fill("ä".repeat(200000))),
+                summary(well), summary({ ...well, unknown: 2, root_only: 1 }), summary({ ...well, problems: [{}] })[1], summary({ ...well, bad_shares: 1, repaired: 1, problems: [{}] }), summary({ ...well, unrecoverable: 1 })[1]];
+    """)
+    want = [[2, -1, 1, 1, 0, -1], [True, False, False], "a1 b2 c1", [], [10000, 10000, 5000], [1, 1, 1],
+            ["All of it is there.", "good"], ["It could not all be checked: 2 objects are of a kind that is not known here, of 1 large file or folder only the root was reached.", "thin"],
+            "thin", ["All of it is there now: 1 object was repaired.", "good"], "bad"]
     assert said == want, said
 
 def many(page):
@@ -196,20 +384,37 @@ def many(page):
         location.hash = "#/home/" + "many";
     """)
     page.sees("100,000 entries")
-    rows = page.run_async("""
+    loading = page.run("return longest")
+    page.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    passes = [scrolled(page) for _ in range(5)]
+    assert "file 99999" in page.text("#list")
+    rows, longest, work = (min(one[part] for one in passes) for part in ("rows", "longest", "work"))
+    print(f"100,000 entries: {rows} rows at most; the longest task took {loading:.0f} ms while they came; a frame of scrolling {work:.1f} ms, and at most {longest:.0f} ms")
+    # Frames are counted in time of the processor, and of some passes the best is taken: the machine may be busy with other tests.
+    assert rows < 100 and work < 25 and longest < 50, passes
+    page.find("#list").send_keys(Keys.CONTROL + "a")
+    page.sees("100,000 chosen", ".count")
+    assert page.run("return document.querySelector('.bar-left').dataset.key.length") < 200
+    page.find("#list").send_keys(Keys.ESCAPE)
+
+def scrolled(page):
+    """Goes through the list from end to end: the most rows, the longest task, and the work of a frame, in milliseconds."""
+    def worked():
+        return next(one["value"] for one in page.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"] if one["name"] == "TaskDuration") * 1000
+    before = worked()
+    said = page.run_async("""
         const list = document.getElementById("list");
-        let most = 0;
-        for (let at = 0; at <= list.scrollHeight; at += list.scrollHeight / 50) {
-            list.scrollTop = at;
+        let rows = 0;
+        longest = 0;
+        for (let step = 0; step <= 100; step += 1) {
+            list.scrollTop = list.scrollHeight * step / 100;
             await new Promise(requestAnimationFrame);
-            most = Math.max(most, list.querySelectorAll(".row").length);
+            rows = Math.max(rows, list.querySelectorAll(".row").length);
         }
-        return most;
+        await new Promise((yes) => setTimeout(yes, 100));
+        return { rows, longest };
     """)
-    assert "file 99999" in page.text("#list") and rows < 100, rows
-    print(f"100,000 entries: {rows} rows at most, the longest task took {page.run('return longest'):.0f} ms")
-    # A machine that is busy with other tests is much slower than any that people sit at.
-    assert page.run("return longest") < 2000
+    return {**said, "work": (worked() - before) / 101}
 
 def main():
     config = json.loads(pathlib.Path(sys.argv[1]).read_text())
@@ -221,6 +426,11 @@ def main():
             upload(page, tree)
             browse(page)
             change(page)
+            copies(page)
+            deletes(page)
+            zips(page)
+            uploads(page, pathlib.Path(config["folder"]))
+            hurries(page, tree)
             look(page)
             address(page)
             many(page)
