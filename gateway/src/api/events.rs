@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::asked::HasToken;
 use super::problem::Problem;
-use super::stream::{Gone, Out, lines};
+use crate::stream::{Gone, Out, lines};
 use crate::Gateway;
 
 /// Events that are remembered.

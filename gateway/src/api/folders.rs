@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::asked::{Asked, At, HasToken, Place, Where, writer};
 use super::entry::EntryJson;
 use super::problem::Problem;
-use super::stream::{Gone, Out, lines};
+use crate::stream::{Gone, Out, lines};
 use crate::Gateway;
 
 fn known_aliases(gateway: &Gateway) -> Result<Option<Aliases>, Problem> {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::asked::{Asked, Where};
 use super::entry::EntryJson;
 use super::problem::Problem;
-use super::stream::{Gone, Out, lines};
+use crate::stream::{Gone, Out, lines};
 use crate::Gateway;
 
 /// Entries that are told of.

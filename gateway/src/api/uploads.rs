@@ -19,10 +19,10 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::asked::is_of_type;
 use super::problem::Problem;
 use super::{new_id, until};
 use crate::Gateway;
+use crate::incoming::is_of_type;
 use pipe::{Destination, Pipe};
 use request::{Wanted, length_of};
 
