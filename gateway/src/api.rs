@@ -138,3 +138,17 @@ fn now() -> Time {
     let now = since_1970();
     Time { seconds: now.as_secs() as i64, nanoseconds: now.subsec_nanos() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_document_names_every_route_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(super::OPENAPI).unwrap();
+        let described: BTreeSet<&str> =
+            document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let routed: BTreeSet<&str> = super::table().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(described, routed);
+    }
+}

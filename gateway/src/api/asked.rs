@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::request::Parts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use caps::{Cap, SlotWrite};
 use client::Client;
 use client::filestore::{DirView, FileStoreError, MAX_DEPTH, Target};

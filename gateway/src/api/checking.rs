@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::asked::{Asked, Place, Where};
 use super::problem::Problem;
-use crate::stream::{Gone, Out, lines};
 use crate::Gateway;
+use crate::stream::{Gone, Out, lines};
 
 /// How often progress is told.
 const BEAT: Duration = Duration::from_millis(500);

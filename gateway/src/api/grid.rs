@@ -134,7 +134,8 @@ pub(super) async fn grid(
     }
     let free = status.servers.iter().filter(|server| takes(client, server)).filter_map(|server| {
         let free = space(server.outcome.as_ref().ok()?).1;
-        let quota = used.get(&server.server.id).and_then(|(used, quota)| Some(quota.as_ref()?.saturating_sub(*used)));
+        let quota =
+            used.get(&server.server.id).and_then(|(used, quota)| Some(quota.as_ref()?.saturating_sub(*used)));
         Some(quota.map_or(free, |quota| free.min(quota)))
     });
     let can_store = can_store(free.collect(), &shares);

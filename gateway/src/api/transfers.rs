@@ -121,7 +121,13 @@ impl Transfers {
     }
 
     /// Counts a download for as long as its body is read.
-    pub(crate) fn watch_body(&self, name: &str, cap: &Cap, transfer: Transfer, response: Response) -> Response {
+    pub(crate) fn watch_body(
+        &self,
+        name: &str,
+        cap: &Cap,
+        transfer: Transfer,
+        response: Response,
+    ) -> Response {
         if hyper::body::Body::is_end_stream(response.body()) || !response.status().is_success() {
             return response;
         }

@@ -130,7 +130,7 @@ pub(super) async fn undo(
 ) -> Result<Json<Value>, Problem> {
     let record = gateway.shared().undos.take(&asked.undo).ok_or_else(|| {
         Problem::not_found("nothing is remembered of this")
-            .with_hint("what was deleted can be put back for ten minutes, once")
+            .with_hint("what was deleted can be put back once, for ten minutes")
     })?;
     // Whoever does not wait for the answer shall find neither nothing nor half of it remembered.
     let done = tokio::spawn(async move { put_back(&gateway, asked.undo, record).await }).await;

@@ -18,10 +18,10 @@ use protocol::BoxFuture;
 use tokio::task::JoinHandle;
 
 use super::problem::Problem;
-use crate::stream::{Gone, Out, answer};
 use super::transfers::Way;
 use crate::Gateway;
 use crate::content::{self, Disposition, Serve};
+use crate::stream::{Gone, Out, answer};
 use format::{Crc, Listed, TooMuch, Writer};
 
 /// Files that are read ahead.

@@ -168,9 +168,7 @@ async fn over(call: &Call, write: &SlotWrite, chunks: &mut impl Chunks) -> Resul
     let client = &call.client;
     with_source(&call.gateway, chunks, |source| async move {
         match offset {
-            None => {
-                Ok(incoming::store_over(client, write, source, transfer).await?)
-            }
+            None => Ok(incoming::store_over(client, write, source, transfer).await?),
             Some(offset) => write_at(client, write, source, offset).await,
         }
     })

@@ -83,7 +83,8 @@ impl Pipe {
         let transfer = Transfer::default();
         let name = destination.name.as_str();
         let under_way = Some(transfers.begin(name, Way::Up, Some(length), None, transfer.clone()));
-        let place = (length <= CONVERGENT as u64).then(|| room.clone().try_acquire_many_owned(length as u32).ok());
+        let place =
+            (length <= CONVERGENT as u64).then(|| room.clone().try_acquire_many_owned(length as u32).ok());
         let body = match place.flatten() {
             // Memory is taken when bytes come.
             Some(place) => Body::Gathered(Vec::new(), place),

@@ -160,6 +160,27 @@ fn what_was_deleted_can_be_put_back_once_and_for_a_while() {
         let deleted =
             world.post("/api/delete", json!({ "where": world.at(&[]), "names": ["file"] })).await.ok().json();
         world.put(&[], "file", b"newer").await;
-        world.post("/api/undo", json!({ "undo": deleted["undo"] })).await.refuses(409, "exists");
+        let undo = json!({ "undo": deleted["undo"] });
+        world.post("/api/undo", undo.clone()).await.refuses(409, "exists");
+        // Once that is out of the way, it can still be put back.
+        let away =
+            json!({ "from": world.at(&[]), "names": ["file"], "to": world.at(&[]), "rename": "newer" });
+        world.post("/api/move", away).await.ok();
+        assert_eq!(world.post("/api/undo", undo.clone()).await.ok().json()["restored"], json!(["file"]));
+        assert_eq!(world.names(&[]).await, ["file", "newer"]);
+        world.post("/api/undo", undo).await.refuses(404, "not-found");
+        // One name that is gone already keeps none of the others.
+        let delete = json!({ "where": world.at(&[]), "names": ["file", "gone", "newer"] });
+        let deleted = world.post("/api/delete", delete).await.ok().json();
+        assert_eq!(deleted["deleted"], json!(["file", "newer"]));
+        assert_eq!(deleted["problems"][0]["name"], "gone");
+        assert_eq!(deleted["problems"][0]["problem"]["code"], "not-found");
+        world.put(&[], "newer", b"in the way").await;
+        let undo = json!({ "undo": deleted["undo"] });
+        let undone = world.post("/api/undo", undo).await.ok().json();
+        assert_eq!(
+            (&undone["restored"], &undone["problems"][0]["name"]),
+            (&json!(["file"]), &json!("newer"))
+        );
     });
 }
