@@ -19,7 +19,7 @@ use crate::{Gateway, Settings};
 
 /// Where a request comes from; [`crate::serve`] says so of each.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+pub struct CameFrom(pub SocketAddr);
 
 /// What our own pages may load: nothing but what this gateway serves.
 const PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
@@ -176,7 +176,7 @@ fn needs_token(settings: &Settings, request: &Request) -> bool {
 fn is_local_program(request: &Request) -> bool {
     let headers = request.headers();
     let from_here =
-        request.extensions().get::<Peer>().is_some_and(|Peer(address)| address.ip().is_loopback());
+        request.extensions().get::<CameFrom>().is_some_and(|CameFrom(address)| address.ip().is_loopback());
     let by_browser = headers.contains_key(header::ORIGIN)
         || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
     from_here && !by_browser
@@ -207,7 +207,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut request = request.body(axum::body::Body::empty()).unwrap();
-        request.extensions_mut().insert(Peer("127.0.0.1:5".parse().unwrap()));
+        request.extensions_mut().insert(CameFrom("127.0.0.1:5".parse().unwrap()));
         request
     }
 
@@ -281,7 +281,7 @@ mod tests {
             assert_eq!(refused(method, path, &[browser]), Some(Refusal::Token), "{path}");
             assert_eq!(refused(method, path, &[browser, ("authorization", &bearer)]), None, "{path}");
             let mut remote = request(method, path, &[]);
-            remote.extensions_mut().insert(Peer("10.0.0.2:5".parse().unwrap()));
+            remote.extensions_mut().insert(CameFrom("10.0.0.2:5".parse().unwrap()));
             assert_eq!(check(&settings(), &remote).err(), Some(Refusal::Token), "{path}");
         }
         assert_eq!(refused("GET", "/uri?uri=x", &[browser]), None);

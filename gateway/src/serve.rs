@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::guard::Peer;
+use crate::guard::CameFrom;
 use crate::{Gateway, router};
 use idle::{IdleBody, Watched};
 pub use tls::{Tls, TlsError};
@@ -98,7 +98,7 @@ pub async fn serve_within(
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = listener.accept() => accepted,
         };
-        let (stream, peer) = match accepted {
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
@@ -116,7 +116,7 @@ pub async fn serve_within(
         };
         let serving = serving.clone();
         connections.spawn(async move {
-            serving.connection(stream, peer).await;
+            serving.connection(stream, from).await;
             drop(permit);
         });
     }
@@ -139,28 +139,28 @@ struct Serving {
 }
 
 impl Serving {
-    async fn connection(mut self, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(mut self, stream: TcpStream, from: SocketAddr) {
         let _ = stream.set_nodelay(true);
         let place = self.waiting.enter();
         let closed = place.closed.clone();
         tokio::select! {
             () = closed.notified() => tracing::debug!("an idle connection made room for another"),
-            () = self.exchange(stream, peer, place) => {}
+            () = self.exchange(stream, from, place) => {}
         }
     }
 
-    async fn exchange(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
+    async fn exchange(&mut self, stream: TcpStream, from: SocketAddr, place: Place) {
         match self.tls.clone() {
-            None => self.speak(stream, peer, place).await,
+            None => self.speak(stream, from, place).await,
             Some(tls) => match timeout(self.bounds.head, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream, peer, place).await,
+                Ok(Ok(stream)) => self.speak(stream, from, place).await,
                 Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "no TLS"),
                 Err(_) => {}
             },
         }
     }
 
-    async fn speak<S>(&mut self, stream: S, peer: SocketAddr, place: Place)
+    async fn speak<S>(&mut self, stream: S, from: SocketAddr, place: Place)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
@@ -169,7 +169,7 @@ impl Serving {
             let busy = place.busy();
             let (parts, body) = request.into_parts();
             let mut request = Request::from_parts(parts, Body::new(IdleBody::new(body, bounds.idle)));
-            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(CameFrom(from));
             let answered = router.clone().call(request);
             async move {
                 // The answer's body is under way as long as it is not dropped.

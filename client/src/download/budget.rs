@@ -19,11 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) type Lent = OwnedSemaphorePermit;
 
 /// Memory to lend.
-pub(crate) struct Budget(Arc<Semaphore>);
+pub(crate) struct Budget {
+    kib: Arc<Semaphore>,
+    patience: Duration,
+}
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(KIB as usize)))
+        Self { kib: Arc::new(Semaphore::new(KIB as usize)), patience: PATIENCE }
     }
 }
 
@@ -38,13 +41,13 @@ impl Budget {
         if let Some(all) = self.for_ahead(count, segment_len) {
             return Some(all);
         }
-        let one = timeout(PATIENCE, self.0.clone().acquire_many_owned(kib(1, segment_len))).await;
+        let one = timeout(self.patience, self.kib.clone().acquire_many_owned(kib(1, segment_len))).await;
         Some((1, one.ok().and_then(Result::ok)))
     }
 
     /// Memory for `count` segments that nobody waits for yet, if there is.
     pub(super) fn for_ahead(&self, count: u64, segment_len: u64) -> Option<(u64, Option<Lent>)> {
-        let lent = self.0.clone().try_acquire_many_owned(kib(count, segment_len)).ok()?;
+        let lent = self.kib.clone().try_acquire_many_owned(kib(count, segment_len)).ok()?;
         Some((count, Some(lent)))
     }
 }
@@ -77,19 +80,19 @@ impl AsRef<[u8]> for Tied {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn downloads_share_memory_and_none_starves() {
-        let budget = Budget::default();
+        let budget = Budget { patience: Duration::from_millis(20), ..Budget::default() };
         let segment = 768 * 1024;
         let (count, lent) = budget.for_next(4, segment).await.unwrap();
         assert_eq!((count, lent.as_ref().unwrap().num_permits()), (4, 2 * 4 * 768));
         let pieces = tied(vec![Bytes::from_static(b"piece"); 3], lent.map(decoded));
-        assert_eq!(budget.0.available_permits(), (KIB - 4 * 768) as usize, "blocks are given back");
+        assert_eq!(budget.kib.available_permits(), (KIB - 4 * 768) as usize, "blocks are given back");
         let slice = pieces[2].slice(1..2);
         drop(pieces);
-        assert_eq!(budget.0.available_permits(), (KIB - 4 * 768) as usize, "a piece is still somewhere");
+        assert_eq!(budget.kib.available_permits(), (KIB - 4 * 768) as usize, "a piece is still somewhere");
         drop(slice);
-        assert_eq!(budget.0.available_permits(), KIB as usize);
+        assert_eq!(budget.kib.available_permits(), KIB as usize);
         let all = budget.for_next(1, 64 << 20).await.unwrap();
         assert!(budget.for_ahead(1, segment).is_none());
         let (count, lent) = budget.for_next(4, segment).await.unwrap();

@@ -23,7 +23,7 @@ pub(super) enum Posted {
     /// No form, or one whose fields are all known by now.
     Body(Body),
     /// A form that has come to its file.
-    File(FormFile),
+    File(Box<FormFile>),
 }
 
 /// The file of a form.
@@ -55,7 +55,7 @@ pub(super) async fn posted(
     match fields(&mut form, args).await? {
         Some(field) => {
             let name = field.file_name().map(str::to_owned);
-            Ok(Posted::File(FormFile { name, field: Some(field), form }))
+            Ok(Posted::File(Box::new(FormFile { name, field: Some(field), form })))
         }
         None => Ok(Posted::Body(Body::empty())),
     }

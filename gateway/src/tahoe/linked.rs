@@ -127,7 +127,7 @@ async fn post(mut call: Call, posted: Posted) -> Answer {
     let t = call.args.t().to_owned();
     next_page(&call.args)?;
     let done = match (t.as_str(), posted) {
-        ("upload", Posted::File(file)) => file::post(&mut call, file).await,
+        ("upload", Posted::File(file)) => file::post(&mut call, *file).await,
         ("upload", Posted::Body(_)) => Err(Problem::bad("t=upload wants a form with a field named file")),
         (_, Posted::File(_)) => Err(Problem::bad("only t=upload takes a file")),
         ("mkdir", _) => directory::make(&call, Vec::new()).await,

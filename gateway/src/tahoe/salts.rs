@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use caps::{Cap, VerifyHash};
 use client::Client;
-use client::filestore::{Child, FileStoreError};
+use client::filestore::Child;
 use encoding::directory::{ChildCaps, Entry, Mutability};
 use tokio::task::JoinSet;
 
@@ -49,7 +49,7 @@ impl Salts {
         let salt = match self.known(&caps.read) {
             Some(salt) => salt,
             None => {
-                let found = client.child_of(caps.read.clone()).await.map_err(FileStoreError::from)?;
+                let found = client.child_of(caps.read.clone()).await?;
                 self.remember(&found);
                 found.salt
             }

@@ -44,7 +44,7 @@ async fn dispatch(gateway: &Gateway, request: Request) -> Answer {
                 return make_directory(gateway, &args, &t, body).await;
             }
             match form::posted(gateway, &parts.headers, &mut args, body).await? {
-                Posted::File(file) if matches!(args.t(), "" | "upload") => upload(gateway, args, file).await,
+                Posted::File(file) if matches!(args.t(), "" | "upload") => upload(gateway, args, *file).await,
                 Posted::Body(body) if args.t() == "mkdir" => {
                     make_directory(gateway, &args, "mkdir", body).await
                 }

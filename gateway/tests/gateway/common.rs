@@ -1,12 +1,11 @@
 //! A grid with a gateway, and requests of it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use gateway::guard::Peer;
+use gateway::guard::CameFrom;
 use gateway::{Gateway, Settings, Token};
 use http_body_util::BodyExt;
 use testkit::grid::SimGrid;
@@ -28,7 +27,6 @@ pub(crate) fn settings(listen: SocketAddr) -> Settings {
 /// A grid and its gateway.
 pub(crate) struct Site {
     pub(crate) grid: SimGrid,
-    pub(crate) gateway: Arc<Gateway>,
     router: Router,
 }
 
@@ -61,8 +59,7 @@ impl Site {
         let mut grid = SimGrid::start(seed, 10).await;
         let client = grid.client("3/7/10").await;
         let gateway = Gateway::new(client, settings("127.0.0.1:3456".parse().unwrap()));
-        let router = gateway::router(gateway.clone());
-        Self { grid, gateway, router }
+        Self { grid, router: gateway::router(gateway) }
     }
 
     /// Sends a request as a program on this machine does; the answer's body is not read yet.
@@ -81,7 +78,7 @@ impl Site {
             request = request.header(*name, *value);
         }
         let mut request = request.body(body.into()).unwrap();
-        request.extensions_mut().insert(Peer("127.0.0.1:9".parse().unwrap()));
+        request.extensions_mut().insert(CameFrom("127.0.0.1:9".parse().unwrap()));
         self.router.clone().oneshot(request).await.unwrap()
     }
 

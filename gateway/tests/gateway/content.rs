@@ -15,7 +15,7 @@ async fn ranges_and_conditions_hold_of_files_in_the_grid() {
     assert!(whole.body == bytes);
     assert_eq!((whole.header("content-length"), whole.header("content-type")), ("2000000", "image/png"));
     let tag = whole.header("etag").to_owned();
-    let range = |text: &'static str| site.ask("GET", &path, &[("range", text)], Body::empty());
+    let range = async |text: &str| site.ask("GET", &path, &[("range", text)], Body::empty()).await;
     let some = async |headers: &[(&str, &str)]| site.ask("GET", &path, headers, Body::empty()).await;
     let one = some(&[("range", "bytes=1999990-")]).await.is(206);
     assert_eq!(

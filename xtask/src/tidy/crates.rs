@@ -5,7 +5,7 @@ use super::source::SourceFile;
 
 /// Every crate and the crates of the workspace that it may depend on (ARCHITECTURE.md draws them). A new edge is a decision that wants
 /// a note under `docs/design`. Tests may lean on anything.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("caps", &[]),
     ("encoding", &["caps"]),
     ("protocol", &[]),
