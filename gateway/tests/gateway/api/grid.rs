@@ -74,6 +74,8 @@ fn a_check_names_what_is_ill_and_a_repair_mends_it() {
     simulate(async {
         let mut world = World::new(32).await;
         world.put(&["sub"], "file", &noise(1, 100_000)).await;
+        // A lone writer's changes reach the last members a little later.
+        tokio::time::sleep(Duration::from_secs(60)).await;
         let check = |repair: bool| json!({ "where": world.root_at(), "deep": true, "repair": repair, "verify": "claimed" });
         let lines = world.post("/api/check", check(false)).await.ok().lines();
         let result = &lines.last().unwrap()["result"];

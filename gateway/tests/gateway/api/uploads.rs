@@ -76,7 +76,7 @@ fn an_upload_goes_on_where_it_stopped_and_is_linked_when_all_is_there() {
             broken.refuses(400, "broken-off");
             assert!(!world.names(&[]).await.contains(&name.to_owned()), "half a file is visible");
             // Servers wait as long as the gateway does.
-            tokio::time::sleep(Duration::from_secs(540)).await;
+            tokio::time::sleep(Duration::from_secs(530)).await;
             let state = head(&world, &at).await.ok();
             assert_eq!(state.header("upload-offset"), half.to_string());
             assert_eq!(state.header("upload-length"), len.to_string());
