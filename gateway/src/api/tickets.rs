@@ -148,7 +148,7 @@ pub(super) async fn serve(
     })?;
     if ticket.as_ == As::Zip {
         let view = gateway.client().open_directory(&ticket.cap).await?;
-        return Ok(zip::respond(&gateway, view, &ticket.name, &ticket.names, method == Method::HEAD).await?);
+        return zip::respond(&gateway, view, &ticket.name, &ticket.names, method == Method::HEAD).await;
     }
     let transfer = client::Transfer::default();
     let serve = Serve {

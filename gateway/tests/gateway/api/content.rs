@@ -89,7 +89,8 @@ fn hostile_names_stay_names() {
         }
         let mut listed = world.names(&["in"]).await;
         let mut wanted: Vec<String> = HOSTILE.iter().map(|name| (*name).to_owned()).collect();
-        (listed.sort(), wanted.sort());
+        listed.sort();
+        wanted.sort();
         assert_eq!(listed, wanted, "JSON gives names as they are");
         for name in HOSTILE {
             let url = ticket(&world, &["in", name], "download").await;
