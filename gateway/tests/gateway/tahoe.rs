@@ -51,7 +51,7 @@ async fn what_goes_wrong_has_its_own_status() {
     put(format!("/uri/{dir}//a")).await.is(400);
     site.get(&format!("/uri/{dir}/none")).await.is(404);
     site.get("/operations/none").await.is(404);
-    site.get(&format!("/uri/{nobody}")).await.is(410);
+    site.get(&format!("/uri/{nobody}")).await.is(400);
     for server in 2..10 {
         site.grid.kill(server);
     }

@@ -49,7 +49,7 @@ fn what_may_not_be_done_is_refused_by_name() {
         list(world.at(&["nothing"])).await.refuses(404, "not-found");
         list(world.at(&["file"])).await.refuses(400, "not-a-directory");
         list(world.at(&["file", "x"])).await.refuses(400, "not-a-directory");
-        list(json!({ "cap": "URI:nonsense" })).await.refuses(400, "bad-cap");
+        list(json!({ "cap": "nonsense" })).await.refuses(400, "bad-cap");
         list(json!({ "cap": world.root, "path": ["../x"] })).await.refuses(400, "bad-name");
         list(json!({ "cap": world.root, "path": vec!["x"; 2000] })).await.refuses(400, "too-deep");
         world.post("/api/list", json!({ "elsewhere": 1 })).await.refuses(400, "bad-request");

@@ -67,11 +67,11 @@ fn the_map_shows_who_holds_what_and_who_answers() {
         );
         assert_eq!(file["shares"].as_array().unwrap().len(), 9);
         // A directory that cannot be read any more still shows who is left.
-        world.leave(2);
+        world.leave(0);
         tokio::time::sleep(Duration::from_secs(5)).await;
         let dir = map(&world, &[]).await;
-        assert_eq!((&dir["kind"], &dir["state"]), (&json!("dir"), &json!("unrecoverable")), "{dir}");
-        assert!(dir["members"].as_array().unwrap().len() <= 2, "{dir}");
+        assert_eq!((&dir["kind"], &dir["members"]), (&json!("dir"), &json!([])), "{dir}");
+        assert!(dir["servers"].as_array().unwrap().iter().all(|server| server["answers"] == false), "{dir}");
         assert!(dir["detail"].is_string(), "{dir}");
     });
 }
@@ -81,6 +81,8 @@ fn a_check_names_what_is_ill_and_a_repair_mends_it() {
     simulate(async {
         let mut world = World::new(32).await;
         world.put(&["sub"], "file", &noise(1, 100_000)).await;
+        // A lone writer's changes reach the last members a little later.
+        tokio::time::sleep(Duration::from_secs(60)).await;
         let check = |repair: bool| json!({ "where": world.root_at(), "deep": true, "repair": repair, "verify": "claimed" });
         let lines = world.post("/api/check", check(false)).await.ok().lines();
         let result = &lines.last().unwrap()["result"];
@@ -203,7 +205,10 @@ fn what_goes_through_tahoes_routes_is_seen_too() {
         assert!(metrics.contains("sarsen_gateway_sent_bytes_total 20000000\n"), "{metrics}");
         let request = world.request("GET", &path).body(Body::empty()).unwrap();
         let mut body = world.router.clone().oneshot(request).await.unwrap().into_body();
-        body.frame().await.unwrap().unwrap();
+        let mut got = 0;
+        while got < 8_000_000 {
+            got += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+        }
         let down = status().await["active"][0].clone();
         assert_eq!((&down["type"], &down["status"]), (&json!("download"), &json!("Working")), "{down}");
         assert_eq!(down["total-size"], 20_000_000);

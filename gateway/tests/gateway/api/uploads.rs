@@ -76,7 +76,7 @@ fn an_upload_goes_on_where_it_stopped_and_is_linked_when_all_is_there() {
             broken.refuses(400, "broken-off");
             assert!(!world.names(&[]).await.contains(&name.to_owned()), "half a file is visible");
             // Servers wait as long as the gateway does.
-            tokio::time::sleep(Duration::from_secs(540)).await;
+            tokio::time::sleep(Duration::from_secs(530)).await;
             let state = head(&world, &at).await.ok();
             assert_eq!(state.header("upload-offset"), half.to_string());
             assert_eq!(state.header("upload-length"), len.to_string());
@@ -180,7 +180,7 @@ fn an_upload_is_paused_taken_up_and_given_up_while_its_connection_hangs() {
 fn a_long_file_keeps_the_salt_by_which_others_repair_it() {
     simulate(async {
         let world = World::new(16).await;
-        let len = 17 << 20;
+        let len = 40 << 20;
         let at = create(&world, world.at(&[]), "long", len, "").await.ok().header("location").to_owned();
         world.send(patch(&world, &at, 0, noise(5, len).into())).await.ok();
         let root = world.client.open_directory(&world.root.parse().unwrap()).await.unwrap();
