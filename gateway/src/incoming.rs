@@ -15,7 +15,7 @@ pub(crate) fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
     given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
 }
 
-/// Stores a file that is linked nowhere yet; with its salt, without which nobody who repairs gets beyond its root.
+/// Stores a file that is linked nowhere yet. If it becomes a tree, its salt comes with it.
 pub(crate) async fn store(
     client: &Client,
     source: Source,

@@ -66,7 +66,10 @@ fn the_map_shows_who_holds_what_and_who_answers() {
             1
         );
         assert_eq!(file["shares"].as_array().unwrap().len(), 9);
-        // A directory that cannot be read any more still shows who is left.
+        // A gateway that never read the directory, and now cannot, still shows who is left.
+        let stranger = world.grid.client("3/7/10").await;
+        let settings = crate::common::settings("127.0.0.1:3456".parse().unwrap());
+        world.router = gateway::router(gateway::Gateway::new(stranger, settings));
         world.leave(0);
         tokio::time::sleep(Duration::from_secs(5)).await;
         let dir = map(&world, &[]).await;

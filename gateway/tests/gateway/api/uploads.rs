@@ -177,19 +177,6 @@ fn an_upload_is_paused_taken_up_and_given_up_while_its_connection_hangs() {
 }
 
 #[test]
-fn a_long_file_keeps_the_salt_by_which_others_repair_it() {
-    simulate(async {
-        let world = World::new(16).await;
-        let len = 40 << 20;
-        let at = create(&world, world.at(&[]), "long", len, "").await.ok().header("location").to_owned();
-        world.send(patch(&world, &at, 0, noise(5, len).into())).await.ok();
-        let root = world.client.open_directory(&world.root.parse().unwrap()).await.unwrap();
-        let entry = root.get(&"long".parse().unwrap()).await.unwrap().unwrap();
-        assert!(entry.salt.is_some(), "whoever repairs it gets no further than its root");
-    });
-}
-
-#[test]
 fn uploads_are_refused_before_a_byte_is_sent() {
     simulate(async {
         let mut world = World::new(12).await;
