@@ -68,7 +68,7 @@ impl Drop for Storing {
 }
 
 enum Stored {
-    File(Child),
+    File(Box<Child>),
     Overwritten,
 }
 
@@ -197,7 +197,7 @@ async fn store(
             incoming::store_over(&client, &file, source, transfer).await?;
             Ok(Stored::Overwritten)
         }
-        None => Ok(Stored::File(incoming::store(&client, source, transfer).await?)),
+        None => Ok(Stored::File(Box::new(incoming::store(&client, source, transfer).await?))),
     }
 }
 

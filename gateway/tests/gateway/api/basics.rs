@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{World, simulate};
+use super::support::{TOKEN, World, simulate};
 
 #[test]
 fn directories_are_made_listed_and_described() {
@@ -82,6 +82,9 @@ fn a_token_authorises_what_no_capability_does() {
         }
         world.post("/api/newroot", json!({ "alias": "mine" })).await.refuses(401, "no-token");
         assert_eq!(world.get_with_token("/api/aliases").await.ok().json(), json!({ "aliases": [] }));
+        // The scheme's case says nothing (RFC 9110, section 11.1).
+        let lower = [("authorization", &*format!("bearer {TOKEN}"))];
+        world.ask("GET", "/api/aliases", &lower, axum::body::Body::empty()).await.is(200);
         let made = world.post_with_token("/api/newroot", json!({ "alias": "mine" })).await.ok().json();
         let aliases = world.get_with_token("/api/aliases").await.ok().json();
         assert_eq!(aliases["aliases"], json!([{ "name": "mine", "cap": made["cap"], "writable": true }]));
