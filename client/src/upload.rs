@@ -280,6 +280,11 @@ fn literal(bytes: Vec<u8>, transfer: &Transfer) -> PutReport {
 impl Upload {
     async fn run(self: Arc<Self>, mut feed: Feed) -> Result<PutReport, UploadError> {
         let upload = self;
+        // A stream may take its time: no server is asked to wait for it before there is something to send.
+        let mut first = match feed.origin() {
+            Some(_) => None,
+            None => feed.next(&upload).await?,
+        };
         let mut sending = Sending::place(&upload, feed.origin()).await?;
         if sending.all_found() {
             // Every share is there already: nothing is read again and nothing is sent.
@@ -288,7 +293,12 @@ impl Upload {
             return upload.report(object, sending).await;
         }
         let mut builder = upload.builder();
-        while let Some(segment) = feed.next(&upload).await? {
+        loop {
+            let next = match first.take() {
+                Some(segment) => Some(segment),
+                None => feed.next(&upload).await?,
+            };
+            let Some(segment) = next else { break };
             builder.add(&segment.encoded)?;
             upload.sample(&segment.encoded).await?;
             upload

@@ -16,12 +16,13 @@ mod moving;
 mod problem;
 mod search;
 mod share;
-mod stream;
 mod tickets;
 mod transfers;
 mod undo;
 mod uploads;
 mod zip;
+
+pub(crate) use transfers::{One, Way};
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,7 +35,7 @@ use encoding::directory::Time;
 use protocol::{OsRandom, Random};
 use tokio::sync::Semaphore;
 
-use crate::Gateway;
+use crate::{Gateway, Settings};
 
 /// What was linked from elsewhere and is being leased, at a time.
 const ADOPTING: usize = 4;
@@ -48,11 +49,14 @@ pub(crate) struct Shared {
     events: events::Events,
     watch: grid::Watch,
     adopting: Arc<Semaphore>,
+    /// The id of the client's account.
+    account: Option<String>,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
+            account: grid::account(settings),
             tickets: tickets::Tickets::default(),
             undos: undo::Undos::default(),
             uploads: uploads::Uploads::default(),
@@ -133,4 +137,18 @@ fn until(lasts: Duration) -> u64 {
 fn now() -> Time {
     let now = since_1970();
     Time { seconds: now.as_secs() as i64, nanoseconds: now.subsec_nanos() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_document_names_every_route_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(super::OPENAPI).unwrap();
+        let described: BTreeSet<&str> =
+            document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let routed: BTreeSet<&str> = super::table().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(described, routed);
+    }
 }

@@ -7,8 +7,10 @@ pub mod api;
 pub mod content;
 pub mod failure;
 pub mod guard;
+mod incoming;
 pub mod serve;
 pub mod status;
+mod stream;
 pub mod tahoe;
 pub mod token;
 pub mod ui;
@@ -50,7 +52,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway to the grid of this client.
     pub fn new(client: Client, settings: Settings) -> Arc<Self> {
-        let (tahoe, shared) = (tahoe::Shared::default(), api::Shared::default());
+        let (tahoe, shared) = (tahoe::Shared::default(), api::Shared::new(&settings));
         Arc::new(Self { client, settings, tahoe, shared })
     }
 

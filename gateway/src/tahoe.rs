@@ -24,6 +24,7 @@ mod status;
 mod unlinked;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -43,7 +44,7 @@ pub(crate) struct Shared {
     memory: Arc<Semaphore>,
     operations: operations::Operations,
     salts: salts::Salts,
-    recent: status::Recent,
+    begun: Instant,
 }
 
 impl Default for Shared {
@@ -52,7 +53,7 @@ impl Default for Shared {
             memory: Arc::new(Semaphore::new(MEMORY / 1024)),
             operations: operations::Operations::default(),
             salts: salts::Salts::default(),
-            recent: status::Recent::default(),
+            begun: Instant::now(),
         }
     }
 }

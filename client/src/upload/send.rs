@@ -347,6 +347,8 @@ struct Share {
     upload: Arc<Upload>,
     number: u16,
     server: NodeId,
+    /// Whether blocks come from a stream, which may give nothing for a while.
+    may_pause: bool,
     /// Bytes of it that the server has already.
     offset: u64,
     finished: watch::Receiver<Option<Arc<EncodedObject>>>,
@@ -356,7 +358,8 @@ struct Share {
 impl Share {
     fn new(sending: &Sending, number: u16, server: NodeId, offset: u64) -> Self {
         let (upload, finished) = (sending.upload.clone(), sending.finished.subscribe());
-        Self { upload, number, server, offset, finished, sent: sending.sent.clone() }
+        let may_pause = sending.origin.is_none();
+        Self { upload, number, server, may_pause, offset, finished, sent: sending.sent.clone() }
     }
 
     /// Sends blocks as they come, and the trailer when the object is finished.
@@ -366,11 +369,27 @@ impl Share {
         mut blocks: mpsc::Receiver<Bytes>,
     ) -> Result<(), SendError> {
         let mut at = 0;
+        let mut held = Bytes::new();
         loop {
             // A server that gives up while we wait for the encoder is noticed at the next block.
-            let Some(block) = blocks.recv().await else { break };
+            let mut block = match timeout(ALIVE, blocks.recv()).await {
+                Ok(Some(block)) => block,
+                Ok(None) => break,
+                Err(_) => {
+                    let byte = held.split_to(held.len().min(1));
+                    self.send_from(&mut stream, &mut at, byte).await?;
+                    continue;
+                }
+            };
+            let end = if self.may_pause {
+                block.split_off(block.len() - block.len().min(HELD))
+            } else {
+                Bytes::new()
+            };
+            self.send_from(&mut stream, &mut at, std::mem::replace(&mut held, end)).await?;
             self.send_from(&mut stream, &mut at, block).await?;
         }
+        self.send_from(&mut stream, &mut at, held).await?;
         let object = self.finished.borrow_and_update().clone().ok_or(SendError::Abandoned)?;
         self.complete(stream, at, &object).await
     }
@@ -444,6 +463,10 @@ impl Share {
     }
 }
 
+/// How often a server hears something while a stream gives nothing: it gives up who is silent for a minute.
+const ALIVE: Duration = Duration::from_secs(20);
+/// Bytes of each block of a stream that are kept back for that, one for each time: for as long as a server waits for a block.
+const HELD: usize = 32;
 /// How often a server that is waited for is looked at.
 const SLICE: Duration = Duration::from_millis(100);
 /// How often servers that do not answer offers are replaced by others before the upload goes on without.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
 use caps::{Cap, SlotWrite};
 use client::Client;
 use client::filestore::{DirView, FileStoreError, MAX_DEPTH, Target};
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::Gateway;
+use crate::incoming::is_of_type;
 
 /// The longest JSON body, in bytes.
 const BODY_MAX: usize = 1 << 20;
@@ -52,12 +53,6 @@ impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Asked<T> {
     }
 }
 
-/// Whether a body is of this media type.
-pub(super) fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    given.split(';').next().is_some_and(|given| given.trim().eq_ignore_ascii_case(wanted))
-}
-
 /// The request carries the token of the installation.
 pub(super) struct HasToken;
 
@@ -65,10 +60,7 @@ impl FromRequestParts<Arc<Gateway>> for HasToken {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
-        let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim).unwrap_or("");
-        // An installation without a token lets nobody in.
-        match !given.is_empty() && gateway.settings().token.is(given) {
+        match gateway.settings().token.is_in(&parts.headers) {
             true => Ok(Self),
             false => Err(Problem::new(
                 StatusCode::UNAUTHORIZED,

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::asked::{Asked, Place, Where};
 use super::problem::Problem;
-use super::stream::{Gone, Out, lines};
 use crate::Gateway;
+use crate::stream::{Gone, Out, lines};
 
 /// How often progress is told.
 const BEAT: Duration = Duration::from_millis(500);
@@ -63,11 +63,14 @@ pub(super) async fn check(
     let options = CheckOptions { grade, repair: asked.repair, renew: None };
     Ok(lines(async move |mut out| {
         let mut work = Work { place, cap, options, ill: HashMap::new(), totals: DeepTotals::default() };
-        match asked.deep {
-            true => work.all(&mut out).await?,
-            false => work.one(&mut out).await?,
+        let was_checked = match asked.deep {
+            true => work.all(&mut out).await.map(|()| Ok(()))?,
+            false => work.one().await,
+        };
+        match was_checked {
+            Ok(()) => work.tell(&gateway, &mut out).await?,
+            Err(problem) => out.line(&json!({ "problem": problem.json() })).await?,
         }
-        work.tell(&gateway, &mut out).await?;
         Ok(out)
     }))
 }
@@ -82,15 +85,14 @@ struct Work {
 }
 
 impl Work {
-    async fn one(&mut self, out: &mut Out) -> Result<(), Gone> {
-        match self.place.client.check(&self.cap, self.options).await {
-            Ok(Some(health)) => {
+    async fn one(&mut self) -> Result<(), Problem> {
+        match self.place.client.check(&self.cap, self.options).await? {
+            Some(health) => {
                 self.totals.count(&health);
                 self.note(&health);
             }
             // A literal is held by its capability.
-            Ok(None) => self.totals.healthy += 1,
-            Err(error) => out.line(&json!({ "problem": Problem::from(error).json() })).await?,
+            None => self.totals.healthy += 1,
         }
         Ok(())
     }
@@ -171,8 +173,13 @@ fn result(totals: &DeepTotals, problems: Vec<Value>) -> Value {
 }
 
 fn summary(kind: &str, totals: &DeepTotals) -> String {
-    let DeepTotals { healthy, unhealthy, unrecoverable, repaired, .. } = totals;
-    format!(
+    let DeepTotals { healthy, unhealthy, unrecoverable, repaired, unknown, root_only, .. } = totals;
+    let mut text = format!(
         "a {kind} found {healthy} healthy, {unhealthy} unhealthy, {unrecoverable} unrecoverable; {repaired} repaired"
-    )
+    );
+    // What was not looked at may be ill.
+    if unknown + root_only > 0 {
+        text += &format!("; not checked: {unknown} of unknown kinds, and what is below {root_only} others");
+    }
+    text
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::asked::HasToken;
 use super::problem::Problem;
-use super::stream::{Gone, Out, lines};
 use crate::Gateway;
+use crate::stream::{Gone, Out, lines};
 
 /// Events that are remembered.
 const RING: usize = 200;

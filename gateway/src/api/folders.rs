@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use super::asked::{Asked, At, HasToken, Place, Where, writer};
 use super::entry::EntryJson;
 use super::problem::Problem;
-use super::stream::{Gone, Out, lines};
 use crate::Gateway;
+use crate::stream::{Gone, Out, lines};
 
 fn known_aliases(gateway: &Gateway) -> Result<Option<Aliases>, Problem> {
     let Some(dir) = &gateway.settings().client_dir else { return Ok(None) };

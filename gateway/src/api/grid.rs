@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use client::status::{GridStatus, Reached, ServerStatus};
-use client::{Client, ClientDir};
+use client::{Client, ClientDir, Shares};
 use protocol::NodeId;
 use protocol::message::StoreState;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::asked::HasToken;
 use super::problem::Problem;
-use crate::Gateway;
+use crate::{Gateway, Settings};
 
 /// How long what the servers said is taken for what they would say.
 const FRESH: Duration = Duration::from_secs(2);
@@ -122,10 +122,6 @@ pub(super) async fn grid(
     let client = gateway.client();
     let (status, usage) = tokio::join!(gateway.shared().watch.status(&gateway), client.usage());
     let shares = client.settings().shares;
-    let free = status.servers.iter().filter(|server| takes(client, server));
-    let free = free.filter_map(|server| server.outcome.as_ref().ok()).map(|up| space(up).1);
-    let free = free.fold(0u64, u64::saturating_add);
-    let can_store = u128::from(free) * u128::from(shares.needed) / u128::from(shares.total.max(1));
     let introducers = status
         .introducers
         .iter()
@@ -136,20 +132,47 @@ pub(super) async fn grid(
             used.insert(server.server.id, (usage.used, usage.quota));
         }
     }
+    let free = status.servers.iter().filter(|server| takes(client, server)).filter_map(|server| {
+        let free = space(server.outcome.as_ref().ok()?).1;
+        let quota =
+            used.get(&server.server.id).and_then(|(used, quota)| Some(quota.as_ref()?.saturating_sub(*used)));
+        Some(quota.map_or(free, |quota| free.min(quota)))
+    });
+    let can_store = can_store(free.collect(), &shares);
     let quotas: Option<u64> =
         used.values().map(|(_, quota)| *quota).try_fold(0u64, |sum, quota| Some(sum.saturating_add(quota?)));
     let total = used.values().fold(0u64, |sum, (used, _)| sum.saturating_add(*used));
     Ok(Json(json!({
         "servers": status.servers.iter().map(|server| shown(client, server)).collect::<Vec<_>>(),
         "introducers": introducers.collect::<Vec<_>>(),
-        "can_store": can_store as u64,
+        "can_store": can_store,
         "k": shares.needed, "happy": shares.happy, "n": shares.total,
-        "account": { "id": account(&gateway), "used": total, "quota": quotas.filter(|_| !used.is_empty()) },
+        "account": { "id": gateway.shared().account, "used": total, "quota": quotas.filter(|_| !used.is_empty()) },
     })))
 }
 
-fn account(gateway: &Gateway) -> Option<String> {
-    let dir = ClientDir::open(gateway.settings().client_dir.as_deref()?).ok()?;
+/// Bytes of files that can still be stored, given what each server has free for this account.
+///
+/// Every file spreads its shares over all servers that have room, so that these fill alike whatever their size. When the smallest is full
+/// the others go on, as long as there are enough of them for happiness. What is free on a large server then is of no use.
+fn can_store(mut free: Vec<u64>, shares: &Shares) -> u64 {
+    free.sort_unstable();
+    let (mut shared, mut before, servers) = (0u128, 0, free.len());
+    for (full, free) in free.into_iter().enumerate() {
+        let left = servers - full;
+        if left < usize::from(shares.happy.max(1)) {
+            break;
+        }
+        shared += u128::from(free - before) * left as u128;
+        before = free;
+    }
+    let bytes = shared * u128::from(shares.needed) / u128::from(shares.total.max(1));
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// The id of the client's account.
+pub(super) fn account(settings: &Settings) -> Option<String> {
+    let dir = ClientDir::open(settings.client_dir.as_deref()?).ok()?;
     Some(dir.account_key().ok()?.id().to_string())
 }
 
@@ -185,4 +208,27 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     let wanted = usize::from(client.settings().shares.happy);
     let code = if up >= wanted { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "ready": up >= wanted, "servers": up, "wanted": wanted }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_on_one_server_alone_stores_nothing() {
+        let shares: Shares = "3/7/10".parse().unwrap();
+        let with = |big: u64, small: u64, count: usize| {
+            let mut free = vec![small; count];
+            free.push(big);
+            can_store(free, &shares)
+        };
+        assert_eq!(with(1 << 50, 0, 9), 0, "one big and nine full servers");
+        assert_eq!(with(1 << 50, 1000, 9), 3000, "until the nine are full");
+        assert_eq!(with(1000, 1000, 9), 3000);
+        assert_eq!(with(1000, 1000, 19), 6000);
+        assert_eq!(with(1000, 1000, 6), 2100, "seven are enough for happiness");
+        assert_eq!(with(1000, 1000, 5), 0);
+        assert_eq!(can_store([1000; 7].into_iter().chain([0; 3]).collect(), &shares), 2100);
+        assert_eq!(can_store(vec![u64::MAX; 500], &shares), u64::MAX);
+    }
 }

@@ -48,7 +48,7 @@ pub(super) async fn map(
     };
     let mut out = json!({ "kind": kind, "size": cap.size(), "state": state(&health), "happy": health.happy });
     if health.is_slot() {
-        members(&gateway, cap, &health, &mut servers, &mut out).await?;
+        members(&gateway, cap, &health, &mut servers, &mut out).await;
     } else {
         let shares = health.holders.iter().map(|(number, holders)| {
             let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
@@ -77,12 +77,17 @@ async fn members(
     health: &Health,
     servers: &mut BTreeMap<NodeId, Server>,
     out: &mut Value,
-) -> Result<(), Problem> {
+) {
     let (mut quorum, mut stores) = (health.needed as u64, health.stores.clone());
     if let Some(Cap::SlotRead(read)) = cap.read() {
-        let (record, _) = gateway.client().slot_record(&read).await?;
-        quorum = u64::from(record.config.quorum);
-        stores = record.config.members.iter().map(|member| NodeId::new(member.store)).collect();
+        match gateway.client().slot_record(&read).await {
+            Ok((record, _)) => {
+                quorum = u64::from(record.config.quorum);
+                stores = record.config.members.iter().map(|member| NodeId::new(member.store)).collect();
+            }
+            // When servers are gone, those that are not are what the map is asked for.
+            Err(error) => out["detail"] = format!("these are only those that were found: {error}").into(),
+        }
     }
     let (mut members, mut holding) = (Vec::new(), Vec::new());
     for store in stores {
@@ -94,7 +99,6 @@ async fn members(
         servers.entry(server.id).or_insert(server);
     }
     (out["members"], out["holding"], out["quorum"]) = (members.into(), holding.into(), quorum.into());
-    Ok(())
 }
 
 fn shown(servers: &BTreeMap<NodeId, Server>, answering: &BTreeSet<NodeId>) -> Vec<Value> {

@@ -1,12 +1,12 @@
 //! Moving and copying: one change of a directory for all names at once, so that an entry is in both directories for a moment and
 //! never in none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use caps::{Cap, SlotWrite};
+use caps::{Cap, SlotWrite, VerifyHash};
 use client::check::{CheckOptions, Grade, Renewal};
 use client::filestore::{Child, DirEdit, DirView, Refusal, Replace};
 use encoding::directory::{Entry, EntryKind, Name};
@@ -98,19 +98,38 @@ pub(super) async fn move_(
 /// The entries that are meant. Where one is not there, or would end up below itself, nothing is done.
 async fn found(old: &DirView, plan: &Plan) -> Result<Vec<(Name, Name, Entry, Child)>, Problem> {
     let mut found = Vec::with_capacity(plan.names.len());
+    let mut above: Option<HashSet<VerifyHash>> = None;
     for (name, new) in &plan.names {
         let entry = old.get(name).await?.ok_or_else(|| Refusal::NoEntry { name: name.to_string() })?;
         if entry.kind == EntryKind::Directory
             && let Some(hash) = entry.cap.verify_hash()
-            && plan.to.client.leads_through(&plan.to.root, &plan.to.names, &hash).await?
         {
-            let detail = format!("{name} cannot be put into itself");
-            return Err(Problem::new(axum::http::StatusCode::CONFLICT, "into-itself", detail));
+            // The way is walked once, and only if something is moved that could lie on it.
+            let above = match &mut above {
+                Some(above) => above,
+                none => none.insert(on_the_way(&plan.to).await?),
+            };
+            if above.contains(&hash) {
+                let detail = format!("{name} cannot be put into itself");
+                return Err(Problem::new(axum::http::StatusCode::CONFLICT, "into-itself", detail));
+            }
         }
         let child = old.child_of(&entry)?;
         found.push((name.clone(), new.clone(), entry, child));
     }
     Ok(found)
+}
+
+/// The directories that a path leads through, with the one that it leads to.
+async fn on_the_way(place: &Place) -> Result<HashSet<VerifyHash>, Problem> {
+    let mut cap = place.root.clone();
+    let mut hashes: HashSet<VerifyHash> = cap.verify_hash().into_iter().collect();
+    for name in &place.names {
+        let Some(entry) = place.client.open_directory(&cap).await?.get(name).await? else { break };
+        hashes.extend(entry.cap.verify_hash());
+        cap = entry.cap;
+    }
+    Ok(hashes)
 }
 
 async fn rename(plan: &Plan, directory: &SlotWrite) -> Result<Outcomes, Problem> {

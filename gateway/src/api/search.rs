@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::asked::{Asked, Where};
 use super::entry::EntryJson;
 use super::problem::Problem;
-use super::stream::{Gone, Out, lines};
 use crate::Gateway;
+use crate::stream::{Gone, Out, lines};
 
 /// Entries that are told of.
 const FOUND_MAX: usize = 1000;

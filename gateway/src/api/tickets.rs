@@ -159,8 +159,5 @@ pub(super) async fn serve(
         transfer: transfer.clone(),
     };
     let response = content::respond(&gateway, &ticket.cap, &method, &headers, serve).await?;
-    Ok(match method == Method::HEAD {
-        true => response,
-        false => shared.transfers.watch_body(&ticket.name, transfer, response),
-    })
+    Ok(shared.transfers.watch_body(&ticket.name, &ticket.cap, transfer, response))
 }

@@ -88,22 +88,28 @@ pub(super) async fn delete(
     let place = asked.parent.read(&gateway)?;
     let view = place.directory().await?;
     let directory = writer(&view, "taking something out of it")?.clone();
-    let (mut edits, mut children) = (Vec::new(), Vec::new());
-    for name in &names {
-        let entry = view.get(name).await?.ok_or_else(|| Refusal::NoEntry { name: name.to_string() })?;
-        children.push((name.clone(), view.child_of(&entry)?));
-        edits.push(DirEdit::Unlink { name: name.clone(), only: Some(entry.cap) });
+    let (mut edits, mut children, mut outcomes) = (Vec::new(), Vec::new(), Outcomes::default());
+    for name in names {
+        match view.get(&name).await? {
+            Some(entry) => {
+                children.push((name.clone(), view.child_of(&entry)?));
+                edits.push(DirEdit::Unlink { name, only: Some(entry.cap) });
+            }
+            // Somebody else was quicker with this one: that keeps none of the others.
+            None => outcomes.note(&name, Err(Refusal::NoEntry { name: name.to_string() }.into())),
+        }
     }
-    let results = place.client.edit_directory(&directory, edits).await?;
-    let (mut outcomes, mut entries) = (Outcomes::default(), Vec::new());
+    let results = match edits.is_empty() {
+        true => Vec::new(),
+        false => place.client.edit_directory(&directory, edits).await?,
+    };
+    let mut entries = Vec::new();
     for ((name, child), result) in children.into_iter().zip(results) {
+        let is_gone = result.is_ok();
         outcomes.note(&name, result.map(drop).map_err(Problem::from));
-        entries.push((name, child));
+        entries.extend(is_gone.then_some((name, child)));
     }
     let mut out = outcomes.json("deleted")?;
-    let done: std::collections::HashSet<&str> =
-        out["deleted"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    entries.retain(|(name, _)| done.contains(name.as_str()));
     let record = Record { client: place.client, directory, entries, at: Instant::now() };
     let id = gateway.shared().undos.keep(record);
     out["undo"] = id.into();
@@ -122,11 +128,17 @@ pub(super) async fn undo(
     State(gateway): State<Arc<Gateway>>,
     Asked(asked): Asked<Undo>,
 ) -> Result<Json<Value>, Problem> {
-    let shared = gateway.shared();
-    let record = shared.undos.take(&asked.undo).ok_or_else(|| {
+    let record = gateway.shared().undos.take(&asked.undo).ok_or_else(|| {
         Problem::not_found("nothing is remembered of this")
-            .with_hint("what was deleted can be put back for ten minutes, once")
+            .with_hint("what was deleted can be put back once, for ten minutes")
     })?;
+    // Whoever does not wait for the answer shall find neither nothing nor half of it remembered.
+    let done = tokio::spawn(async move { put_back(&gateway, asked.undo, record).await }).await;
+    done.unwrap_or_else(|_| Err(Problem::busy("putting it back broke off"))).map(Json)
+}
+
+async fn put_back(gateway: &Gateway, id: String, mut record: Record) -> Result<Value, Problem> {
+    let undos = &gateway.shared().undos;
     let link = |(name, child): &(Name, Child)| DirEdit::Link {
         name: name.clone(),
         child: Box::new(child.clone()),
@@ -137,13 +149,20 @@ pub(super) async fn undo(
         Ok(results) => results,
         Err(error) => {
             // Whoever tries again shall be able to.
-            shared.undos.lock().insert(asked.undo, record);
+            undos.lock().insert(id, record);
             return Err(error.into());
         }
     };
-    let mut outcomes = Outcomes::default();
-    for ((name, _), result) in record.entries.iter().zip(results) {
-        outcomes.note(name, result.map(drop).map_err(Problem::from));
+    let (mut outcomes, mut refused) = (Outcomes::default(), Vec::new());
+    for ((name, child), result) in record.entries.drain(..).zip(results) {
+        let is_back = result.is_ok();
+        outcomes.note(&name, result.map(drop).map_err(Problem::from));
+        refused.extend((!is_back).then_some((name, child)));
     }
-    outcomes.json("restored").map(Json)
+    // Whoever makes room for these puts them back then.
+    if !refused.is_empty() {
+        record.entries = refused;
+        undos.lock().insert(id, record);
+    }
+    outcomes.json("restored")
 }

@@ -19,15 +19,16 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::asked::is_of_type;
 use super::problem::Problem;
 use super::{new_id, until};
 use crate::Gateway;
+use crate::incoming::is_of_type;
 use pipe::{Destination, Pipe};
 use request::{Wanted, length_of};
 
-/// How long an upload waits for the rest of it; an upload that is done, for somebody who did not hear of it.
-const WAITS: Duration = Duration::from_secs(600);
+/// How long an upload waits for the rest of it; an upload that is done, for somebody who did not hear of it. Servers wait for a block of a
+/// large file a little longer.
+const WAITS: Duration = Duration::from_secs(540);
 /// Uploads at a time, those that wait included.
 const UPLOADS_MAX: usize = 256;
 /// Bytes of small files that are gathered at a time, over all uploads.
@@ -74,7 +75,7 @@ impl Uploads {
         let found = self.lock().get(id).cloned();
         found.ok_or_else(|| {
             Problem::not_found("there is no such upload")
-                .with_hint("an upload that waited for ten minutes is given up: begin again")
+                .with_hint("an upload that waited for nine minutes is given up: begin again")
         })
     }
 

@@ -18,11 +18,11 @@ use protocol::BoxFuture;
 use tokio::task::JoinHandle;
 
 use super::problem::Problem;
-use super::stream::{Gone, Out, answer};
 use super::transfers::Way;
 use crate::Gateway;
 use crate::content::{self, Disposition, Serve};
-use format::{Crc, Listed, Writer};
+use crate::stream::{Gone, Out, answer};
+use format::{Crc, Listed, TooMuch, Writer};
 
 /// Files that are read ahead.
 const AHEAD: usize = 16;
@@ -37,7 +37,13 @@ const LIST_MAX: usize = 128 << 20;
 enum Broken {
     Gone,
     Store(FileStoreError),
-    TooMuch,
+    TooMuch(TooMuch),
+}
+
+impl From<TooMuch> for Broken {
+    fn from(error: TooMuch) -> Self {
+        Self::TooMuch(error)
+    }
 }
 
 impl From<Gone> for Broken {
@@ -71,21 +77,15 @@ pub(super) async fn respond(
         false => {
             let (client, names) = (gateway.client().clone(), names.to_vec());
             let transfer = Transfer::default();
-            let under_way = gateway.shared().transfers.begin(name, Way::Down, None, transfer.clone());
+            let under_way = gateway.shared().transfers.begin(name, Way::Down, None, None, transfer.clone());
             answer("application/zip", async move |out| {
-                let _under_way = under_way;
                 let mut zip =
                     Zip { client, out, writer: Writer::default(), ahead: VecDeque::new(), transfer };
                 match zip.all(view, names).await {
-                    Ok(()) | Err(Broken::Gone) => {}
-                    Err(Broken::Store(error)) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "a zip broke off");
-                        zip.out.abort().await;
-                    }
-                    Err(Broken::TooMuch) => {
-                        tracing::warn!("a zip of more than {ENTRIES_MAX} entries is given up");
-                        zip.out.abort().await;
-                    }
+                    Ok(()) => under_way.finish(),
+                    Err(Broken::Gone) => {}
+                    Err(Broken::Store(error)) => zip.out.break_off(&error).await,
+                    Err(Broken::TooMuch(error)) => zip.out.break_off(&error).await,
                 }
             })
         }
@@ -200,36 +200,36 @@ impl Zip {
 
     async fn write(&mut self, next: Next) -> Result<(), Broken> {
         if self.writer.entries() >= ENTRIES_MAX || self.writer.list_len() >= LIST_MAX {
-            return Err(Broken::TooMuch);
+            return Err(TooMuch::Entries.into());
         }
         let Next { path, modified, what } = next;
         match what {
             What::Directory => {
-                let head = self.writer.begin(Listed::directory(&path, modified));
+                let head = self.writer.begin(Listed::directory(&path, modified))?;
                 self.out.write(&head).await?;
-                self.writer.end(0, 0);
+                self.writer.end(0, 0)?;
             }
             What::Small(mut reading) => {
                 let bytes = (&mut reading.0).await.map_err(|_| FileStoreError::GivenUp)??;
                 let mut crc = Crc::new();
                 crc.update(&bytes);
-                let head = self.writer.begin(Listed::file(&path, modified, bytes.len() as u64));
+                let head = self.writer.begin(Listed::file(&path, modified, bytes.len() as u64))?;
                 self.out.write(&head).await?;
                 let len = bytes.len() as u64;
                 self.out.piece(bytes.into()).await?;
-                let tail = self.writer.end(crc.finalize(), len);
+                let tail = self.writer.end(crc.finalize(), len)?;
                 self.out.write(&tail).await?;
             }
             What::Large(cap) => {
                 let cap = self.client.content_cap(&cap).await?;
-                let size = cap.size().unwrap_or(0);
-                let head = self.writer.begin(Listed::file(&path, modified, size));
+                let size = cap.size().unwrap_or(u64::MAX);
+                let head = self.writer.begin(Listed::file(&path, modified, size))?;
                 self.out.write(&head).await?;
                 let mut sink = Pieces { out: &mut self.out, crc: Crc::new(), len: 0 };
                 let options = GetOptions { range: None, transfer: self.transfer.clone() };
                 self.client.read_file(&cap, &mut sink, options).await?;
                 let (crc, len) = (sink.crc.finalize(), sink.len);
-                let tail = self.writer.end(crc, len);
+                let tail = self.writer.end(crc, len)?;
                 self.out.write(&tail).await?;
             }
         }

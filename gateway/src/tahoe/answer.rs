@@ -1,22 +1,16 @@
 //! Answers: text, JSON, pages, and what went wrong.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use client::check::CheckError;
 use client::filestore::FileStoreError;
-use http_body::Frame;
 use serde_json::Value;
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
 use crate::failure::Failure;
+pub(super) use crate::stream::{Gone, Out as Writer, answer as streamed};
 
 /// What went wrong with a request.
 #[derive(Debug)]
@@ -143,75 +137,6 @@ pub(super) fn escaped(text: &str) -> String {
         }
     }
     out
-}
-
-/// Pieces of text between a task and a socket.
-const PIECES: usize = 16;
-/// Bytes gathered before they are sent on.
-const PIECE: usize = 16 * 1024;
-
-/// Where a task writes an answer that is under way.
-pub(super) struct Writer {
-    sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
-    buffer: String,
-}
-
-/// Nobody reads on.
-pub(super) struct Gone;
-
-impl Writer {
-    pub(super) async fn write(&mut self, text: &str) -> Result<(), Gone> {
-        self.buffer.push_str(text);
-        if self.buffer.len() >= PIECE { self.flush().await } else { Ok(()) }
-    }
-
-    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::take(&mut self.buffer).into();
-        self.sender.send(Ok(piece)).await.map_err(|_| Gone)
-    }
-
-    /// Breaks the answer off, so that it does not look complete.
-    pub(super) async fn break_off(mut self, why: &FileStoreError) {
-        tracing::warn!(error = why as &dyn std::error::Error, "an answer broke off");
-        let _ = self.flush().await;
-        let _ = self.sender.send(Err(std::io::Error::other("it broke off"))).await;
-    }
-}
-
-/// An answer that a task writes while it is sent. The task ends when nobody reads on.
-pub(super) fn streamed<F>(kind: &'static str, write: impl FnOnce(Writer) -> F) -> Response
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (sender, pieces) = mpsc::channel(PIECES);
-    let task = tokio::spawn(write(Writer { sender, buffer: String::new() }));
-    typed(Body::new(Streamed { pieces, task: task.abort_handle() }), kind)
-}
-
-struct Streamed {
-    pieces: mpsc::Receiver<Result<Bytes, std::io::Error>>,
-    task: AbortHandle,
-}
-
-impl http_body::Body for Streamed {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        self.pieces.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
-    }
-}
-
-impl Drop for Streamed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// An answer, whatever became of it.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use client::Source;
 use http_body_util::BodyExt;
@@ -16,9 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::answer::Problem;
 use crate::Gateway;
+use crate::incoming::CONVERGENT;
 
-/// Bodies up to so many bytes are held in memory and stored under a key that follows from them: the same bytes are stored once.
-pub(super) const CONVERGENT: usize = 8 << 20;
 /// The longest list of children.
 pub(super) const MAX_JSON: usize = 32 << 20;
 /// Pieces between a socket and the grid.
@@ -195,10 +194,4 @@ impl AsyncRead for Reader {
             }
         }
     }
-}
-
-/// Whether a request's body is of this media type.
-pub(super) fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind)
 }

@@ -12,9 +12,11 @@ use super::answer::{Answer, Problem, text};
 use super::args::Format;
 use super::body::{Chunks, with_source};
 use super::form::FormFile;
-use super::linked::{Call, check_conditions};
+use super::linked::{Call, NAMELESS, check_conditions};
 use super::{args, children};
 use crate::Gateway;
+use crate::api::Way;
+use crate::incoming;
 
 /// Bytes written into a mutable file in one step.
 const PIECE: usize = 8 << 20;
@@ -23,12 +25,15 @@ const PIECE: usize = 8 << 20;
 pub(super) async fn make(
     gateway: &Gateway,
     client: &Client,
+    name: &str,
     chunks: &mut impl Chunks,
     format: Format,
 ) -> Result<Child, Problem> {
     let transfer = Transfer::default();
-    let _shown = gateway.tahoe().recent.upload(chunks.len(), &transfer);
+    let transfers = &gateway.shared().transfers;
+    let under_way = transfers.begin(name, Way::Up, chunks.len(), None, transfer.clone());
     let child = with_source(gateway, chunks, |source| store(client, source, format, transfer)).await?;
+    under_way.finish();
     gateway.tahoe().salts.remember(&child);
     Ok(child)
 }
@@ -39,12 +44,11 @@ async fn store(
     format: Format,
     transfer: Transfer,
 ) -> Result<Child, Problem> {
-    let options = PutOptions { transfer, ..PutOptions::default() };
     if format == Format::Mutable {
+        let options = PutOptions { transfer, ..PutOptions::default() };
         return Ok(client.make_mutable(source, options).await?);
     }
-    let report = client.put(source, options).await.map_err(FileStoreError::from)?;
-    Ok(Child::new(report.cap, report.tree_salt)?)
+    Ok(incoming::store(client, source, transfer).await?)
 }
 
 /// Where a file goes to.
@@ -111,7 +115,7 @@ async fn into(call: &Call, goal: Goal, chunks: &mut impl Chunks) -> Answer {
         return Err(FileStoreError::ReadOnly { what: "putting a file".into() }.into());
     }
     let format = call.args.format()?.unwrap_or(Format::Immutable);
-    let child = make(&call.gateway, &call.client, chunks, format).await?;
+    let child = make(&call.gateway, &call.client, place.name.as_str(), chunks, format).await?;
     link(call, &place, child).await
 }
 
@@ -157,19 +161,20 @@ impl MinFiles for Replace {
 /// Writes over a mutable file, all of it or from `offset=` on.
 async fn over(call: &Call, write: &SlotWrite, chunks: &mut impl Chunks) -> Result<(), Problem> {
     let transfer = Transfer::default();
-    let _shown = call.gateway.tahoe().recent.upload(chunks.len(), &transfer);
+    let (transfers, name) = (&call.gateway.shared().transfers, call.names.last());
+    let name = name.map_or(NAMELESS, Name::as_str);
+    let under_way = transfers.begin(name, Way::Up, chunks.len(), None, transfer.clone());
     let offset = call.args.offset()?;
     let client = &call.client;
     with_source(&call.gateway, chunks, |source| async move {
         match offset {
-            None => {
-                let options = PutOptions { transfer, ..PutOptions::default() };
-                Ok(client.overwrite(write, source, options).await?)
-            }
+            None => Ok(incoming::store_over(client, write, source, transfer).await?),
             Some(offset) => write_at(client, write, source, offset).await,
         }
     })
-    .await
+    .await?;
+    under_way.finish();
+    Ok(())
 }
 
 /// Piece by piece, so that memory stays bounded: others may see the file between two pieces.
@@ -220,8 +225,9 @@ pub(super) async fn post(call: &mut Call, mut file: FormFile) -> Answer {
         let goal = goal(call).await?;
         return into(call, goal, &mut file).await;
     }
-    let child = make(&call.gateway, &call.client, &mut file, format.unwrap_or(Format::Immutable)).await?;
     let own = file.name.clone();
+    let (name, format_or) = (own.as_deref().unwrap_or(NAMELESS), format.unwrap_or(Format::Immutable));
+    let child = make(&call.gateway, &call.client, name, &mut file, format_or).await?;
     file.rest(&mut call.args).await?;
     if call.args.format()? != format {
         return Err(Problem::bad("format= must come before the file"));

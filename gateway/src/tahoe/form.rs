@@ -8,8 +8,9 @@ use std::io;
 
 use super::answer::Problem;
 use super::args::Args;
-use super::body::{Chunks, is_of_type, whole};
+use super::body::{Chunks, whole};
 use crate::Gateway;
+use crate::incoming::is_of_type;
 
 /// Fields of one form.
 const MAX_FIELDS: usize = 64;

@@ -19,6 +19,9 @@ use super::{check, deep, directory, file, json, manifest, pages, stats};
 use crate::Gateway;
 use crate::content::{Conditions, Disposition, Serve, of_name, respond};
 
+/// What a file is called whose name no request gives.
+pub(super) const NAMELESS: &str = "a file";
+
 /// A request of something linked.
 #[derive(Clone)]
 pub(super) struct Call {
@@ -104,9 +107,11 @@ async fn content(call: &Call, target: &Target) -> Answer {
     let disposition = if call.args.flag("save")? { Disposition::Attachment } else { Disposition::Inline };
     // Without an ending that says more it is text, as with Tahoe.
     let content_type = named.and_then(of_name).is_none().then_some("text/plain");
-    let transfer = call.gateway.tahoe().recent.download(&target.cap);
+    let transfer = client::Transfer::default();
     let serve = Serve { name: named, disposition, content_type, framed: false, transfer: transfer.clone() };
-    Ok(respond(&call.gateway, &target.cap, &call.method, &call.headers, serve).await?)
+    let response = respond(&call.gateway, &target.cap, &call.method, &call.headers, serve).await?;
+    let transfers = &call.gateway.shared().transfers;
+    Ok(transfers.watch_body(named.unwrap_or(NAMELESS), &target.cap, transfer, response))
 }
 
 async fn put(call: &Call, body: Body) -> Answer {

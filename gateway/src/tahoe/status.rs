@@ -1,114 +1,44 @@
 //! How the gateway and the grid are: `/status`, `/statistics`, `/storage`, `/?t=json`.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use caps::Cap;
-use client::Transfer;
 use serde_json::{Value, json};
 
 use super::answer::{Problem, either, escaped, json as answer_json, page, text};
 use super::args::Args;
 use super::check::index;
 use crate::Gateway;
+use crate::api::{One, Way};
 
-/// Transfers remembered.
-const MAX: usize = 64;
-
-/// What goes on and what went on lately.
-pub(super) struct Recent {
-    begun: Instant,
-    list: Mutex<VecDeque<Op>>,
-    uploads: AtomicU64,
-    downloads: AtomicU64,
-}
-
-impl Default for Recent {
-    fn default() -> Self {
-        Self {
-            begun: Instant::now(),
-            list: Mutex::default(),
-            uploads: AtomicU64::new(0),
-            downloads: AtomicU64::new(0),
-        }
-    }
-}
-
-struct Op {
-    kind: &'static str,
-    index: String,
-    size: Option<u64>,
-    transfer: Transfer,
-    /// Whoever works on it holds the other end.
-    alive: std::sync::Weak<()>,
-}
-
-impl Op {
-    fn is_active(&self) -> bool {
-        match self.kind {
-            "upload" => self.alive.strong_count() > 0,
-            _ => self.transfer.done() < self.transfer.expected(),
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let expected = self.size.unwrap_or_else(|| self.transfer.expected());
-        let share = if expected == 0 { 1.0 } else { self.transfer.done() as f64 / expected as f64 };
-        let status = if self.is_active() { "Working" } else { "Finished" };
-        let mut value = json!({ "type": self.kind, "storage-index-string": self.index, "total-size": expected,
-                                "status": status });
-        if self.kind == "upload" {
+/// What went through here, as Tahoe tells of it.
+fn of_transfer(one: &One, is_active: bool) -> Value {
+    let (expected, done) = one.bytes();
+    let share = if expected == 0 { 1.0 } else { (done as f64 / expected as f64).min(1.0) };
+    let status = match (is_active, one.is_whole()) {
+        (true, _) => "Working",
+        (false, true) => "Finished",
+        (false, false) => "Failed",
+    };
+    // Of an upload nothing is known before it is stored.
+    let index = one.cap().map(index).unwrap_or_default();
+    let mut value = json!({ "storage-index-string": index, "total-size": expected, "status": status });
+    match one.way() {
+        Way::Up => {
+            value["type"] = "upload".into();
             value["progress-hash"] = 1.0.into();
             value["progress-ciphertext"] = share.into();
             value["progress-encode-push"] = share.into();
-        } else {
+        }
+        Way::Down => {
+            value["type"] = "download".into();
             value["progress"] = share.into();
         }
-        value
     }
-}
-
-impl Recent {
-    fn note(&self, op: Op) {
-        let mut list = self.list.lock().expect("no code panics while it holds this lock");
-        if list.len() >= MAX {
-            // One that has ended, if there is one.
-            let at = list.iter().position(|op| !op.is_active()).unwrap_or_default();
-            list.remove(at);
-        }
-        list.push_back(op);
-    }
-
-    /// An upload; it is under way until what this returns is dropped.
-    pub(super) fn upload(&self, size: Option<u64>, transfer: &Transfer) -> Arc<()> {
-        let held = Arc::new(());
-        self.uploads.fetch_add(1, Ordering::Relaxed);
-        let alive = Arc::downgrade(&held);
-        // Nothing is known of it before it is stored.
-        self.note(Op { kind: "upload", index: String::new(), size, transfer: transfer.clone(), alive });
-        held
-    }
-
-    /// A download.
-    pub(super) fn download(&self, cap: &Cap) -> Transfer {
-        let transfer = Transfer::default();
-        self.downloads.fetch_add(1, Ordering::Relaxed);
-        let alive = std::sync::Weak::new();
-        self.note(Op {
-            kind: "download",
-            index: index(cap),
-            size: cap.size(),
-            transfer: transfer.clone(),
-            alive,
-        });
-        transfer
-    }
+    value
 }
 
 fn shown(request: &Request, value: &Value) -> Response {
@@ -122,16 +52,15 @@ fn shown(request: &Request, value: &Value) -> Response {
 }
 
 pub(super) async fn status(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let list = gateway.tahoe().recent.list.lock().expect("no code panics while it holds this lock");
-    let (active, recent): (Vec<&Op>, Vec<&Op>) = list.iter().rev().partition(|op| op.is_active());
-    let to_json = |ops: Vec<&Op>| ops.into_iter().map(Op::to_json).collect::<Vec<_>>();
-    shown(&request, &json!({ "active": to_json(active), "recent": to_json(recent) }))
+    let (active, recent) = gateway.shared().transfers.seen();
+    let to_json =
+        |list: &[Arc<One>], is_active| list.iter().map(|one| of_transfer(one, is_active)).collect::<Vec<_>>();
+    shown(&request, &json!({ "active": to_json(&active, true), "recent": to_json(&recent, false) }))
 }
 
 pub(super) async fn statistics(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let recent = &gateway.tahoe().recent;
-    let uptime = recent.begun.elapsed().as_secs_f64();
-    let (up, down) = (recent.uploads.load(Ordering::Relaxed), recent.downloads.load(Ordering::Relaxed));
+    let uptime = gateway.tahoe().begun.elapsed().as_secs_f64();
+    let [up, down] = gateway.shared().transfers.done();
     if Args::of_query(request.uri()).t() == "openmetrics" {
         return text(format!(
             "tahoe_counters_uploader_files_uploaded {up}\ntahoe_counters_downloader_files_downloaded {down}\ntahoe_stats_node_uptime {uptime}\n# EOF\n"

@@ -13,7 +13,7 @@ use super::answer::{Answer, Problem, either, escaped, page, redirect, text};
 use super::args::{self, Args, Format};
 use super::body::{MAX_JSON, whole};
 use super::form::{self, FormFile, Posted};
-use super::linked::{not_allowed, when_done};
+use super::linked::{NAMELESS, not_allowed, when_done};
 use super::{directory, file};
 use crate::Gateway;
 
@@ -32,7 +32,7 @@ async fn dispatch(gateway: &Gateway, request: Request) -> Answer {
         Method::PUT => match args.t() {
             "" => {
                 let format = args.format()?.unwrap_or(Format::Immutable);
-                let child = file::make(gateway, gateway.client(), &mut body, format).await?;
+                let child = file::make(gateway, gateway.client(), NAMELESS, &mut body, format).await?;
                 Ok(text(child.cap().to_string()))
             }
             "mkdir" => make_directory(gateway, &args, "mkdir", body).await,
@@ -103,7 +103,10 @@ async fn make_directory(gateway: &Gateway, args: &Args, kind: &str, mut body: Bo
 
 async fn upload(gateway: &Gateway, mut args: Args, mut file: FormFile) -> Answer {
     let format = args.format()?;
-    let child = file::make(gateway, gateway.client(), &mut file, format.unwrap_or(Format::Immutable)).await?;
+    let own = file.name.clone();
+    let name = own.as_deref().unwrap_or(NAMELESS);
+    let format_or = format.unwrap_or(Format::Immutable);
+    let child = file::make(gateway, gateway.client(), name, &mut file, format_or).await?;
     file.rest(&mut args).await?;
     if args.format()? != format {
         return Err(Problem::bad("format= must come before the file"));

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use client::Client;
 use gateway::guard::CameFrom;
 use gateway::{Gateway, Settings, Token};
 use http_body_util::BodyExt;
+use serde_json::{Value, json};
 use testkit::grid::SimGrid;
 use tower::ServiceExt;
 
@@ -27,7 +29,8 @@ pub(crate) fn settings(listen: SocketAddr) -> Settings {
 /// A grid and its gateway.
 pub(crate) struct Site {
     pub(crate) grid: SimGrid,
-    router: Router,
+    pub(crate) client: Client,
+    pub(crate) router: Router,
 }
 
 /// What was answered.
@@ -39,8 +42,16 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", self.text()))
+    }
+
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
@@ -49,17 +60,40 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn is(self, status: u16) -> Self {
-        assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        assert!(self.status.is_success(), "{} {}", self.status, self.text());
+        self
+    }
+
+    /// A refusal of this status and kind, in the form that all refusals of our own API have.
+    #[track_caller]
+    pub(crate) fn refuses(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)), "{problem}");
+        let shows =
+            self.text().split("URI:").skip(1).any(|rest| rest.starts_with(|c: char| c.is_alphanumeric()));
+        assert!(!shows, "a problem shows a capability: {problem}");
+        assert_eq!(self.headers.contains_key("retry-after"), status == 503);
     }
 }
 
 impl Site {
     pub(crate) async fn start(seed: u64) -> Self {
+        Self::with(seed, settings("127.0.0.1:3456".parse().unwrap())).await
+    }
+
+    pub(crate) async fn with(seed: u64, settings: Settings) -> Self {
         let mut grid = SimGrid::start(seed, 10).await;
         let client = grid.client("3/7/10").await;
-        let gateway = Gateway::new(client, settings("127.0.0.1:3456".parse().unwrap()));
-        Self { grid, router: gateway::router(gateway) }
+        let router = gateway::router(Gateway::new(client.clone(), settings));
+        Self { grid, client, router }
     }
 
     /// Sends a request as a program on this machine does; the answer's body is not read yet.
@@ -100,12 +134,12 @@ impl Site {
 
     /// Stores a file that is linked nowhere; its cap.
     pub(crate) async fn put(&self, bytes: &[u8]) -> String {
-        self.ask("PUT", "/uri", &[], bytes.to_vec()).await.is(200).text().to_owned()
+        self.ask("PUT", "/uri", &[], bytes.to_vec()).await.is(200).text()
     }
 
     /// Makes a directory; its cap.
     pub(crate) async fn mkdir(&self) -> String {
-        self.ask("POST", "/uri?t=mkdir", &[], Body::empty()).await.is(200).text().to_owned()
+        self.ask("POST", "/uri?t=mkdir", &[], Body::empty()).await.is(200).text()
     }
 }
 

@@ -39,7 +39,7 @@ impl http_body::Body for Pieces {
 async fn what_goes_wrong_has_its_own_status() {
     let mut site = Site::start(12).await;
     let dir = site.mkdir().await;
-    let read_only = site.get(&format!("/uri/{dir}?t=readonly-uri")).await.text().to_owned();
+    let read_only = site.get(&format!("/uri/{dir}?t=readonly-uri")).await.text();
     let file = site.put(&noise(3, 100_000)).await;
     let nobody = file.replace(&file[8..12], if &file[8..12] == "aaaa" { "bbbb" } else { "aaaa" });
     let put = async |path: String| site.ask("PUT", &path, &[], noise(4, 1000)).await;
@@ -51,8 +51,7 @@ async fn what_goes_wrong_has_its_own_status() {
     put(format!("/uri/{dir}//a")).await.is(400);
     site.get(&format!("/uri/{dir}/none")).await.is(404);
     site.get("/operations/none").await.is(404);
-    let gone = site.get(&format!("/uri/{nobody}")).await;
-    assert!(matches!(gone.status.as_u16(), 400 | 410), "{gone:?}");
+    site.get(&format!("/uri/{nobody}")).await.is(400);
     for server in 2..10 {
         site.grid.kill(server);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use client::{Client, GridView, PutReport, Source, Timeouts, UploadError};
+use client::{Client, GetOptions, GridView, PutOptions, PutReport, Source, Timeouts, Transfer, UploadError};
 use protocol::message::{Bytes32, ErrorCode, PutDone, PutReply, Reply, Request, WireError};
 use storage_server::Admission;
 use testkit::disk::{Faults, Survival};
@@ -13,7 +13,8 @@ use testkit::net::Link;
 use tokio::time::sleep;
 
 use crate::support::{
-    SECOND, TWO_SEGMENTS, failed, holder, noise, put, put_slowly, reads_back, stream_of, whole, within,
+    SECOND, TWO_SEGMENTS, failed, holder, noise, put, put_slowly, reads_back, simulate, stream_of, whole,
+    within,
 };
 
 /// One segment of 3-of-10 whose shares are too long to travel with others.
@@ -491,4 +492,48 @@ async fn every_disk_is_full() {
     reads_back(&client, &report.cap, &kept).await;
     grid.servers.iter().for_each(|server| server.disk.set_capacity(DISK));
     assert_eq!(put(&client, &noise(20, FIVE_SEGMENTS)).await.unwrap().happiness, 10);
+}
+
+#[test]
+fn a_transfer_counts_what_went_to_each_server_and_came_from_it() {
+    simulate(async {
+        let mut grid = SimGrid::start(77, 10).await;
+        let client = grid.client("3/7/10").await;
+        let (data, up, down) = (noise(7, TWO_SEGMENTS), Transfer::default(), Transfer::default());
+        let options = PutOptions { transfer: up.clone(), ..PutOptions::default() };
+        let report = client.put(Source::bytes(data.clone()), options).await.unwrap();
+        let sent = up.by_server();
+        assert_eq!(sent.len(), 10);
+        assert_eq!(sent.values().sum::<u64>(), report.sent);
+        let mut bytes = Vec::new();
+        let options = GetOptions { transfer: down.clone(), ..GetOptions::default() };
+        client.get(&report.cap, &mut bytes, options).await.unwrap();
+        assert!(bytes == data);
+        let came = down.by_server();
+        assert!(came.len() >= 3 && came.values().sum::<u64>() >= TWO_SEGMENTS as u64, "{came:?}");
+    });
+}
+
+#[test]
+fn a_stream_that_pauses_for_minutes_is_stored() {
+    simulate(async {
+        let mut grid = SimGrid::start(78, 10).await;
+        let client = grid.client("3/7/10").await;
+        let data = noise(8, 3 * TWO_SEGMENTS);
+        // Nothing for nine minutes: before the first segment is there, in the middle, and before the end.
+        let (mut writer, reader) = tokio::io::duplex(64 << 10);
+        let parts: Vec<Vec<u8>> = [0..300_000, 300_000..2_000_000, 2_000_000..data.len()]
+            .into_iter()
+            .map(|range| data[range].to_vec())
+            .collect();
+        tokio::spawn(async move {
+            for part in parts {
+                tokio::io::AsyncWriteExt::write_all(&mut writer, &part).await.unwrap();
+                tokio::time::sleep(SECOND * 540).await;
+            }
+        });
+        let report = client.put(Source::stream(reader), PutOptions::default()).await.unwrap();
+        assert_eq!(report.happiness, 10, "{:?}", report.failures);
+        reads_back(&client, &report.cap, &data).await;
+    });
 }

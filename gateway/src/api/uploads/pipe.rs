@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use caps::{Cap, SlotWrite};
 use client::filestore::{Child, DirEdit, FileStoreError, Replace};
-use client::{Client, PutOptions, Source, Transfer};
+use client::{Client, Source, Transfer};
 use data_encoding::BASE64URL_NOPAD;
 use encoding::directory::{Metadata, Name};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
@@ -18,9 +18,8 @@ use tokio::task::JoinHandle;
 use crate::api::folders::linked;
 use crate::api::problem::Problem;
 use crate::api::transfers::{Transfers, UnderWay, Way};
+use crate::incoming::{self, CONVERGENT};
 
-/// Files up to this many bytes are gathered, and stored by their content; larger ones go on as they come, under a random key.
-const GATHERED: u64 = 8 << 20;
 /// Bytes between the requests and the grid.
 const PIPE: usize = 256 << 10;
 
@@ -69,7 +68,7 @@ impl Drop for Storing {
 }
 
 enum Stored {
-    File(Cap),
+    File(Box<Child>),
     Overwritten,
 }
 
@@ -83,20 +82,20 @@ impl Pipe {
     ) -> Self {
         let transfer = Transfer::default();
         let name = destination.name.as_str();
-        let under_way = Some(transfers.begin(name, Way::Up, Some(length), transfer.clone()));
-        let place = (length <= GATHERED).then(|| room.clone().try_acquire_many_owned(length as u32).ok());
+        let under_way = Some(transfers.begin(name, Way::Up, Some(length), None, transfer.clone()));
+        let place =
+            (length <= CONVERGENT as u64).then(|| room.clone().try_acquire_many_owned(length as u32).ok());
         let body = match place.flatten() {
             // Memory is taken when bytes come.
             Some(place) => Body::Gathered(Vec::new(), place),
             None => {
                 let (writer, reader) = tokio::io::duplex(PIPE);
                 let source = Source::stream(Whole { reader, left: length });
-                let options = PutOptions { transfer: transfer.clone(), ..PutOptions::default() };
                 let storing = Storing(tokio::spawn(store(
                     destination.client.clone(),
                     destination.overwrites(),
                     source,
-                    options,
+                    transfer.clone(),
                 )));
                 Body::Flowing { writer, storing }
             }
@@ -152,11 +151,11 @@ impl Pipe {
         let stored = match std::mem::replace(&mut self.body, Body::Closed) {
             Body::Gathered(gathered, place) => {
                 let bytes = Bytes::from(gathered);
-                let options = PutOptions { transfer: self.transfer.clone(), ..PutOptions::default() };
+                let transfer = self.transfer.clone();
                 let source = Source::bytes(bytes.clone());
                 let done = async {
                     let stored =
-                        store(destination.client.clone(), destination.overwrites(), source, options).await?;
+                        store(destination.client.clone(), destination.overwrites(), source, transfer).await?;
                     destination.link(stored).await
                 };
                 let done = done.await;
@@ -182,7 +181,7 @@ impl Pipe {
 
     fn linked(&mut self, entry: String) -> String {
         self.body = Body::Linked(entry.clone());
-        self.under_way = None;
+        self.under_way.take().iter().for_each(UnderWay::finish);
         entry
     }
 }
@@ -191,14 +190,14 @@ async fn store(
     client: Client,
     overwrites: Option<SlotWrite>,
     source: Source,
-    options: PutOptions,
+    transfer: Transfer,
 ) -> Result<Stored, FileStoreError> {
     match overwrites {
         Some(file) => {
-            client.overwrite(&file, source, options).await?;
+            incoming::store_over(&client, &file, source, transfer).await?;
             Ok(Stored::Overwritten)
         }
-        None => Ok(Stored::File(client.put(source, options).await?.cap)),
+        None => Ok(Stored::File(Box::new(incoming::store(&client, source, transfer).await?))),
     }
 }
 
@@ -213,8 +212,8 @@ impl Destination {
     /// Makes it an entry, and tells which.
     async fn link(&self, stored: Stored) -> Result<String, Problem> {
         let child = match (&self.target, stored) {
-            (Target::Link(directory), Stored::File(cap)) => {
-                let child = Child::new(cap, None)?.with(self.metadata.clone());
+            (Target::Link(directory), Stored::File(child)) => {
+                let child = child.with(self.metadata.clone());
                 let link = DirEdit::Link {
                     name: self.name.clone(),
                     child: Box::new(child.clone()),

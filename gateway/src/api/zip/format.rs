@@ -15,6 +15,19 @@ const FLAGS: u16 = (1 << 3) | (1 << 11);
 /// What stands where 64 bits are needed.
 const SEE_64: u32 = u32::MAX;
 
+/// What a zip cannot hold.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TooMuch {
+    /// More entries, or a longer list of them, than are put into one zip.
+    #[error("it has more entries than are put into one zip")]
+    Entries,
+    #[error("a path in it is longer than the {} bytes that a zip can name", u16::MAX)]
+    Path,
+    /// More bytes came than the entry said before them.
+    #[error("a file in it is longer than it was said to be")]
+    Size,
+}
+
 /// An entry as it is listed.
 pub(super) struct Listed {
     name: String,
@@ -71,7 +84,8 @@ impl Writer {
     }
 
     /// What stands before the content of an entry.
-    pub(super) fn begin(&mut self, mut entry: Listed) -> Vec<u8> {
+    pub(super) fn begin(&mut self, mut entry: Listed) -> Result<Vec<u8>, TooMuch> {
+        let name_len = u16::try_from(entry.name.len()).map_err(|_| TooMuch::Path)?;
         entry.offset = self.at;
         let is_directory = entry.name.ends_with('/');
         let mut extra = Vec::new();
@@ -88,18 +102,21 @@ impl Writer {
         put32(&mut out, &[0x0403_4b50]);
         put16(&mut out, &[if entry.is_64 { VERSION_64 } else { VERSION }, flags, 0, time, date]);
         put32(&mut out, &[0, size, size]);
-        put16(&mut out, &[entry.name.len() as u16, extra.len() as u16]);
+        put16(&mut out, &[name_len, extra.len() as u16]);
         out.extend_from_slice(entry.name.as_bytes());
         out.extend_from_slice(&extra);
         self.at += out.len() as u64;
         self.open = Some(entry);
-        out
+        Ok(out)
     }
 
     /// What stands behind the content of that entry.
-    pub(super) fn end(&mut self, crc: u32, size: u64) -> Vec<u8> {
+    pub(super) fn end(&mut self, crc: u32, size: u64) -> Result<Vec<u8>, TooMuch> {
         let mut out = Vec::new();
-        let Some(entry) = self.open.take() else { return out };
+        let Some(entry) = self.open.take() else { return Ok(out) };
+        if !entry.is_64 && size >= u64::from(SEE_64) {
+            return Err(TooMuch::Size);
+        }
         let is_directory = entry.name.ends_with('/');
         if !is_directory {
             put32(&mut out, &[0x0807_4b50, crc]);
@@ -110,7 +127,7 @@ impl Writer {
         }
         self.at += size + out.len() as u64;
         self.list(&entry, crc, size, is_directory);
-        out
+        Ok(out)
     }
 
     fn list(&mut self, entry: &Listed, crc: u32, size: u64, is_directory: bool) {
@@ -216,16 +233,25 @@ mod tests {
     fn large_files_and_places_have_64_bits() {
         let mut writer = Writer::default();
         let size = 5_000_000_000;
-        let head = writer.begin(Listed::file("big", None, size));
+        let head = writer.begin(Listed::file("big", None, size)).unwrap();
         assert_eq!(head[18..26], [0xff; 8]);
-        assert_eq!(writer.end(7, size).len(), 4 + 4 + 16);
-        writer.begin(Listed::file("behind", None, 1));
-        writer.end(7, 1);
+        assert_eq!(writer.end(7, size).unwrap().len(), 4 + 4 + 16);
+        writer.begin(Listed::file("behind", None, 1)).unwrap();
+        writer.end(7, 1).unwrap();
         let end = writer.finish();
         assert!(end.windows(4).any(|window| window == 0x0606_4b50u32.to_le_bytes()), "no 64-bit end");
         assert!(
             end.windows(8).any(|window| window == (size + 30 + 3 + 20 + 24).to_le_bytes()),
             "no 64-bit place"
         );
+    }
+
+    #[test]
+    fn what_no_field_holds_is_refused() {
+        let mut writer = Writer::default();
+        let path = "x".repeat(65_535);
+        writer.begin(Listed::file(&path, None, 1)).unwrap();
+        assert!(matches!(writer.begin(Listed::directory(&path, None)), Err(TooMuch::Path)));
+        assert!(matches!(writer.end(7, u64::from(u32::MAX)), Err(TooMuch::Size)));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{World, simulate};
+use super::support::{TOKEN, World, simulate};
 
 #[test]
 fn directories_are_made_listed_and_described() {
@@ -49,7 +49,7 @@ fn what_may_not_be_done_is_refused_by_name() {
         list(world.at(&["nothing"])).await.refuses(404, "not-found");
         list(world.at(&["file"])).await.refuses(400, "not-a-directory");
         list(world.at(&["file", "x"])).await.refuses(400, "not-a-directory");
-        list(json!({ "cap": "URI:nonsense" })).await.refuses(400, "bad-cap");
+        list(json!({ "cap": "nonsense" })).await.refuses(400, "bad-cap");
         list(json!({ "cap": world.root, "path": ["../x"] })).await.refuses(400, "bad-name");
         list(json!({ "cap": world.root, "path": vec!["x"; 2000] })).await.refuses(400, "too-deep");
         world.post("/api/list", json!({ "elsewhere": 1 })).await.refuses(400, "bad-request");
@@ -82,6 +82,9 @@ fn a_token_authorises_what_no_capability_does() {
         }
         world.post("/api/newroot", json!({ "alias": "mine" })).await.refuses(401, "no-token");
         assert_eq!(world.get_with_token("/api/aliases").await.ok().json(), json!({ "aliases": [] }));
+        // The scheme's case says nothing (RFC 9110, section 11.1).
+        let lower = [("authorization", &*format!("bearer {TOKEN}"))];
+        world.ask("GET", "/api/aliases", &lower, axum::body::Body::empty()).await.is(200);
         let made = world.post_with_token("/api/newroot", json!({ "alias": "mine" })).await.ok().json();
         let aliases = world.get_with_token("/api/aliases").await.ok().json();
         assert_eq!(aliases["aliases"], json!([{ "name": "mine", "cap": made["cap"], "writable": true }]));
@@ -160,6 +163,27 @@ fn what_was_deleted_can_be_put_back_once_and_for_a_while() {
         let deleted =
             world.post("/api/delete", json!({ "where": world.at(&[]), "names": ["file"] })).await.ok().json();
         world.put(&[], "file", b"newer").await;
-        world.post("/api/undo", json!({ "undo": deleted["undo"] })).await.refuses(409, "exists");
+        let undo = json!({ "undo": deleted["undo"] });
+        world.post("/api/undo", undo.clone()).await.refuses(409, "exists");
+        // Once that is out of the way, it can still be put back.
+        let away =
+            json!({ "from": world.at(&[]), "names": ["file"], "to": world.at(&[]), "rename": "newer" });
+        world.post("/api/move", away).await.ok();
+        assert_eq!(world.post("/api/undo", undo.clone()).await.ok().json()["restored"], json!(["file"]));
+        assert_eq!(world.names(&[]).await, ["file", "newer"]);
+        world.post("/api/undo", undo).await.refuses(404, "not-found");
+        // One name that is gone already keeps none of the others.
+        let delete = json!({ "where": world.at(&[]), "names": ["file", "gone", "newer"] });
+        let deleted = world.post("/api/delete", delete).await.ok().json();
+        assert_eq!(deleted["deleted"], json!(["file", "newer"]));
+        assert_eq!(deleted["problems"][0]["name"], "gone");
+        assert_eq!(deleted["problems"][0]["problem"]["code"], "not-found");
+        world.put(&[], "newer", b"in the way").await;
+        let undo = json!({ "undo": deleted["undo"] });
+        let undone = world.post("/api/undo", undo).await.ok().json();
+        assert_eq!(
+            (&undone["restored"], &undone["problems"][0]["name"]),
+            (&json!(["file"]), &json!("newer"))
+        );
     });
 }

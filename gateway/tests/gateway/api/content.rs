@@ -68,7 +68,8 @@ fn what_cannot_be_read_says_whether_waiting_helps() {
         world.leave(2);
         world.get(&url).await.refuses(503, "too-few-servers");
         let list = world.post("/api/list", json!({ "where": world.at(&[]) })).await;
-        assert!(list.status == 503 || list.status == 200, "{}", list.status);
+        // The directory itself is still there to be read, though no quorum confirms it.
+        assert_eq!((list.status.as_u16(), list.lines().len()), (200, 3));
         let lost = "URI:CHK:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:3:10:1000";
         for index in 2..10 {
             world.grid.restart(index).await.unwrap();

@@ -66,6 +66,16 @@ fn the_map_shows_who_holds_what_and_who_answers() {
             1
         );
         assert_eq!(file["shares"].as_array().unwrap().len(), 9);
+        // A gateway that never read the directory, and now cannot, still shows who is left.
+        let stranger = world.grid.client("3/7/10").await;
+        let settings = crate::common::settings("127.0.0.1:3456".parse().unwrap());
+        world.router = gateway::router(gateway::Gateway::new(stranger, settings));
+        world.leave(0);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let dir = map(&world, &[]).await;
+        assert_eq!((&dir["kind"], &dir["members"]), (&json!("dir"), &json!([])), "{dir}");
+        assert!(dir["servers"].as_array().unwrap().iter().all(|server| server["answers"] == false), "{dir}");
+        assert!(dir["detail"].is_string(), "{dir}");
     });
 }
 
@@ -74,6 +84,8 @@ fn a_check_names_what_is_ill_and_a_repair_mends_it() {
     simulate(async {
         let mut world = World::new(32).await;
         world.put(&["sub"], "file", &noise(1, 100_000)).await;
+        // A lone writer's changes reach the last members a little later.
+        tokio::time::sleep(Duration::from_secs(60)).await;
         let check = |repair: bool| json!({ "where": world.root_at(), "deep": true, "repair": repair, "verify": "claimed" });
         let lines = world.post("/api/check", check(false)).await.ok().lines();
         let result = &lines.last().unwrap()["result"];
@@ -95,6 +107,11 @@ fn a_check_names_what_is_ill_and_a_repair_mends_it() {
         let result = lines.last().unwrap()["result"].clone();
         assert!(result["repaired"].as_u64().unwrap() > 0, "{result}");
         world.post("/api/check", json!({ "where": world.at(&["no"]) })).await.refuses(404, "not-found");
+        // Who may only verify the directory hears that nothing below it was looked at.
+        let caps = world.post("/api/share", json!({ "where": world.at(&[]) })).await.ok().json();
+        let root = json!({ "where": { "cap": caps["caps"][2]["cap"] }, "deep": true });
+        let lines = world.post("/api/check", root).await.ok().lines();
+        assert_eq!(lines.last().unwrap()["result"]["root_only"], 1, "{lines:?}");
     });
 }
 
@@ -139,12 +156,16 @@ fn the_grid_is_told_as_it_is() {
         assert_eq!(grid["introducers"][0]["answers"], true);
         assert_eq!(world.get("/healthz").await.ok().text(), "ok\n");
         assert_eq!(world.get("/readyz").await.ok().json()["ready"], true);
+        // The account's key was read once, when the gateway began.
+        let account = grid["account"]["id"].as_str().expect("the account is told of").to_owned();
+        std::fs::remove_dir_all(world.dir.path().join("client")).unwrap();
         world.leave(5);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(world.get("/readyz").await.status, 503);
         let grid = world.get_with_token("/api/grid").await.ok().json();
         let away = grid["servers"].as_array().unwrap().iter().filter(|server| server["state"] == "away");
         assert_eq!(away.count(), 5);
+        assert_eq!((&grid["account"]["id"], &grid["can_store"]), (&json!(account), &json!(0)));
     });
 }
 
@@ -174,7 +195,44 @@ fn events_and_transfers_come_as_they_happen() {
 }
 
 #[test]
-fn the_document_names_every_route_and_no_other() {
+fn what_goes_through_tahoes_routes_is_seen_too() {
+    simulate(async {
+        let world = World::new(37).await;
+        let data = noise(7, 20_000_000);
+        let path = format!("/uri/{}/film", world.root);
+        world.ask("PUT", &path, &[], data.clone()).await.is(201);
+        let status = async || world.ask("GET", "/status?t=json", &[], Body::empty()).await.is(200).json();
+        let up = status().await["recent"][0].clone();
+        assert_eq!((&up["type"], &up["status"]), (&json!("upload"), &json!("Finished")), "{up}");
+        let metrics = world.get("/metrics").await.ok().text();
+        assert!(metrics.contains("sarsen_gateway_sent_bytes_total 20000000\n"), "{metrics}");
+        let request = world.request("GET", &path).body(Body::empty()).unwrap();
+        let mut body = world.router.clone().oneshot(request).await.unwrap().into_body();
+        let mut got = 0;
+        while got < 8_000_000 {
+            got += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+        }
+        let down = status().await["active"][0].clone();
+        assert_eq!((&down["type"], &down["status"]), (&json!("download"), &json!("Working")), "{down}");
+        assert_eq!(down["total-size"], 20_000_000);
+        let events = world.request("GET", "/api/events").header("authorization", format!("Bearer {TOKEN}"));
+        let events = world.router.clone().oneshot(events.body(Body::empty()).unwrap()).await.unwrap();
+        let first = events.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(String::from_utf8_lossy(&first).contains("\"name\":\"film\""), "{first:?}");
+        drop(body);
+        let (now, metrics) = (status().await, world.get("/metrics").await.ok().text());
+        assert_eq!((&now["active"], &now["recent"][0]["status"]), (&json!([]), &json!("Failed")), "{now}");
+        assert!(!metrics.contains("sarsen_gateway_received_bytes_total 0\n"), "{metrics}");
+        assert!(world.ask("GET", &path, &[], Body::empty()).await.is(200).body == data);
+        assert_eq!(status().await["recent"][0]["status"], "Finished");
+        let counted = world.ask("GET", "/statistics?t=json", &[], Body::empty()).await.is(200).json();
+        let wanted = json!({ "uploader.files_uploaded": 1, "downloader.files_downloaded": 1 });
+        assert_eq!(counted["counters"], wanted);
+    });
+}
+
+#[test]
+fn the_document_names_every_method_and_no_other() {
     simulate(async {
         let world = World::new(36).await;
         let document = world.get("/api/openapi.json").await.ok().json();
@@ -182,7 +240,7 @@ fn the_document_names_every_route_and_no_other() {
         let described = document["paths"].as_object().unwrap();
         for (path, _) in described {
             let path = path.replace("{id}", "x").replace("{name}", "x");
-            for method in ["GET", "POST", "PATCH", "DELETE", "PUT"] {
+            for method in ["GET", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"] {
                 let request = world.request(method, &path).body(Body::empty()).unwrap();
                 let answer = world.send_quietly(request).await;
                 let operations = &described[&document_path(&path)];

@@ -1,101 +1,54 @@
 //! A gateway in a simulated grid, and requests to it.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
-use client::Client;
-use gateway::{Gateway, Settings, Token};
+use axum::http::Request;
+use gateway::Settings;
 use serde_json::{Value, json};
-use testkit::grid::SimGrid;
 use tower::ServiceExt;
 
-pub(crate) const TOKEN: &str = "a-token-of-a-test-that-nobody-guesses";
+pub(crate) use crate::common::{Answer, TOKEN, noise};
+use crate::common::{Site, settings};
 
 pub(crate) fn simulate<T>(story: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.unwrap().block_on(story)
 }
 
-/// Bytes that depend on `seed` and position.
-pub(crate) fn noise(seed: u8, len: usize) -> Vec<u8> {
-    let mut out = vec![0; len];
-    blake3::Hasher::new_keyed(&[seed; 32]).finalize_xof().fill(&mut out);
-    out
-}
-
-/// A grid of ten servers with a gateway to it.
+/// A grid of ten servers with a gateway to it, and what requests of our own API need.
 pub(crate) struct World {
-    pub(crate) grid: SimGrid,
-    pub(crate) client: Client,
-    pub(crate) router: Router,
+    site: Site,
     /// A directory that may be written.
     pub(crate) root: String,
     pub(crate) dir: tempfile::TempDir,
 }
 
-/// What a request was answered.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+impl Deref for World {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
 }
 
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", self.text()))
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub(crate) fn lines(&self) -> Vec<Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    /// A refusal of this status and kind, in the form that all refusals have.
-    #[track_caller]
-    pub(crate) fn refuses(&self, status: u16, code: &str) {
-        assert_eq!(self.status, status, "{}", self.text());
-        assert_eq!(self.header("content-type"), "application/problem+json");
-        let problem = self.json();
-        assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)), "{problem}");
-        assert!(!self.text().contains("URI:"), "a problem shows a capability: {problem}");
-        assert_eq!(self.headers.contains_key("retry-after"), status == 503);
-    }
-
-    #[track_caller]
-    pub(crate) fn ok(self) -> Self {
-        assert!(self.status.is_success(), "{} {}", self.status, self.text());
-        self
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Site {
+        &mut self.site
     }
 }
 
 impl World {
     pub(crate) async fn new(seed: u64) -> Self {
-        let mut grid = SimGrid::start(seed, 10).await;
-        let client = grid.client("3/7/10").await;
         let dir = tempfile::tempdir().unwrap();
-        let shares = client.settings().shares;
-        client::ClientDir::create(&dir.path().join("client"), &[], shares, None, &protocol::OsRandom)
-            .unwrap();
-        let settings = Settings {
-            listen: "127.0.0.1:3456".parse().unwrap(),
-            hosts: Vec::new(),
-            client_dir: Some(dir.path().join("client")),
-            token: Token::new(TOKEN.into()),
-            tls: false,
-            insecure: false,
-        };
-        let gateway: Arc<Gateway> = Gateway::new(client.clone(), settings);
-        let root = client.make_directory().await.unwrap().cap().to_string();
-        Self { grid, client, router: gateway::router(gateway), root, dir }
+        let client_dir = dir.path().join("client");
+        let shares = "3/7/10".parse().unwrap();
+        client::ClientDir::create(&client_dir, &[], shares, None, &protocol::OsRandom).unwrap();
+        let settings =
+            Settings { client_dir: Some(client_dir), ..settings("127.0.0.1:3456".parse().unwrap()) };
+        let site = Site::with(seed, settings).await;
+        let root = site.client.make_directory().await.unwrap().cap().to_string();
+        Self { site, root, dir }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -66,7 +66,7 @@ fn an_upload_goes_on_where_it_stopped_and_is_linked_when_all_is_there() {
     simulate(async {
         let world = World::new(10).await;
         for (name, len) in [("small", 300_000), ("large", LARGE)] {
-            let data = noise(len as u8, len);
+            let data = noise(len as u64, len);
             let modified = format!(",modified {}", BASE64.encode(b"1700000000"));
             let created = create(&world, world.at(&[]), name, len, &modified).await.ok();
             assert_eq!(created.status, 201);
@@ -76,7 +76,7 @@ fn an_upload_goes_on_where_it_stopped_and_is_linked_when_all_is_there() {
             broken.refuses(400, "broken-off");
             assert!(!world.names(&[]).await.contains(&name.to_owned()), "half a file is visible");
             // Servers wait as long as the gateway does.
-            tokio::time::sleep(Duration::from_secs(540)).await;
+            tokio::time::sleep(Duration::from_secs(530)).await;
             let state = head(&world, &at).await.ok();
             assert_eq!(state.header("upload-offset"), half.to_string());
             assert_eq!(state.header("upload-length"), len.to_string());
@@ -121,6 +121,57 @@ fn what_ends_early_leaves_nothing() {
             assert!(metrics.contains("sarsen_gateway_uploads 0\n"), "{metrics}");
             world.send(patch(&world, &at, len / 2, Body::empty())).await.refuses(404, "not-found");
         }
+        assert_eq!(world.names(&[]).await, [""; 0]);
+    });
+}
+
+/// A body that gives these bytes and then nothing, as of a phone in a tunnel.
+fn stalling(data: Vec<u8>) -> Body {
+    struct Stalling(Option<Bytes>);
+    impl http_body::Body for Stalling {
+        type Data = Bytes;
+        type Error = io::Error;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+            match self.0.take() {
+                Some(data) => std::task::Poll::Ready(Some(Ok(http_body::Frame::data(data)))),
+                None => std::task::Poll::Pending,
+            }
+        }
+    }
+    Body::new(Stalling(Some(data.into())))
+}
+
+#[test]
+fn an_upload_is_paused_taken_up_and_given_up_while_its_connection_hangs() {
+    simulate(async {
+        let world = World::new(15).await;
+        let data = noise(4, LARGE);
+        let (third, most) = (LARGE / 3, LARGE / 2);
+        let at = create(&world, world.at(&[]), "paused", LARGE, "").await.ok().header("location").to_owned();
+        let hanging = world.send(patch(&world, &at, 0, stalling(data[..third].to_vec())));
+        let asking = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            head(&world, &at).await.ok()
+        };
+        let (hung, state) = tokio::join!(hanging, asking);
+        hung.refuses(409, "taken-over");
+        assert_eq!(state.header("upload-offset"), third.to_string());
+        let rest = world.send(patch(&world, &at, third, stalling(data[third..most].to_vec())));
+        let giving_up = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let delete = world.request("DELETE", &at).header("tus-resumable", "1.0.0");
+            world.send(delete.body(Body::empty()).unwrap()).await
+        };
+        let (hung, given_up) = tokio::join!(rest, giving_up);
+        hung.refuses(409, "taken-over");
+        assert_eq!(given_up.status, 204);
+        assert_eq!(head(&world, &at).await.status, 404);
+        world.send(patch(&world, &at, most, data[most..].to_vec().into())).await.refuses(404, "not-found");
+        let metrics = world.get("/metrics").await.ok().text();
+        assert!(metrics.contains("sarsen_gateway_transfers 0\n"), "{metrics}");
         assert_eq!(world.names(&[]).await, [""; 0]);
     });
 }

@@ -23,18 +23,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The reader is gone.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(crate) struct Gone;
 
 /// Where the task writes.
-pub(super) struct Out {
+pub(crate) struct Out {
     sender: mpsc::Sender<io::Result<Bytes>>,
     gathered: Vec<u8>,
 }
 
 impl Out {
-    /// Adds bytes, which are sent when enough are there.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
-        self.gathered.extend_from_slice(bytes);
+    /// Adds bytes or text, sent when enough is there.
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Gone> {
+        self.gathered.extend_from_slice(bytes.as_ref());
         match self.gathered.len() < PIECE {
             true => Ok(()),
             false => self.flush().await,
@@ -42,7 +42,7 @@ impl Out {
     }
 
     /// Adds bytes that nobody need copy.
-    pub(super) async fn piece(&mut self, bytes: Bytes) -> Result<(), Gone> {
+    pub(crate) async fn piece(&mut self, bytes: Bytes) -> Result<(), Gone> {
         if bytes.len() < PIECE {
             return self.write(&bytes).await;
         }
@@ -51,13 +51,13 @@ impl Out {
     }
 
     /// Adds a line of JSON.
-    pub(super) async fn line(&mut self, value: &impl Serialize) -> Result<(), Gone> {
+    pub(crate) async fn line(&mut self, value: &impl Serialize) -> Result<(), Gone> {
         serde_json::to_writer(&mut self.gathered, value).map_err(|_| Gone)?;
         self.write(b"\n").await
     }
 
     /// Sends what was gathered.
-    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
+    pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
         if self.gathered.is_empty() {
             return Ok(());
         }
@@ -66,7 +66,8 @@ impl Out {
     }
 
     /// Breaks the connection, so that nobody takes what was sent for the whole.
-    pub(super) async fn abort(mut self) {
+    pub(crate) async fn break_off(mut self, why: &(dyn std::error::Error + Send + Sync + 'static)) {
+        tracing::warn!(error = why as &dyn std::error::Error, "an answer broke off");
         self.gathered.clear();
         // If nobody reads, nobody is misled.
         let _ = self.send(Err(io::Error::other("the answer cannot be finished"))).await;
@@ -104,7 +105,7 @@ impl Drop for Stream {
 }
 
 /// An answer that `work` writes. When nobody reads on, the work ends.
-pub(super) fn answer<F>(content_type: &'static str, work: impl FnOnce(Out) -> F) -> Response
+pub(crate) fn answer<F>(content_type: &'static str, work: impl FnOnce(Out) -> F) -> Response
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -118,7 +119,7 @@ where
 }
 
 /// An answer of lines of JSON. What `work` fails with, if anything, stands in the last line.
-pub(super) fn lines<F>(work: impl FnOnce(Out) -> F) -> Response
+pub(crate) fn lines<F>(work: impl FnOnce(Out) -> F) -> Response
 where
     F: Future<Output = Result<Out, Gone>> + Send + 'static,
 {
