@@ -94,9 +94,21 @@ pub async fn open(gateway: &Gateway, cap: &Cap) -> Result<Opened, FileStoreError
     }
 }
 
+/// The tag of what a mutable file says.
+pub(crate) fn tag_of(content: &FileContent) -> String {
+    match content {
+        FileContent::Inline(bytes) => tag_of_bytes(bytes),
+        FileContent::Object { cap, .. } => format!("\"{}\"", cap.hash),
+    }
+}
+
+/// Of bytes that stand in a cap or a slot their hash tells versions apart.
+fn tag_of_bytes(bytes: &[u8]) -> String {
+    format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32])
+}
+
 fn in_memory(bytes: Vec<u8>, freshness: Option<Freshness>) -> Opened {
-    // Of bytes that stand in a cap or a slot their hash tells versions apart.
-    let tag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..32]);
+    let tag = tag_of_bytes(&bytes);
     Opened { size: bytes.len() as u64, source: Source::Memory(Bytes::from(bytes)), tag, freshness }
 }
 
@@ -122,6 +134,9 @@ pub async fn respond(
     headers: &HeaderMap,
     serve: Serve<'_>,
 ) -> Result<Response, FileStoreError> {
+    if let Some(refusal) = refuse_as_code(headers) {
+        return Ok(refusal);
+    }
     // What never changes needs nobody to be asked whether it did.
     if let Cap::ImmutableRead(read) = cap
         && let Some(status) = Conditions::of(headers).refuse(&format!("\"{}\"", read.hash))
@@ -143,6 +158,9 @@ pub async fn answer(
     headers: &HeaderMap,
     serve: Serve<'_>,
 ) -> Result<Response, FileStoreError> {
+    if let Some(refusal) = refuse_as_code(headers) {
+        return Ok(refusal);
+    }
     let conditions = Conditions::of(headers);
     if let Some(status) = conditions.refuse(&opened.tag) {
         return Ok(without_body(status, &opened.tag, &serve));
@@ -189,6 +207,32 @@ pub async fn answer(
         out.insert(FRESHNESS, HeaderValue::from_static("newest-seen"));
     }
     Ok(response)
+}
+
+/// What a browser would run, or style our own pages with.
+const CODE: [&str; 10] = [
+    "script",
+    "style",
+    "worker",
+    "sharedworker",
+    "serviceworker",
+    "audioworklet",
+    "paintworklet",
+    "manifest",
+    "xslt",
+    "json",
+];
+
+/// Stored content is shown and saved, and never becomes a part of a page.
+fn refuse_as_code(headers: &HeaderMap) -> Option<Response> {
+    let wanted = headers.get("sec-fetch-dest").and_then(|value| value.to_str().ok())?;
+    CODE.contains(&wanted).then(|| {
+        let mut response = Response::new(Body::from("Stored content is no part of a page.\n"));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    })
 }
 
 /// Says of a read that no quorum confirmed it.

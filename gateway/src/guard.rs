@@ -36,7 +36,7 @@ const HEADERS: [(HeaderName, HeaderValue); 7] = [
 ];
 
 /// Paths that need no token even where everything does: pages without a secret in them, and addresses that are secrets themselves.
-const OPEN: [&str; 4] = ["/t/", "/ui/", "/assets/", "/api/openapi.json"];
+const OPEN: [&str; 3] = ["/t/", "/ui/", "/api/openapi.json"];
 /// The same, to the letter.
 const OPEN_EXACTLY: [&str; 5] = ["/", "/favicon.ico", "/healthz", "/readyz", "/metrics"];
 
@@ -124,19 +124,42 @@ fn knows(settings: &Settings, host: &Authority) -> bool {
         Ok(address) => address.is_loopback() || address == settings.listen.ip(),
         Err(_) => name.eq_ignore_ascii_case("localhost"),
     };
-    let given =
-        |known: &String| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host.as_str());
-    ours && our_port || settings.hosts.iter().any(given)
+    ours && our_port || settings.hosts.iter().any(|known| is_given(known, host))
+}
+
+/// Whether this is loopback's name or address. One that was given with `--host` may be a proxy's.
+fn is_loopback(settings: &Settings, host: &Authority) -> bool {
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    let loopback = match name.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => name.eq_ignore_ascii_case("localhost"),
+    };
+    loopback && !settings.hosts.iter().any(|known| is_given(known, host))
+}
+
+/// Whether `--host` gave this one, with its port or without.
+fn is_given(known: &str, host: &Authority) -> bool {
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host.as_str())
 }
 
 /// Whether a browser says that another site is behind this request. Programs say nothing.
 fn is_cross_site(settings: &Settings, headers: &HeaderMap, host: &Authority) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let mut sites = headers.get_all("sec-fetch-site").iter().map(HeaderValue::as_bytes);
+    let site = sites.next();
+    if sites.next().is_some() {
+        return true;
+    }
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
         return true;
     }
     let scheme = if settings.tls { "https" } else { "http" };
     let own = |origin: &HeaderValue| {
+        // The forms of our pages, which send no referrer, come so. What has no origin of its own, as a sandboxed page, is said to be of
+        // another site.
+        if origin == "null" {
+            return site == Some(b"same-origin");
+        }
         let origin = origin.to_str().unwrap_or_default();
         origin.split_once("://").is_some_and(|(by, at)| {
             // Behind a proxy that speaks TLS, pages come from there.
@@ -160,21 +183,31 @@ fn is_visit(request: &Request) -> bool {
 /// Whether a request needs the token. Those of `/api` that do ask for it themselves.
 fn needs_token(settings: &Settings, request: &Request) -> bool {
     let path = request.uri().path();
+    let welcome = path == "/" && crate::tahoe::wants_json(request.uri());
     if !settings.listen.ip().is_loopback() && !settings.insecure {
-        return !OPEN_EXACTLY.contains(&path) && !OPEN.iter().any(|open| path.starts_with(open));
+        let open = OPEN_EXACTLY.contains(&path) || OPEN.iter().any(|open| path.starts_with(open));
+        return welcome || !open;
     }
     let unlinked = matches!(path, "/uri" | "/uri/" | "/cap" | "/cap/")
         && !matches!(*request.method(), Method::GET | Method::HEAD);
-    let about_the_node = ["/status", "/statistics", "/storage", "/helper_status", "/operations"]
+    let about_the_node = ["/status", "/statistics", "/storage", "/operations"]
         .iter()
         .any(|start| path.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-        || path == "/" && crate::tahoe::wants_json(request.uri());
-    (unlinked || about_the_node) && !is_local_program(request)
+        || welcome;
+    (unlinked || about_the_node) && !is_local_program(settings, request)
 }
 
-/// Whether a program on this machine sent this, and no browser.
-fn is_local_program(request: &Request) -> bool {
+/// Headers that proxies add.
+const PROXIED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// Whether a program on this machine sent this, and neither a browser nor a proxy on behalf of somebody elsewhere.
+fn is_local_program(settings: &Settings, request: &Request) -> bool {
     let headers = request.headers();
+    if PROXIED.iter().any(|name| headers.contains_key(*name))
+        || !host(request).is_some_and(|host| is_loopback(settings, &host))
+    {
+        return false;
+    }
     let from_here =
         request.extensions().get::<CameFrom>().is_some_and(|CameFrom(address)| address.ip().is_loopback());
     let by_browser = headers.contains_key(header::ORIGIN)
@@ -266,6 +299,36 @@ mod tests {
     }
 
     #[test]
+    fn a_form_of_our_own_page_comes_without_an_origin() {
+        let null = ("origin", "null");
+        assert_eq!(refused("POST", "/uri/x", &[null, ("sec-fetch-site", "same-origin")]), None);
+        for site in ["cross-site", "same-site", "none"] {
+            let sandboxed = [null, ("sec-fetch-site", site)];
+            assert_eq!(refused("POST", "/uri/x", &sandboxed), Some(Refusal::CrossSite), "{site}");
+        }
+        assert_eq!(refused("POST", "/uri/x", &[null]), Some(Refusal::CrossSite));
+        let twice = [null, ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(refused("POST", "/uri/x", &twice), Some(Refusal::CrossSite));
+    }
+
+    #[test]
+    fn a_proxy_here_is_no_program_here() {
+        for (method, path) in [("PUT", "/uri"), ("GET", "/status"), ("GET", "/?t=json")] {
+            for proxied in [
+                ("host", "grid.example"),
+                ("x-forwarded-for", "10.0.0.2"),
+                ("forwarded", "for=10.0.0.2"),
+                ("via", "1.1 proxy"),
+            ] {
+                assert_eq!(refused(method, path, &[proxied]), Some(Refusal::Token), "{path} {proxied:?}");
+            }
+            let given = Settings { hosts: vec!["localhost".into()], ..settings() };
+            let request = request(method, path, &[("host", "localhost:3456")]);
+            assert_eq!(check(&given, &request).err(), Some(Refusal::Token), "{path}");
+        }
+    }
+
+    #[test]
     fn what_no_cap_authorises_needs_the_token() {
         let bearer = format!("Bearer {}", "secret".repeat(10));
         let browser = ("sec-fetch-site", "same-origin");
@@ -296,6 +359,9 @@ mod tests {
         assert_eq!(check(&open, &request("POST", "/api/list", &at)).err(), Some(Refusal::Token));
         assert_eq!(check(&open, &request("GET", "/t/ticket/name", &at)).err(), None);
         assert_eq!(check(&open, &request("GET", "/", &at)).err(), None);
+        for path in ["/?t=json", "/?x&t=json", "/?%74=%6ason"] {
+            assert_eq!(check(&open, &request("GET", path, &at)).err(), Some(Refusal::Token), "{path}");
+        }
         let insecure = Settings { insecure: true, ..open };
         assert_eq!(check(&insecure, &request("GET", "/uri/x", &at)).err(), None);
     }

@@ -40,6 +40,10 @@ pub struct Bounds {
     pub head: Duration,
     /// Without a byte of a request's body, or without the other side taking one of an answer.
     pub idle: Duration,
+    /// How long a request's body may be waited for in all, besides what its bytes are worth.
+    pub grace: Duration,
+    /// Bytes of a request's body that are worth a second of waiting.
+    pub rate: u32,
     /// For what is under way when the gateway is told to stop.
     pub stop: Duration,
 }
@@ -50,6 +54,8 @@ impl Default for Bounds {
             connections: 1024,
             head: Duration::from_secs(15),
             idle: Duration::from_secs(60),
+            grace: Duration::from_secs(30),
+            rate: 1024,
             stop: Duration::from_secs(10),
         }
     }
@@ -168,7 +174,7 @@ impl Serving {
         let service = service_fn(move |request: Request<Incoming>| {
             let busy = place.busy();
             let (parts, body) = request.into_parts();
-            let mut request = Request::from_parts(parts, Body::new(IdleBody::new(body, bounds.idle)));
+            let mut request = Request::from_parts(parts, Body::new(IdleBody::new(body, &bounds)));
             request.extensions_mut().insert(CameFrom(from));
             let answered = router.clone().call(request);
             async move {

@@ -185,9 +185,9 @@ fn of_unhappy(refused: bool, codes: impl Iterator<Item = Option<ErrorCode>> + Cl
 pub fn of_slot(error: &SlotError) -> Meaning {
     let codes = error.failures().iter().map(|failure| failure.code);
     match error {
-        // Where as many did not answer as did, those may be the ones that have it.
-        SlotError::NotFound { asked, failures } if *asked > failures.len() => {
-            Meaning::gone("no-shares").hint("no server that answers knows it")
+        // Those that did not answer may be the ones that have it.
+        SlotError::NotFound { failures, .. } if failures.iter().all(|failure| failure.answered) => {
+            Meaning::gone("no-shares").hint("every server answered and none knows it")
         }
         SlotError::NotFound { .. } => Meaning::unavailable("too-few-servers").hint(BACK),
         SlotError::TooFew { .. } | SlotError::NotHappy { .. } => of_unhappy(error.is_refusal(), codes),
@@ -260,5 +260,15 @@ mod tests {
         let exists = FileStoreError::Refused(Refusal::Exists { name: "a".into() });
         assert_eq!(of_filestore(&exists).status, StatusCode::CONFLICT);
         assert_eq!(of_slot(&SlotError::Deleted).status, StatusCode::GONE);
+        let silent = client::slot::MemberFailure {
+            store: protocol::NodeId::new([1; 32]),
+            server: "s".into(),
+            reason: String::new(),
+            answered: false,
+            code: None,
+        };
+        let not_found = |failures| of_slot(&SlotError::NotFound { asked: 9, failures }).status;
+        assert_eq!(not_found(vec![silent]), StatusCode::SERVICE_UNAVAILABLE, "it may be the one that has it");
+        assert_eq!(not_found(Vec::new()), StatusCode::GONE);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +31,16 @@ pub(crate) struct Gone;
 pub(crate) struct Out {
     sender: mpsc::Sender<io::Result<Bytes>>,
     gathered: Vec<u8>,
+    /// Something was not sent: what was must not look like the whole.
+    broken: Arc<AtomicBool>,
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.broken.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Out {
@@ -76,13 +88,17 @@ impl Out {
     async fn send(&self, piece: io::Result<Bytes>) -> Result<(), Gone> {
         match tokio::time::timeout(PATIENCE, self.sender.send(piece)).await {
             Ok(Ok(())) => Ok(()),
-            _ => Err(Gone),
+            _ => {
+                self.broken.store(true, Ordering::Release);
+                Err(Gone)
+            }
         }
     }
 }
 
 struct Stream {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
+    broken: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -94,7 +110,13 @@ impl hyper::body::Body for Stream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.receiver.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        self.receiver.poll_recv(context).map(|piece| match piece {
+            // A reader that was too slow, or a task that died: the connection breaks, once.
+            None if self.broken.swap(false, Ordering::AcqRel) => {
+                Some(Err(io::Error::other("the answer was not finished")))
+            }
+            piece => piece.map(|piece| piece.map(Frame::data)),
+        })
     }
 }
 
@@ -110,8 +132,10 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(PIECES);
-    let task = tokio::spawn(work(Out { sender, gathered: Vec::new() })).abort_handle();
-    let mut response = Response::new(Body::new(Stream { receiver, task }));
+    let broken = Arc::new(AtomicBool::new(false));
+    let out = Out { sender, gathered: Vec::new(), broken: broken.clone() };
+    let task = tokio::spawn(work(out)).abort_handle();
+    let mut response = Response::new(Body::new(Stream { receiver, broken, task }));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -132,4 +156,27 @@ where
         }
     };
     answer("application/x-ndjson", written)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_was_not_finished_never_looks_whole() {
+        let piece = || Bytes::from(vec![7; PIECE]);
+        let slow =
+            answer("text/plain", |mut out: Out| async move { while out.piece(piece()).await.is_ok() {} });
+        tokio::time::sleep(PATIENCE * 2).await;
+        assert!(slow.into_body().collect().await.is_err(), "its reader took nothing for too long");
+        let died = answer("text/plain", |mut out: Out| async move {
+            let _ = out.piece(piece()).await;
+            panic!("a defect");
+        });
+        assert!(died.into_body().collect().await.is_err());
+        let whole = answer("text/plain", |mut out: Out| async move { drop(out.piece(piece()).await) });
+        assert_eq!(whole.into_body().collect().await.unwrap().to_bytes().len(), PIECE);
+    }
 }

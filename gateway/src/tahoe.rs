@@ -37,11 +37,19 @@ use crate::Gateway;
 
 /// Bytes of bodies that may be held in memory at a time, all requests together.
 const MEMORY: usize = 96 << 20;
+/// Bytes of manifests under handles, all together.
+const MANIFESTS: usize = 64 << 20;
+/// Reports that deep checks keep at a time, all together: about 64 MiB.
+const REPORTS: usize = 250_000;
 
 /// What requests of this API share.
 pub(crate) struct Shared {
     /// KiB of bodies that may yet be held.
     memory: Arc<Semaphore>,
+    /// Pieces of [`operations::Line::PIECE`] bytes of manifests that handles may yet keep.
+    lines: Arc<Semaphore>,
+    /// Reports that deep checks may yet keep.
+    reports: Arc<Semaphore>,
     operations: operations::Operations,
     salts: salts::Salts,
     begun: Instant,
@@ -51,6 +59,8 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             memory: Arc::new(Semaphore::new(MEMORY / 1024)),
+            lines: Arc::new(Semaphore::new(MANIFESTS / operations::Line::PIECE)),
+            reports: Arc::new(Semaphore::new(REPORTS)),
             operations: operations::Operations::default(),
             salts: salts::Salts::default(),
             begun: Instant::now(),
@@ -71,6 +81,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/file/{*path}", any(linked::named))
         .route("/named/{*path}", any(linked::named))
         .route("/operations/{handle}", any(operations::answer))
+        .route("/operations/{handle}/{index}", any(operations::one))
         .route("/status", any(status::status))
         .route("/status/", any(status::status))
         .route("/statistics", any(status::statistics))

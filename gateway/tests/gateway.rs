@@ -10,5 +10,7 @@ mod common;
 mod connections;
 #[path = "gateway/content.rs"]
 mod content;
+#[path = "gateway/headers.rs"]
+mod headers;
 #[path = "gateway/tahoe.rs"]
 mod tahoe;

@@ -38,6 +38,11 @@ pub(crate) async fn run(home: &Path, command: &GatewayCommand, quiet: bool) -> a
             "warning: whoever reaches {listen} may read what passes, and use this account (--insecure)"
         );
     }
+    if listen.ip().is_unspecified() && args.hosts.is_empty() {
+        eprintln!(
+            "warning: it listens on all addresses and goes by none but this machine's own: name those that others use with --host"
+        );
+    }
     eprintln!("gateway listens on {url}");
     eprintln!("open {url}#token={}", token.reveal());
     let settings = Settings {

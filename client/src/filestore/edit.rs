@@ -45,6 +45,15 @@ pub enum DirEdit {
         /// What to do about one that is there.
         replace: Replace,
     },
+    /// Link a child in the place of another.
+    Swap {
+        /// The name.
+        name: Name,
+        /// The child.
+        child: Box<Child>,
+        /// Only if the entry still names this: then a change by somebody else is not undone unseen.
+        only: caps::Cap,
+    },
     /// Take an entry out.
     Unlink {
         /// The name.
@@ -252,6 +261,7 @@ impl Changing<'_> {
     async fn one(&mut self, edit: &DirEdit) -> Result<Outcome, FileStoreError> {
         match edit {
             DirEdit::Link { name, child, replace } => self.link(name, child, *replace).await,
+            DirEdit::Swap { name, child, only } => self.swap(name, child, only).await,
             DirEdit::Unlink { name, only } => self.unlink(name, only.as_ref()).await,
             DirEdit::Rename { from, to, replace } => self.rename(from, to, *replace).await,
         }
@@ -280,11 +290,24 @@ impl Changing<'_> {
         Ok(Ok(Edited { before }))
     }
 
+    async fn swap(
+        &mut self,
+        name: &Name,
+        child: &Child,
+        only: &caps::Cap,
+    ) -> Result<Outcome, FileStoreError> {
+        match self.find(name).await? {
+            Some(before) if names(&before, only) => self.link(name, child, Replace::Yes).await,
+            Some(_) => Ok(Err(Refusal::Replaced { name: name.to_string() })),
+            None => Ok(Err(Refusal::NoEntry { name: name.to_string() })),
+        }
+    }
+
     async fn unlink(&mut self, name: &Name, only: Option<&caps::Cap>) -> Result<Outcome, FileStoreError> {
         let Some(before) = self.find(name).await? else {
             return Ok(Err(Refusal::NoEntry { name: name.to_string() }));
         };
-        if only.is_some_and(|cap| cap.read().as_ref() != Some(&before.cap) && *cap != before.cap) {
+        if only.is_some_and(|cap| !names(&before, cap)) {
             return Ok(Err(Refusal::Replaced { name: name.to_string() }));
         }
         self.set(name, None);
@@ -323,6 +346,11 @@ impl Changing<'_> {
             edits.insert(name.clone(), entry);
         }
     }
+}
+
+/// Whether the entry names what the cap does.
+fn names(entry: &Entry, cap: &caps::Cap) -> bool {
+    cap.read().as_ref() == Some(&entry.cap) || *cap == entry.cap
 }
 
 fn may_replace(name: &Name, before: Option<&Entry>, by: EntryKind, replace: Replace) -> Result<(), Refusal> {

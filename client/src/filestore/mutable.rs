@@ -6,6 +6,7 @@ use encoding::Sections;
 use encoding::directory::{FileContent, OperationId, SlotContent, SlotFile};
 
 use super::child::Child;
+use super::edit::Refusal;
 use super::error::FileStoreError;
 use crate::slot::{Edit, Freshness, SlotBase};
 use crate::tags::slot_tag;
@@ -65,10 +66,24 @@ impl Client {
         source: Source,
         options: PutOptions,
     ) -> Result<(), FileStoreError> {
+        let content = self.store_for(cap, source, options).await?;
+        self.edit_file(cap, MutableEdit::Content(content)).await
+    }
+
+    /// Stores what a mutable file is to say, for [`Client::edit_file`].
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError`].
+    pub async fn store_for(
+        &self,
+        cap: &SlotWrite,
+        source: Source,
+        options: PutOptions,
+    ) -> Result<FileContent, FileStoreError> {
         // What hangs off a slot is leased under the slot's own tag; what it began with, before there was a slot, as files are.
         let options = PutOptions { lease_tag: Some(slot_tag(&cap.hash)), ..options };
-        let content = self.store_content(source, options).await?;
-        self.edit_file(cap, MutableEdit::Content(content)).await
+        self.store_content(source, options).await
     }
 
     /// Changes a mutable file. Of a large one, the chunks that change are stored anew and no others.
@@ -77,8 +92,22 @@ impl Client {
     ///
     /// [`FileStoreError`].
     pub async fn edit_file(&self, cap: &SlotWrite, edit: MutableEdit) -> Result<(), FileStoreError> {
+        self.edit_file_if(cap, edit, None).await
+    }
+
+    /// As [`Client::edit_file`], only if the file still says `only`: then a change by somebody else is not undone unseen.
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError`]; [`Refusal::Replaced`] if it says something else.
+    pub async fn edit_file_if(
+        &self,
+        cap: &SlotWrite,
+        edit: MutableEdit,
+        only: Option<FileContent>,
+    ) -> Result<(), FileStoreError> {
         let operation = self.random().bytes::<16>();
-        let mut change = FileEdit { client: self.clone(), cap: cap.clone(), edit, operation };
+        let mut change = FileEdit { client: self.clone(), cap: cap.clone(), edit, only, operation };
         self.edit_slot(cap, &mut change).await?;
         Ok(())
     }
@@ -158,6 +187,7 @@ struct FileEdit {
     client: Client,
     cap: SlotWrite,
     edit: MutableEdit,
+    only: Option<FileContent>,
     operation: OperationId,
 }
 
@@ -170,6 +200,9 @@ impl Edit for FileEdit {
             return Ok(None);
         }
         let file = before.into_file()?;
+        if self.only.as_ref().is_some_and(|only| *only != file.content) {
+            return Err(Refusal::Replaced { name: "what the file said".into() }.into());
+        }
         let old = size_of(&file.content);
         let content = match &self.edit {
             MutableEdit::Content(content) => content.clone(),

@@ -25,6 +25,8 @@ use crate::content::{self, Disposition, Serve};
 const LASTS: Duration = Duration::from_secs(3600);
 /// Tickets at a time: of more, those go that were not used the longest.
 const TICKETS_MAX: usize = 4096;
+/// Names that all tickets hold, of zips of some entries: of more, those go that were not used the longest.
+const NAMES_MAX: usize = 50_000;
 /// What stands in an address as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
@@ -43,7 +45,7 @@ struct Ticket {
     name: String,
     as_: As,
     /// Of a zip: which entries; all, where none are named.
-    names: Vec<Name>,
+    names: Arc<[Name]>,
     used: Instant,
 }
 
@@ -72,6 +74,16 @@ impl Tickets {
                 most -= usize::from(goes);
                 !goes
             });
+        }
+        let held = |tickets: &HashMap<String, Ticket>| {
+            tickets.values().map(|ticket| ticket.names.len()).sum::<usize>()
+        };
+        while !ticket.names.is_empty() && held(&tickets) + ticket.names.len() > NAMES_MAX {
+            let named = tickets.iter().filter(|(_, ticket)| !ticket.names.is_empty());
+            let Some(oldest) = named.min_by_key(|(_, ticket)| ticket.used).map(|(id, _)| id.clone()) else {
+                break;
+            };
+            tickets.remove(&oldest);
         }
         let id = new_id();
         tickets.insert(id.clone(), ticket);
@@ -129,6 +141,8 @@ pub(super) async fn create(
         return Err(client::filestore::FileStoreError::NotReadable { kind }.into());
     };
     let shown = utf8_percent_encode(&name, PLAIN).to_string();
+    // Of anything but a zip no names are used, and none are kept.
+    let names = if asked.as_ == As::Zip { names.into() } else { Arc::default() };
     let ticket = Ticket { cap, name, as_: asked.as_, names, used: Instant::now() };
     let id = gateway.shared().tickets.keep(ticket);
     Ok(Json(json!({ "url": format!("/t/{id}/{shown}"), "until": until(LASTS) })))

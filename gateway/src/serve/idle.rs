@@ -11,15 +11,32 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A request's body of which some byte must come now and then.
+/// A request's body of which some byte must come now and then, and enough of them in all.
+///
+/// Only time that we wait for the other side counts, not time in which the grid takes what came.
 pub(super) struct IdleBody {
     body: Incoming,
     pause: Pause,
+    /// How long it may yet be waited for; every byte adds to it.
+    patience: Duration,
+    /// What one byte adds.
+    each: Duration,
+    since: Option<Instant>,
 }
 
 impl IdleBody {
-    pub(super) fn new(body: Incoming, most: Duration) -> Self {
-        Self { body, pause: Pause::new(most) }
+    pub(super) fn new(body: Incoming, bounds: &super::Bounds) -> Self {
+        let each = Duration::from_secs(1) / bounds.rate.max(1);
+        Self { body, pause: Pause::new(bounds.idle), patience: bounds.grace, each, since: None }
+    }
+
+    /// Something came.
+    fn came(&mut self, bytes: usize) {
+        self.pause.end();
+        if let Some(since) = self.since.take() {
+            self.patience = self.patience.saturating_sub(since.elapsed());
+        }
+        self.patience = self.patience.saturating_add(self.each.saturating_mul(bytes as u32));
     }
 }
 
@@ -30,11 +47,17 @@ impl Body for IdleBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.pause.end();
+                let bytes = match &frame {
+                    Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                    _ => 0,
+                };
+                self.came(bytes);
                 Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
             }
             Poll::Pending => {
-                ready!(self.pause.poll_too_long(cx));
+                self.since.get_or_insert_with(Instant::now);
+                let patience = self.patience;
+                ready!(self.pause.poll_longer_than(cx, patience));
                 Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
             }
         }
@@ -128,9 +151,14 @@ impl Pause {
 
     /// Ready when the pause is too long.
     fn poll_too_long(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_longer_than(cx, Duration::MAX)
+    }
+
+    /// The same with a shorter bound for this pause.
+    fn poll_longer_than(&mut self, cx: &mut Context<'_>, bound: Duration) -> Poll<()> {
         if !self.running {
             self.running = true;
-            self.sleep.as_mut().reset(Instant::now() + self.most);
+            self.sleep.as_mut().reset(Instant::now() + self.most.min(bound));
         }
         self.sleep.as_mut().poll(cx)
     }

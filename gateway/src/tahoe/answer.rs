@@ -3,13 +3,15 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use client::check::CheckError;
 use client::filestore::FileStoreError;
 use serde_json::Value;
 
+use crate::content::Conditions;
 use crate::failure::Failure;
+use crate::status::RETRY_AFTER_S;
 pub(super) use crate::stream::{Gone, Out as Writer, answer as streamed};
 
 /// What went wrong with a request.
@@ -20,7 +22,7 @@ pub(super) type Answer = Result<Response, Problem>;
 
 impl Problem {
     pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self(Failure::new(status, "refused", text))
+        Self(Failure::new(status, text))
     }
 
     pub(super) fn bad(text: impl Into<String>) -> Self {
@@ -36,6 +38,10 @@ impl Problem {
 impl From<FileStoreError> for Problem {
     fn from(error: FileStoreError) -> Self {
         let mut failure = Failure::from(&error);
+        if matches!(error, FileStoreError::NotADirectory { .. } | FileStoreError::IsADirectory { .. }) {
+            // Tahoe's status for what is in the way.
+            failure.status = StatusCode::CONFLICT;
+        }
         failure.text = match (&error, failure.status) {
             (FileStoreError::NoEntry { path }, _) => format!("No such child: {path}"),
             // Tahoe's own first words, which programs look for.
@@ -66,24 +72,61 @@ impl IntoResponse for Problem {
         let Self(failure) = self;
         let mut response = text(failure.text + "\n");
         *response.status_mut() = failure.status;
-        if let Some(seconds) = failure.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        if failure.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
         }
         response
     }
 }
 
 pub(super) fn text(text: impl Into<String>) -> Response {
-    typed(Body::from(text.into()), "text/plain; charset=utf-8")
+    typed(Body::from(text.into()), TEXT)
 }
 
 /// JSON as Tahoe sends it: in ASCII, since its clients refuse to print anything else.
 pub(super) fn json(value: &Value) -> Response {
-    typed(Body::from(ascii(&value.to_string()) + "\n"), "application/json")
+    typed(Body::from(json_text(value)), JSON)
 }
 
+/// The text of [`json`].
+pub(super) fn json_text(value: &Value) -> String {
+    ascii(&value.to_string()) + "\n"
+}
+
+/// The media type of [`json`].
+pub(super) const JSON: &str = "application/json";
+/// That of [`page`].
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+/// That of [`text`].
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What our pages without script may load, should a name ever become markup in one: nothing.
+const PAGE: &str = "default-src 'none'; script-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
 pub(super) fn page(html: String) -> Response {
-    typed(Body::from(html), "text/html; charset=utf-8")
+    typed(Body::from(html), HTML)
+}
+
+/// A small answer with a tag of what it says, and no more than that where it is known already.
+pub(super) fn tagged(headers: &HeaderMap, body: String, kind: &'static str) -> Response {
+    let tag = format!("\"{}\"", &blake3::hash(body.as_bytes()).to_hex()[..32]);
+    known(headers, &tag).unwrap_or_else(|| with_tag(typed(Body::from(body), kind), &tag))
+}
+
+/// The answer to who knows what has this tag, or takes it for something else.
+pub(super) fn known(headers: &HeaderMap, tag: &str) -> Option<Response> {
+    let status = Conditions::of(headers).refuse(tag)?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    Some(with_tag(response, tag))
+}
+
+/// The same with this tag.
+pub(super) fn with_tag(mut response: Response, tag: &str) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 pub(super) fn redirect(status: StatusCode, to: &str) -> Answer {
@@ -97,6 +140,9 @@ pub(super) fn redirect(status: StatusCode, to: &str) -> Answer {
 fn typed(body: Body, kind: &'static str) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if kind == HTML {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE));
+    }
     response
 }
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -13,13 +14,16 @@ use client::Source;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::Problem;
 use crate::Gateway;
 use crate::incoming::CONVERGENT;
 
+/// How long a body may take to be read ahead.
+const GATHER: Duration = Duration::from_secs(30);
 /// The longest list of children.
-pub(super) const MAX_JSON: usize = 32 << 20;
+pub(super) const MAX_JSON: usize = 8 << 20;
 /// Pieces between a socket and the grid.
 const PIECES: usize = 4;
 
@@ -53,32 +57,97 @@ impl Chunks for Body {
     }
 }
 
+/// What was read of a body ahead of storing it, and the memory that was lent for it.
+struct Ahead {
+    pieces: VecDeque<Bytes>,
+    held: usize,
+    permit: Option<OwnedSemaphorePermit>,
+    until: Until,
+}
+
+/// Why no more was read ahead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Until {
+    End,
+    Bound,
+    NoRoom,
+    Late,
+}
+
+/// Reads ahead, up to a bound of bytes and time. Memory is lent for what is there, not for what was announced: who is slow to send holds
+/// none. Where there is none left, `patient` ones wait for it.
+async fn read_ahead(
+    gateway: &Gateway,
+    chunks: &mut impl Chunks,
+    most: usize,
+    patient: bool,
+) -> Result<Ahead, Problem> {
+    let memory = &gateway.tahoe().memory;
+    let late = Instant::now() + GATHER;
+    let mut ahead = Ahead { pieces: VecDeque::new(), held: 0, permit: None, until: Until::End };
+    let mut lent = 0;
+    loop {
+        let piece = match timeout_at(late, chunks.chunk()).await {
+            Err(_) => return Ok(Ahead { until: Until::Late, ..ahead }),
+            Ok(piece) => piece.map_err(ended_early)?,
+        };
+        let Some(piece) = piece else { return Ok(ahead) };
+        ahead.held += piece.len();
+        ahead.pieces.push_back(piece);
+        if ahead.held > most {
+            return Ok(Ahead { until: Until::Bound, ..ahead });
+        }
+        let more = ahead.held.div_ceil(1024) - lent;
+        if more == 0 {
+            continue;
+        }
+        lent += more;
+        let permit = match memory.clone().try_acquire_many_owned(more as u32) {
+            Ok(permit) => Some(permit),
+            Err(_) if patient => timeout_at(late, memory.clone().acquire_many_owned(more as u32))
+                .await
+                .ok()
+                .and_then(Result::ok),
+            Err(_) => None,
+        };
+        match (permit, &mut ahead.permit) {
+            (None, _) => return Ok(Ahead { until: Until::NoRoom, ..ahead }),
+            (Some(permit), Some(all)) => all.merge(permit),
+            (permit, all) => *all = permit,
+        }
+    }
+}
+
+impl Ahead {
+    fn joined(&mut self) -> Bytes {
+        if self.pieces.len() <= 1 {
+            return self.pieces.pop_front().unwrap_or_default();
+        }
+        let mut all = BytesMut::with_capacity(self.held);
+        self.pieces.drain(..).for_each(|piece| all.extend_from_slice(&piece));
+        all.freeze()
+    }
+}
+
 /// A small body as a whole, of at most `most` bytes.
 pub(super) async fn whole(
     gateway: &Gateway,
     chunks: &mut impl Chunks,
     most: usize,
-) -> Result<(BytesMut, OwnedSemaphorePermit), Problem> {
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
     let too_long = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
     if chunks.len().is_some_and(|len| len > most as u64) {
         return Err(too_long());
     }
-    let expected = chunks.len().unwrap_or(most as u64) as usize;
-    let permit = memory(gateway, expected).await;
-    let mut all = BytesMut::new();
-    while let Some(piece) = chunks.chunk().await.map_err(ended_early)? {
-        if all.len() + piece.len() > most {
-            return Err(too_long());
+    let mut ahead = read_ahead(gateway, chunks, most, true).await?;
+    match ahead.until {
+        Until::End => Ok((ahead.joined(), ahead.permit)),
+        Until::Bound => Err(too_long()),
+        Until::NoRoom => {
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many bodies are read at a time"))
         }
-        all.extend_from_slice(&piece);
+        Until::Late => Err(ended_early(io::ErrorKind::TimedOut.into())),
     }
-    Ok((all, permit))
-}
-
-async fn memory(gateway: &Gateway, bytes: usize) -> OwnedSemaphorePermit {
-    let kib = bytes.div_ceil(1024).max(1) as u32;
-    let permits = gateway.tahoe().memory.clone().acquire_many_owned(kib).await;
-    permits.expect("nobody closes it")
 }
 
 fn ended_early(error: io::Error) -> Problem {
@@ -89,7 +158,7 @@ fn ended_early(error: io::Error) -> Problem {
 }
 
 /// Hands the body to `store` as a source, and returns what that made of it. A short one is read first, and its memory is lent until
-/// `store` is done; a long one is stored as it comes.
+/// `store` is done. A long one is stored as it comes, and so is one that comes slowly, or for which there is no memory left.
 pub(super) async fn with_source<T, F>(
     gateway: &Gateway,
     chunks: &mut impl Chunks,
@@ -99,40 +168,17 @@ where
     F: Future<Output = Result<T, Problem>> + Send,
 {
     let long = chunks.len().is_some_and(|len| len > CONVERGENT as u64);
-    let mut ahead = VecDeque::new();
-    let mut held = 0;
-    let mut ended = false;
-    let permit = match long {
-        true => None,
-        false => Some(memory(gateway, chunks.len().map_or(CONVERGENT, |len| len as usize)).await),
+    let mut ahead = match long {
+        true => Ahead { pieces: VecDeque::new(), held: 0, permit: None, until: Until::Bound },
+        false => read_ahead(gateway, chunks, CONVERGENT, false).await?,
     };
-    while !long && held <= CONVERGENT {
-        match chunks.chunk().await.map_err(ended_early)? {
-            Some(piece) => {
-                held += piece.len();
-                ahead.push_back(piece);
-            }
-            None => {
-                ended = true;
-                break;
-            }
-        }
-    }
-    if ended {
-        let bytes = match ahead.len() {
-            1 => ahead.pop_front().unwrap_or_default(),
-            _ => {
-                let mut all = BytesMut::with_capacity(held);
-                ahead.drain(..).for_each(|piece| all.extend_from_slice(&piece));
-                all.freeze()
-            }
-        };
-        let done = store(Source::bytes(bytes)).await;
-        drop(permit);
+    if ahead.until == Until::End {
+        let done = store(Source::bytes(ahead.joined())).await;
+        drop(ahead);
         return done;
     }
     let (sender, pieces) = mpsc::channel(PIECES);
-    let reader = Reader { ahead, pieces, ended: false };
+    let reader = Reader { ahead: ahead.pieces, lent: ahead.permit, pieces, ended: false };
     let feed = async {
         loop {
             let (piece, last) = match chunks.chunk().await {
@@ -161,6 +207,8 @@ where
 /// Reads pieces that come over a channel. Only a piece that says so ends it well: a sender that is gone does not.
 struct Reader {
     ahead: VecDeque<Bytes>,
+    /// The memory of what was read ahead, until that is stored.
+    lent: Option<OwnedSemaphorePermit>,
     pieces: mpsc::Receiver<io::Result<Option<Bytes>>>,
     ended: bool,
 }
@@ -177,6 +225,9 @@ impl AsyncRead for Reader {
                 buf.put_slice(&part);
                 if piece.is_empty() {
                     self.ahead.pop_front();
+                    if self.ahead.is_empty() {
+                        self.lent = None;
+                    }
                 }
                 if !part.is_empty() {
                     return Poll::Ready(Ok(()));

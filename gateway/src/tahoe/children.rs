@@ -1,9 +1,13 @@
 //! Lists of children that clients send: `{"name": ["filenode", {"ro_uri": .., "rw_uri": .., "metadata": ..}]}`.
 
+use std::collections::BTreeMap;
+
 use caps::Cap;
 use client::Client;
 use client::filestore::{Child, DirView};
 use encoding::directory::{Metadata, Mutability, Name};
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::answer::Problem;
@@ -61,26 +65,64 @@ pub(super) fn with(mut child: Child, metadata: Metadata) -> Child {
     child.with(metadata)
 }
 
+/// A child as it is sent, read into what is kept of it at once.
+#[derive(Deserialize)]
+struct Sent(IgnoredAny, Details);
+
+#[derive(Deserialize)]
+struct Details {
+    rw_uri: Option<String>,
+    ro_uri: Option<String>,
+    metadata: Option<Said>,
+}
+
+struct Said(Metadata);
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        metadata::of_json(&value).map(Self).map_err(|Problem(failure)| Error::custom(failure.text))
+    }
+}
+
 fn parse(json: &[u8]) -> Result<Vec<Given>, Problem> {
-    let value: Value = serde_json::from_slice(json)
-        .map_err(|error| Problem::bad(format!("the children are no JSON: {error}")))?;
-    let Value::Object(children) = value else { return Err(Problem::bad("the children are no JSON object")) };
+    // What serde says of it may show a capability.
+    let children: BTreeMap<String, Sent> = serde_json::from_slice(json).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Problem::bad(format!("the children are not as they should be: line {line}, column {column}"))
+    })?;
     if children.len() > MAX {
         return Err(Problem::bad(format!("more than {MAX} children in one request")));
     }
-    children.iter().map(|(name, child)| one(name, child)).collect()
+    children.into_iter().map(|(name, Sent(_, details))| one(&name, details)).collect()
 }
 
-fn one(name: &str, child: &Value) -> Result<Given, Problem> {
-    let details = child.get(1).and_then(Value::as_object);
-    let details = details.ok_or_else(|| Problem::bad("a child is no pair of a type and its details"))?;
-    let cap = |field: &str| match details.get(field).and_then(Value::as_str) {
+fn one(name: &str, details: Details) -> Result<Given, Problem> {
+    let cap = |text: Option<String>| match text.as_deref() {
         None | Some("") => Ok(None),
         Some(text) => args::cap(text).map(Some),
     };
-    let metadata = match details.get("metadata") {
-        None | Some(Value::Null) => None,
-        Some(value) => Some(metadata::of_json(value)?),
-    };
-    Ok(Given { name: args::name(name)?, write: cap("rw_uri")?, read: cap("ro_uri")?, metadata })
+    let metadata = details.metadata.map(|Said(metadata)| metadata);
+    Ok(Given { name: args::name(name)?, write: cap(details.rw_uri)?, read: cap(details.ro_uri)?, metadata })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_children_shows_no_cap() {
+        let good = br#"{"a": ["filenode", {"ro_uri": "URI:LIT:", "more": [1], "metadata": {"mtime": 5}}], "b": ["x", {}]}"#;
+        let read = parse(good).ok().unwrap();
+        assert_eq!((read.len(), read[0].metadata.is_some(), read[1].read.is_some()), (2, true, false));
+        for bad in [
+            r#"{"a": ["x", "URI:LIT:"]}"#,
+            r#"{"a": "URI:LIT:"}"#,
+            r#"["URI:LIT:"]"#,
+            r#"{"a/URI:LIT:": ["x", {}]}"#,
+        ] {
+            let Problem(failure) = parse(bad.as_bytes()).err().unwrap();
+            assert!(failure.status == 400 && !failure.text.contains("URI"), "{}", failure.text);
+        }
+    }
 }

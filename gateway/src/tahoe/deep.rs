@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 
 use caps::VerifyHash;
-use client::check::{CheckOptions, State};
+use client::check::{CheckOptions, DeepTotals, Health, State};
 use client::filestore::{FileStoreError, Walked};
 use encoding::directory::{EntryKind, Name};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Answer, Problem, Writer, ascii, streamed};
 use super::check::{Brief, index, options};
@@ -30,19 +31,63 @@ struct Deep {
     call: Call,
     options: CheckOptions,
     known: HashMap<VerifyHash, Brief>,
+    /// The room that those take among all of them.
+    room: Option<OwnedSemaphorePermit>,
+    /// Reports for which there was none, of what was not healthy.
+    forgotten: u64,
+    found: DeepTotals,
     totals: Totals,
 }
 
 impl Deep {
     async fn begin(call: Call, options: CheckOptions) -> Result<Self, Problem> {
         let root = call.target().await?.cap;
-        let mut known = HashMap::new();
-        let mut checking = call.client.check_tree(vec![root], options);
+        let mut deep = Self {
+            options,
+            known: HashMap::new(),
+            room: None,
+            forgotten: 0,
+            found: DeepTotals::default(),
+            totals: Totals::default(),
+            call,
+        };
+        let mut checking = deep.call.client.check_tree(vec![root], options);
         while let Some(health) = checking.next().await {
-            known.insert(health.hash, Brief::of(&health));
+            deep.remember(&health);
         }
-        checking.finish().await;
-        Ok(Self { call, options, known, totals: Totals::default() })
+        deep.found = checking.finish().await;
+        Ok(deep)
+    }
+
+    /// Keeps a report as long as there is room. What has none is asked for once more when the walk comes to it.
+    fn remember(&mut self, health: &Health) {
+        match self.call.gateway.tahoe().reports.clone().try_acquire_owned() {
+            Ok(more) => {
+                match &mut self.room {
+                    Some(room) => room.merge(more),
+                    room => *room = Some(more),
+                }
+                self.known.insert(health.hash, Brief::of(health));
+            }
+            Err(_) => self.forgotten += u64::from(health.now() != State::Healthy),
+        }
+    }
+
+    /// What the check as a whole has to say against the tree, besides what it says of each thing.
+    fn complaint(&self) -> Option<String> {
+        let mut all = Vec::new();
+        let mut add = |count: u64, what: &str| {
+            if count > 0 {
+                all.push(format!("{count} {what}"));
+            }
+        };
+        if self.options.renew.is_some() {
+            add(self.found.not_renewed, "leases were not renewed");
+        }
+        add(self.found.unknown, "things are of a kind that is not known here, and were not checked");
+        add(self.found.root_only, "trees could not be looked into: of those only the root was checked");
+        add(self.forgotten, "unhealthy things are too many to be told one by one");
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// What was found of something that the walk came to.
@@ -54,15 +99,16 @@ impl Deep {
             // Met under another name before, or out of the engine's reach.
             None => match self.call.client.check(&walked.cap, self.options).await {
                 Ok(Some(health)) => Brief::of(&health),
-                _ => Brief::literal(),
+                Ok(None) => Brief::Literal,
+                Err(_) => Brief::Unknown,
             },
         };
         Told { index: index(&walked.cap), walked, brief }
     }
 
     /// What is left: parts of something.
-    fn nameless(self) -> Vec<Brief> {
-        self.known.into_values().filter(|brief| brief.state != State::Healthy).collect()
+    fn nameless(&mut self) -> Vec<Brief> {
+        self.known.drain().map(|(_, brief)| brief).filter(|brief| !brief.was_healthy()).collect()
     }
 }
 
@@ -139,11 +185,11 @@ async fn lines(
     for brief in deep.nameless() {
         let mut value = json!({ "type": "file", "path": ["(part of a large file or directory)"], "cap": "",
                                 "verifycap": "", "repaircap": "", "storage-index": "part" });
-        put(&mut value, brief, "part", options.repair);
+        put(&mut value, &brief, "part", options.repair);
         writer.write(&ascii(&(value.to_string() + "\n"))).await?;
     }
     writer.write(&ascii(&(json!({ "type": "stats", "stats": stats }).to_string() + "\n"))).await?;
-    Ok(Ok(()))
+    Ok(deep.complaint().map_or(Ok(()), |complaint| Err(Problem::bad(complaint))))
 }
 
 /// What the walk could not enter.
@@ -154,10 +200,10 @@ pub(super) fn unreadable(walked: &Walked) -> Option<Problem> {
 }
 
 fn add(value: &mut Value, told: &Told, repair: bool) {
-    put(value, told.brief, &told.index, repair);
+    put(value, &told.brief, &told.index, repair);
 }
 
-fn put(value: &mut Value, brief: Brief, index: &str, repair: bool) {
+fn put(value: &mut Value, brief: &Brief, index: &str, repair: bool) {
     let field = if repair { "check-and-repair-results" } else { "check-results" };
     value[field] = brief.to_json(index, repair);
 }
@@ -183,7 +229,8 @@ async fn run(call: Call, options: CheckOptions, progress: Progress) -> Result<()
         progress.totals(&deep.totals);
     }
     for brief in deep.nameless() {
-        progress.part(brief);
+        progress.part(&brief);
     }
+    progress.complains(deep.complaint());
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::answer::{Answer, Problem, text};
 use super::args::{self, Format};
 use super::body::{MAX_JSON, whole};
 use super::children;
-use super::linked::{Call, check_conditions};
+use super::linked::{Call, Expected, check_conditions};
 
 fn writer(view: &DirView) -> Result<&SlotWrite, Problem> {
     view.writer().ok_or_else(|| FileStoreError::ReadOnly { what: "changing a directory".into() }.into())
@@ -62,18 +62,31 @@ pub(super) async fn make_with_children(call: &Call, mut body: Body) -> Answer {
     let (json, _held) = whole(&call.gateway, &mut body, MAX_JSON).await?;
     let children = children::read(&call.gateway, &call.client, &json, Mutability::Mutable, None).await?;
     let (parent, name) = new_place(call).await?;
-    free(&parent, &name).await?;
+    let replace = replace_if_asked(call, &parent, &name).await?;
     let child = call.client.make_directory_with(children).await?;
-    link_new(call, &parent, name, child, Replace::No).await
+    link_new(call, &parent, name, child, replace).await
 }
 
 pub(super) async fn make_immutable(call: &Call, mut body: Body) -> Answer {
     let (json, _held) = whole(&call.gateway, &mut body, MAX_JSON).await?;
     let children = children::read(&call.gateway, &call.client, &json, Mutability::Immutable, None).await?;
     let (parent, name) = new_place(call).await?;
-    free(&parent, &name).await?;
+    let replace = replace_if_asked(call, &parent, &name).await?;
     let child = call.client.make_immutable(children).await?;
-    link_new(call, &parent, name, child, Replace::No).await
+    link_new(call, &parent, name, child, replace).await
+}
+
+/// What is there is replaced only where `replace=` says so, and only from the directory that holds it.
+async fn replace_if_asked(call: &Call, parent: &DirView, name: &Name) -> Result<Replace, Problem> {
+    if call.args.get("replace").is_some() && call.args.name("name")?.is_some() {
+        let replace = call.args.replace()?;
+        if replace != Replace::No {
+            writer(parent)?;
+            return Ok(replace);
+        }
+    }
+    free(parent, name).await?;
+    Ok(Replace::No)
 }
 
 /// What is there already is not made: this is found out before anything is stored.
@@ -108,8 +121,17 @@ pub(super) async fn put_cap(call: &Call, mut body: Body) -> Answer {
     }
     let place = call.client.make_place(&call.root, &call.names).await?;
     let there = place.entry.as_ref().map(|entry| place.parent.cap_of(entry)).transpose()?;
-    check_conditions(call, there.as_ref()).await?;
-    link_cap(call, &place.parent, place.name, given).await
+    let expected = check_conditions(call, there.as_ref()).await?;
+    if expected.is_any() && there.is_some() {
+        match call.args.replace()? {
+            Replace::No => return Err(Problem::exists()),
+            Replace::OnlyFiles if there.as_ref().is_some_and(Cap::is_directory) => {
+                return Err(Problem::exists());
+            }
+            _ => {}
+        }
+    }
+    link_cap(call, &place.parent, place.name, given, &expected).await
 }
 
 /// `POST ..?t=uri&name=&uri=`.
@@ -118,17 +140,17 @@ pub(super) async fn link(call: &Call) -> Answer {
     let given = given.ok_or_else(|| Problem::bad("set-uri requires a uri"))?;
     let name = call.args.name("name")?.ok_or_else(|| Problem::bad("set-uri requires a name"))?;
     let parent = call.client.make_path(&call.root, &call.names).await?;
-    link_cap(call, &parent, name, given).await
+    link_cap(call, &parent, name, given, &Expected::default()).await
 }
 
-async fn link_cap(call: &Call, parent: &DirView, name: Name, given: &str) -> Answer {
+async fn link_cap(call: &Call, parent: &DirView, name: Name, given: &str, expected: &Expected) -> Answer {
     let salts = &call.gateway.tahoe().salts;
     // Before anything is asked for: whoever may not write learns that first.
     let writer = writer(parent)?;
     let child = salts.child(&call.client, Some(args::cap(given)?), None, Mutability::Mutable).await?;
     let child = children::with(child, children::kept(parent, &name).await?);
-    let edit = DirEdit::Link { name, child: Box::new(child), replace: call.args.replace()? };
-    call.client.edit_entry(writer, edit).await?;
+    let edit = expected.link(name, child, call.args.replace()?);
+    expected.judge(call.client.edit_entry(writer, edit).await)?;
     Ok(text(given))
 }
 
@@ -172,10 +194,10 @@ pub(super) async fn unlink_path(call: &Call) -> Answer {
         return Err(FileStoreError::NoEntry { path: place.name.to_string() }.into());
     };
     let cap = place.parent.cap_of(entry)?;
-    check_conditions(call, Some(&cap)).await?;
+    let expected = check_conditions(call, Some(&cap)).await?;
     let writer = writer(&place.parent)?;
     let edit = DirEdit::Unlink { name: place.name.clone(), only: Some(entry.cap.clone()) };
-    call.client.edit_entry(writer, edit).await?;
+    expected.judge(call.client.edit_entry(writer, edit).await)?;
     Ok(text(cap.to_string()))
 }
 

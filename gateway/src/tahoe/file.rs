@@ -1,25 +1,24 @@
 //! Storing files, alone or under a name.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use caps::{Cap, SlotWrite};
-use client::filestore::{Child, DirEdit, FileStoreError, MutableEdit, Place, Replace};
+use client::filestore::{Child, FileStoreError, MutableEdit, Place, Replace};
 use client::{Client, PutOptions, Source, Transfer};
-use encoding::directory::{EntryKind, Metadata, Name};
-use tokio::io::AsyncReadExt;
+use encoding::directory::{EntryKind, FileContent, Metadata, Name};
 
 use super::answer::{Answer, Problem, text};
 use super::args::Format;
-use super::body::{Chunks, with_source};
+use super::body::{Chunks, whole, with_source};
 use super::form::FormFile;
-use super::linked::{Call, NAMELESS, check_conditions};
+use super::linked::{Call, Expected, NAMELESS, check_conditions};
 use super::{args, children};
 use crate::Gateway;
 use crate::api::Way;
 use crate::incoming;
 
-/// Bytes written into a mutable file in one step.
-const PIECE: usize = 8 << 20;
+/// Bytes written into a mutable file in place.
+const MAX_AT: usize = 32 << 20;
 
 /// Stores a file that is linked nowhere yet.
 pub(super) async fn make(
@@ -54,9 +53,9 @@ async fn store(
 /// Where a file goes to.
 enum Goal {
     /// Over a mutable file.
-    Over(SlotWrite),
+    Over(SlotWrite, Expected),
     /// Under a name.
-    Under(Box<Place>),
+    Under(Box<Place>, Expected),
 }
 
 /// `PUT /uri/CAP[/path]`.
@@ -70,10 +69,10 @@ pub(super) async fn put(call: &Call, mut body: Body) -> Answer {
 
 async fn goal(call: &Call) -> Result<Goal, Problem> {
     if call.names.is_empty() {
-        check_conditions(call, Some(&call.root)).await?;
+        let expected = check_conditions(call, Some(&call.root)).await?;
         return match &call.root {
             cap if cap.is_directory() => Err(Problem::bad("PUT to a directory")),
-            Cap::SlotWrite(write) => Ok(Goal::Over(write.clone())),
+            Cap::SlotWrite(write) => Ok(Goal::Over(write.clone(), expected)),
             cap if cap.is_mutable() => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "PUT to a mutable file: replace or update requested with read-only cap",
@@ -83,7 +82,7 @@ async fn goal(call: &Call) -> Result<Goal, Problem> {
     }
     let place = call.client.make_place(&call.root, &call.names).await?;
     let there = place.entry.as_ref().map(|entry| place.parent.cap_of(entry)).transpose()?;
-    check_conditions(call, there.as_ref()).await?;
+    let expected = check_conditions(call, there.as_ref()).await?;
     if there.is_some() && call.args.replace()? == Replace::No {
         return Err(Problem::exists());
     }
@@ -91,7 +90,7 @@ async fn goal(call: &Call) -> Result<Goal, Problem> {
         Some(cap) if cap.is_directory() => {
             Err(Problem::new(StatusCode::CONFLICT, "PUT to a directory: there is one by that name"))
         }
-        Some(Cap::SlotWrite(write)) => Ok(Goal::Over(write)),
+        Some(Cap::SlotWrite(write)) => Ok(Goal::Over(write, expected)),
         Some(cap) if cap.is_mutable() => Err(Problem::new(
             StatusCode::FORBIDDEN,
             "PUT to a mutable file: replace or update requested with read-only cap",
@@ -99,28 +98,28 @@ async fn goal(call: &Call) -> Result<Goal, Problem> {
         _ if call.args.offset()?.is_some() => {
             Err(Problem::bad("PUT to a file: append operation invoked on an immutable cap"))
         }
-        _ => Ok(Goal::Under(Box::new(place))),
+        _ => Ok(Goal::Under(Box::new(place), expected)),
     }
 }
 
 async fn into(call: &Call, goal: Goal, chunks: &mut impl Chunks) -> Answer {
-    let place = match goal {
-        Goal::Over(write) => {
-            over(call, &write, chunks).await?;
+    let (place, expected) = match goal {
+        Goal::Over(write, expected) => {
+            over(call, &write, expected, chunks).await?;
             return Ok(text(Cap::SlotWrite(write).to_string()));
         }
-        Goal::Under(place) => place,
+        Goal::Under(place, expected) => (place, expected),
     };
     if place.parent.writer().is_none() {
         return Err(FileStoreError::ReadOnly { what: "putting a file".into() }.into());
     }
     let format = call.args.format()?.unwrap_or(Format::Immutable);
     let child = make(&call.gateway, &call.client, place.name.as_str(), chunks, format).await?;
-    link(call, &place, child).await
+    link(call, &place, &expected, child).await
 }
 
 /// Links what was stored.
-async fn link(call: &Call, place: &Place, child: Child) -> Answer {
+async fn link(call: &Call, place: &Place, expected: &Expected, child: Child) -> Answer {
     let Some(writer) = place.parent.writer() else {
         return Err(FileStoreError::ReadOnly { what: "putting a file".into() }.into());
     };
@@ -128,14 +127,13 @@ async fn link(call: &Call, place: &Place, child: Child) -> Answer {
     let mut metadata = children::kept(&place.parent, &place.name).await?;
     metadata.mtime = None;
     let metadata = Metadata { size: child.caps.read.size(), ..metadata };
-    let replace = match only_new(&call.headers) {
-        true => Replace::No,
+    let replace = match call.args.replace()? {
         // A directory that came there meanwhile is not replaced by a file.
-        false => call.args.replace()?.min_files(),
+        Replace::Yes => Replace::OnlyFiles,
+        replace => replace,
     };
-    let child = Box::new(children::with(child, metadata));
-    let edit = DirEdit::Link { name: place.name.clone(), child, replace };
-    let edited = call.client.edit_entry(writer, edit).await?;
+    let edit = expected.link(place.name.clone(), children::with(child, metadata), replace);
+    let edited = expected.judge(call.client.edit_entry(writer, edit).await)?;
     let mut response = text(cap);
     if edited.before.is_none() {
         *response.status_mut() = StatusCode::CREATED;
@@ -143,64 +141,34 @@ async fn link(call: &Call, place: &Place, child: Child) -> Answer {
     Ok(response)
 }
 
-/// `If-None-Match: *`: only if nothing is there, which the directory itself then sees to.
-fn only_new(headers: &HeaderMap) -> bool {
-    headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == "*")
-}
-
-trait MinFiles {
-    fn min_files(self) -> Self;
-}
-
-impl MinFiles for Replace {
-    fn min_files(self) -> Self {
-        if self == Self::Yes { Self::OnlyFiles } else { self }
-    }
-}
-
 /// Writes over a mutable file, all of it or from `offset=` on.
-async fn over(call: &Call, write: &SlotWrite, chunks: &mut impl Chunks) -> Result<(), Problem> {
+async fn over(
+    call: &Call,
+    write: &SlotWrite,
+    mut expected: Expected,
+    chunks: &mut impl Chunks,
+) -> Result<(), Problem> {
     let transfer = Transfer::default();
     let (transfers, name) = (&call.gateway.shared().transfers, call.names.last());
     let name = name.map_or(NAMELESS, Name::as_str);
     let under_way = transfers.begin(name, Way::Up, chunks.len(), None, transfer.clone());
-    let offset = call.args.offset()?;
-    let client = &call.client;
+    let (client, only) = (&call.client, expected.content.take());
+    if let Some(offset) = call.args.offset()? {
+        // In one step: nobody ever sees a part of it, and a body that breaks off leaves nothing.
+        let (bytes, _held) = whole(&call.gateway, chunks, MAX_AT).await?;
+        let edit = MutableEdit::WriteAt(offset, bytes);
+        expected.judge(client.edit_file_if(write, edit, only).await)?;
+        under_way.finish();
+        return Ok(());
+    }
     with_source(&call.gateway, chunks, |source| async move {
-        match offset {
-            None => Ok(incoming::store_over(client, write, source, transfer).await?),
-            Some(offset) => write_at(client, write, source, offset).await,
-        }
+        let options = PutOptions { transfer, ..PutOptions::default() };
+        let content = client.store_for(write, source, options).await?;
+        expected.judge(client.edit_file_if(write, MutableEdit::Content(content), only).await)
     })
     .await?;
     under_way.finish();
     Ok(())
-}
-
-/// Piece by piece, so that memory stays bounded: others may see the file between two pieces.
-async fn write_at(client: &Client, cap: &SlotWrite, source: Source, mut at: u64) -> Result<(), Problem> {
-    let mut stream = match source {
-        Source::Stream(stream) => stream,
-        Source::File(file) => {
-            let len = file.len().map_err(client::UploadError::Source).map_err(FileStoreError::from)?;
-            let mut bytes = vec![0; len as usize];
-            file.read_exact_at(0, &mut bytes)
-                .map_err(client::UploadError::Source)
-                .map_err(FileStoreError::from)?;
-            client.edit_file(cap, MutableEdit::WriteAt(at, bytes.into())).await?;
-            return Ok(());
-        }
-    };
-    loop {
-        let mut piece = Vec::new();
-        let read = (&mut stream).take(PIECE as u64).read_to_end(&mut piece).await;
-        let read = read.map_err(client::UploadError::Source).map_err(FileStoreError::from)?;
-        if read == 0 {
-            return Ok(());
-        }
-        client.edit_file(cap, MutableEdit::WriteAt(at, piece.into())).await?;
-        at += read as u64;
-    }
 }
 
 /// `POST /uri/CAP[/path]?t=upload`: the same from a form.
@@ -238,24 +206,29 @@ pub(super) async fn post(call: &mut Call, mut file: FormFile) -> Answer {
     };
     call.names.push(name);
     match goal(call).await? {
-        Goal::Under(place) => link(call, &place, child).await,
-        Goal::Over(write) => {
+        Goal::Under(place, expected) => link(call, &place, &expected, child).await,
+        Goal::Over(write, expected) => {
             let content = call.client.content_cap(child.cap()).await?;
-            copy_over(&call.client, &write, &content).await?;
+            copy_over(&call.client, &write, expected, &content).await?;
             Ok(text(Cap::SlotWrite(write).to_string()))
         }
     }
 }
 
 /// What was stored becomes what the mutable file says.
-async fn copy_over(client: &Client, write: &SlotWrite, content: &Cap) -> Result<(), Problem> {
-    use encoding::directory::FileContent;
+async fn copy_over(
+    client: &Client,
+    write: &SlotWrite,
+    mut expected: Expected,
+    content: &Cap,
+) -> Result<(), Problem> {
     let content = match content {
         Cap::ImmutableRead(cap) => FileContent::Object { cap: cap.clone(), salt: None },
         Cap::Literal(literal) => FileContent::Inline(literal.bytes.clone()),
         other => return Err(FileStoreError::NotReadable { kind: other.kind() }.into()),
     };
-    Ok(client.edit_file(write, MutableEdit::Content(content)).await?)
+    let only = expected.content.take();
+    expected.judge(client.edit_file_if(write, MutableEdit::Content(content), only).await)
 }
 
 fn own_name(name: Option<&str>) -> Result<Name, Problem> {

@@ -7,7 +7,7 @@ use client::slot::Freshness;
 use encoding::directory::{Entry, EntryKind};
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, Problem, Writer, ascii, json as answer, streamed};
+use super::answer::{Answer, JSON, Problem, Writer, ascii, json_text, streamed, tagged};
 use super::linked::Call;
 use super::metadata;
 use crate::content;
@@ -92,7 +92,8 @@ pub(super) async fn respond(call: &Call, target: Target) -> Answer {
     if let Some(entry) = &target.entry {
         details.insert("metadata".into(), metadata::to_json(&entry.metadata));
     }
-    Ok(answer(&json!([kind(target.kind()), details])))
+    let text = json_text(&json!([kind(target.kind()), details]));
+    Ok(tagged(&call.headers, text, JSON))
 }
 
 async fn directory(call: &Call, cap: &Cap) -> Answer {
@@ -101,7 +102,7 @@ async fn directory(call: &Call, cap: &Cap) -> Answer {
     // The first page of entries tells whether the rest can be read.
     view.entries().next().await.map_err(Problem::from)?;
     let doubtful = view.freshness() == Some(Freshness::NewestSeen);
-    let mut response = streamed("application/json", move |writer| write_directory(writer, view, details));
+    let mut response = streamed(JSON, move |writer| write_directory(writer, view, details));
     if doubtful {
         response.headers_mut().insert(content::FRESHNESS, HeaderValue::from_static("newest-seen"));
     }

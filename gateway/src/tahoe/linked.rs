@@ -9,15 +9,15 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use caps::Cap;
 use client::Client;
-use client::filestore::{FileStoreError, Target};
-use encoding::directory::{EntryKind, Name};
+use client::filestore::{Child, DirEdit, FileStoreError, Refusal, Replace, Target};
+use encoding::directory::{EntryKind, FileContent, Name};
 
-use super::answer::{Answer, Problem, either, text};
+use super::answer::{Answer, Problem, TEXT, either, known, tagged, text, with_tag};
 use super::args::{self, Args};
 use super::form::{self, Posted};
 use super::{check, deep, directory, file, json, manifest, pages, stats};
 use crate::Gateway;
-use crate::content::{Conditions, Disposition, Serve, of_name, respond};
+use crate::content::{Conditions, Disposition, Serve, of_name, respond, tag_of};
 
 /// What a file is called whose name no request gives.
 pub(super) const NAMELESS: &str = "a file";
@@ -88,18 +88,38 @@ async fn get(call: &Call) -> Answer {
         target => target?,
     };
     match call.args.t() {
-        "" if target.kind() == EntryKind::Directory => pages::directory(call, &target).await,
+        t @ ("" | "json") if target.kind() == EntryKind::Directory => list(call, target, t).await,
         "" => content(call, &target).await,
         "json" => json::respond(call, target).await,
-        "uri" => Ok(text(target.cap.to_string())),
+        "uri" => Ok(tagged(&call.headers, target.cap.to_string(), TEXT)),
         "readonly-uri" => {
             let read = target.cap.read().unwrap_or(target.cap);
-            Ok(text(read.to_string()))
+            Ok(tagged(&call.headers, read.to_string(), TEXT))
         }
         "info" => pages::info(call, &target).await,
         "rename-form" => pages::rename_form(call, &target),
         _ => Err(Problem::bad("GET: bad t=")),
     }
+}
+
+/// What is in a directory. One that never changes has a tag.
+async fn list(call: &Call, target: Target, t: &str) -> Answer {
+    let tag = match &target.cap {
+        Cap::ImmutableRead(read) if t.is_empty() => Some(format!("\"{}\"", read.hash)),
+        Cap::ImmutableRead(read) => Some(format!("\"{}-json\"", read.hash)),
+        _ => None,
+    };
+    if let Some(answer) = tag.as_ref().and_then(|tag| known(&call.headers, tag)) {
+        return Ok(answer);
+    }
+    let answer = match t {
+        "" => pages::directory(call, &target).await,
+        _ => json::respond(call, target).await,
+    }?;
+    Ok(match tag {
+        Some(tag) => with_tag(answer, &tag),
+        None => answer,
+    })
 }
 
 async fn content(call: &Call, target: &Target) -> Answer {
@@ -209,23 +229,70 @@ async fn serve_named(gateway: Arc<Gateway>, request: Request) -> Answer {
     content(&call, &Target { cap, entry: None }).await
 }
 
-/// Refuses a change whose conditions do not hold of what is there.
-pub(super) async fn check_conditions(call: &Call, there: Option<&Cap>) -> Result<(), Problem> {
+/// What a change may replace, as the conditions of its request say. The directory or file itself holds it against what is there then.
+#[derive(Default)]
+pub(super) struct Expected {
+    /// What the entry names: nothing, or this cap.
+    entry: Option<Option<Cap>>,
+    /// What a mutable file says.
+    pub(super) content: Option<FileContent>,
+}
+
+impl Expected {
+    /// Whether there is a condition.
+    pub(super) fn is_any(&self) -> bool {
+        self.entry.is_some()
+    }
+
+    pub(super) fn link(&self, name: Name, child: Child, replace: Replace) -> DirEdit {
+        let child = Box::new(child);
+        match &self.entry {
+            None => DirEdit::Link { name, child, replace },
+            Some(None) => DirEdit::Link { name, child, replace: Replace::No },
+            Some(Some(only)) => DirEdit::Swap { name, child, only: only.clone() },
+        }
+    }
+
+    /// A change that was refused since somebody else was first does not meet its condition.
+    pub(super) fn judge<T>(&self, done: Result<T, FileStoreError>) -> Result<T, Problem> {
+        done.map_err(|error| match error {
+            FileStoreError::Refused(
+                Refusal::Replaced { .. } | Refusal::Exists { .. } | Refusal::NoEntry { .. },
+            ) if self.is_any() => unmet(),
+            error => error.into(),
+        })
+    }
+}
+
+fn unmet() -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, "it is not what you take it for")
+}
+
+/// Refuses a change whose conditions do not hold of what is there, and says what they make of it else.
+pub(super) async fn check_conditions(call: &Call, there: Option<&Cap>) -> Result<Expected, Problem> {
     let conditions = Conditions::of(&call.headers);
     if !conditions.are_there() {
-        return Ok(());
+        return Ok(Expected::default());
     }
+    let mut content = None;
     let tag = match there {
-        Some(cap) if !cap.is_directory() => {
-            Some(crate::content::open(&call.gateway, cap).await?.tag().to_owned())
-        }
-        Some(cap) => {
+        // What never changes need not be there any more, so that a lost file can be replaced.
+        Some(cap) if cap.is_directory() || matches!(cap, Cap::ImmutableRead(_)) => {
             Some(format!("\"{}\"", cap.verify_hash().map(|hash| hash.to_string()).unwrap_or_default()))
         }
+        Some(cap) => match cap.read() {
+            Some(Cap::SlotRead(read)) => {
+                let found = call.client.read_mutable(&read).await?.content;
+                let tag = tag_of(&found);
+                content = Some(found);
+                Some(tag)
+            }
+            _ => Some(crate::content::open(&call.gateway, cap).await?.tag().to_owned()),
+        },
         None => None,
     };
     match conditions.forbids_change(tag.as_deref()) {
-        true => Err(Problem::new(StatusCode::PRECONDITION_FAILED, "it is not what you take it for")),
-        false => Ok(()),
+        true => Err(unmet()),
+        false => Ok(Expected { entry: Some(there.cloned()), content }),
     }
 }

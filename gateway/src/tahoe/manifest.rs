@@ -7,7 +7,7 @@ use serde_json::json;
 use super::answer::{Answer, Gone, Problem, Writer, ascii, streamed};
 use super::deep::{line, unreadable};
 use super::linked::Call;
-use super::operations::{self, Kind, Progress};
+use super::operations::{self, Kind, Line, Progress};
 use super::stats::Totals;
 
 /// `t=stream-manifest`: a line of JSON for each name.
@@ -50,35 +50,30 @@ async fn write(writer: &mut Writer, call: &Call) -> Result<Result<(), Problem>, 
     writer.write(&ascii(&end)).await.map(Ok)
 }
 
-/// The most lines that a manifest under a handle keeps.
-const MAX: usize = 200_000;
-
 /// `t=start-manifest&ophandle=`.
 pub(super) async fn start(call: &Call) -> Answer {
     let origin = super::check::index(&call.target().await?.cap);
-    let owned = call.clone();
+    let (owned, room) = (call.clone(), call.gateway.tahoe().lines.clone());
     operations::start(call, Kind::Manifest { origin }, move |progress: Progress| async move {
         let root = owned.target().await?.cap;
         let (mut walk, mut totals) = (owned.client.walk(&root), Totals::default());
-        let mut count = 0;
         while let Some(walked) = walk.next().await? {
             if let Some(problem) = unreadable(&walked) {
                 return Err(problem);
             }
-            count += 1;
-            if count > MAX {
-                return Err(Problem::bad("too many names for a handle: t=stream-manifest tells any number"));
-            }
             totals.count(&walked);
-            progress.listed(entry(&walked));
+            let room = room.clone();
+            if !progress.listed(&room, entry(&walked)) {
+                return Err(Problem::bad("too many names for handles: t=stream-manifest tells any number"));
+            }
             progress.totals(&totals);
         }
         Ok(())
     })
 }
 
-fn entry(walked: &Walked) -> (Vec<String>, String, String) {
+fn entry(walked: &Walked) -> Line {
     let path = walked.path.iter().map(Name::to_string).collect();
     let verify = walked.cap.verify().map(|cap| cap.to_string()).unwrap_or_default();
-    (path, walked.cap.to_string(), verify)
+    Line { path, cap: walked.cap.to_string(), verify }
 }

@@ -9,15 +9,18 @@ use std::time::Duration;
 use axum::extract::{Path, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use client::check::State as Health;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::answer::{Answer, Problem, either, escaped, json as answer_json, page, redirect, text};
+use super::answer::{
+    Answer, Gone, JSON, Problem, TEXT, Writer, ascii, either, escaped, json as answer_json, page, redirect,
+    streamed, text,
+};
 use super::args::Args;
-use super::check::Brief;
+use super::check::{Brief, share};
 use super::deep::Told;
 use super::linked::Call;
 use super::stats::Totals;
@@ -31,7 +34,7 @@ const MAX_NAME: usize = 256;
 /// How long results wait to be fetched, and how long they stay after that.
 const UNCOLLECTED: Duration = Duration::from_secs(4 * 24 * 3600);
 const COLLECTED: Duration = Duration::from_secs(24 * 3600);
-/// Unhealthy files that are listed.
+/// Unhealthy files that are listed, and bad shares.
 const MAX_LISTED: usize = 10_000;
 
 /// What is done under a handle.
@@ -43,19 +46,42 @@ pub(super) enum Kind {
     DeepCheck { repair: bool, root: String },
 }
 
+/// A line of a manifest.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) path: Vec<String>,
+    pub(super) cap: String,
+    pub(super) verify: String,
+}
+
+impl Line {
+    /// Memory is lent in pieces of so many bytes.
+    pub(super) const PIECE: usize = 64;
+
+    fn pieces(&self) -> u32 {
+        let path: usize = self.path.iter().map(|name| name.len() + 24).sum();
+        (path + self.cap.len() + self.verify.len() + 128).div_ceil(Self::PIECE) as u32
+    }
+}
+
 #[derive(Default)]
 struct Found {
-    finished: bool,
+    finished: Option<Instant>,
     failure: Option<Failure>,
     totals: Totals,
-    manifest: Vec<(Vec<String>, String, String)>,
+    manifest: Vec<Arc<Line>>,
+    /// The memory that the manifest takes.
+    lent: Option<OwnedSemaphorePermit>,
     checked: u64,
     healthy: u64,
     healthy_after: u64,
     repairs: u64,
     repaired: u64,
     corrupt: u64,
+    corrupt_after: u64,
     unhealthy: Vec<Value>,
+    bad: Vec<Value>,
+    bad_after: Vec<Value>,
 }
 
 /// Where the work notes what it found.
@@ -71,29 +97,65 @@ impl Progress {
         self.lock().totals = totals.clone();
     }
 
-    pub(super) fn listed(&self, entry: (Vec<String>, String, String)) {
-        self.lock().manifest.push(entry);
+    /// Keeps a line, if there is room for it.
+    pub(super) fn listed(&self, room: &Arc<Semaphore>, line: Line) -> bool {
+        let Ok(more) = room.clone().try_acquire_many_owned(line.pieces()) else { return false };
+        let mut found = self.lock();
+        match &mut found.lent {
+            Some(lent) => lent.merge(more),
+            lent => *lent = Some(more),
+        }
+        found.manifest.push(Arc::new(line));
+        true
     }
 
     pub(super) fn checked(&self, told: &Told) {
         let path: Vec<&str> = told.walked.path.iter().map(AsRef::as_ref).collect();
-        self.note(told.brief, || json!([path, told.brief.to_json(&told.index, false)]));
+        self.note(&told.brief, &told.index, json!(path));
     }
 
-    pub(super) fn part(&self, brief: Brief) {
-        self.note(brief, || json!([["(part of a large file or directory)"], brief.to_json("part", false)]));
+    pub(super) fn part(&self, brief: &Brief) {
+        self.note(brief, "part", json!(["(part of a large file or directory)"]));
     }
 
-    fn note(&self, brief: Brief, show: impl FnOnce() -> Value) {
+    /// What is to be said of the whole tree counts as a thing that is not healthy.
+    pub(super) fn complains(&self, complaint: Option<String>) {
+        let Some(complaint) = complaint else { return };
+        self.note(&Brief::Unknown, "", json!(["(the whole tree)"]));
+        if let Some(last) = self.lock().unhealthy.last_mut() {
+            last[1]["summary"] = complaint.into();
+        }
+    }
+
+    fn note(&self, brief: &Brief, index: &str, path: Value) {
         let mut found = self.lock();
         found.checked += 1;
-        found.healthy += u64::from(brief.state == Health::Healthy);
-        found.healthy_after += u64::from(brief.now() == Health::Healthy);
+        found.healthy += u64::from(brief.was_healthy());
+        found.healthy_after += u64::from(brief.is_healthy());
         found.repairs += u64::from(brief.is_repair_attempted());
-        found.repaired += u64::from(brief.is_repair_attempted() && brief.now() == Health::Healthy);
-        found.corrupt += u64::from(brief.bad);
-        if brief.state != Health::Healthy && found.unhealthy.len() < MAX_LISTED {
-            found.unhealthy.push(show());
+        found.repaired += u64::from(brief.is_repair_attempted() && brief.is_healthy());
+        found.corrupt += brief.bad().len() as u64;
+        found.corrupt_after += brief.bad_now().len() as u64;
+        let room = MAX_LISTED.saturating_sub(found.bad.len());
+        found.bad.extend(brief.bad().iter().take(room).map(|bad| share(bad, index)));
+        let room = MAX_LISTED.saturating_sub(found.bad_after.len());
+        found.bad_after.extend(brief.bad_now().iter().take(room).map(|bad| share(bad, index)));
+        if !brief.was_healthy() && found.unhealthy.len() < MAX_LISTED {
+            found.unhealthy.push(json!([path, brief.to_json(index, false)]));
+        }
+    }
+}
+
+/// Notes that work has ended, however it did.
+struct Ends(Progress);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let mut found = self.0.lock();
+        if found.finished.is_none() {
+            found.finished = Some(Instant::now());
+            let text = "the work broke off: this is a defect of this program";
+            found.failure = Some(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text));
         }
     }
 }
@@ -102,9 +164,19 @@ struct Operation {
     kind: Kind,
     progress: Progress,
     task: AbortHandle,
-    ends: Instant,
+    /// How long it stays after it finished, and after that was last said.
+    keep: Duration,
+    since: Instant,
     /// Whether the client said how long to keep it.
     retained: bool,
+}
+
+impl Operation {
+    /// What is under way stays.
+    fn is_over(&self, now: Instant) -> bool {
+        let finished = self.progress.lock().finished;
+        finished.is_some_and(|finished| finished.max(self.since) + self.keep <= now)
+    }
 }
 
 impl Drop for Operation {
@@ -121,7 +193,7 @@ impl Operations {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Operation>> {
         let mut all = self.0.lock().expect("no code panics while it holds this lock");
         let now = Instant::now();
-        all.retain(|_, operation| operation.ends > now);
+        all.retain(|_, operation| !operation.is_over(now));
         all
     }
 }
@@ -151,13 +223,16 @@ where
     let progress = Progress::default();
     let (done, work) = (progress.clone(), work(progress.clone()));
     let task = tokio::spawn(async move {
+        let ends = Ends(done);
         let result = work.await;
-        let mut found = done.lock();
-        found.finished = true;
+        let mut found = ends.0.lock();
+        found.finished = Some(Instant::now());
         found.failure = result.err().map(|Problem(failure)| failure);
+        drop(found);
     });
-    let ends = Instant::now() + retain.unwrap_or(UNCOLLECTED);
-    let operation = Operation { kind, progress, task: task.abort_handle(), ends, retained: retain.is_some() };
+    let (keep, since) = (retain.unwrap_or(UNCOLLECTED), Instant::now());
+    let retained = retain.is_some();
+    let operation = Operation { kind, progress, task: task.abort_handle(), keep, since, retained };
     all.insert(handle.clone(), operation);
     drop(all);
     let mut to = format!("/operations/{}", utf8_percent_encode(&handle, NON_ALPHANUMERIC));
@@ -179,52 +254,147 @@ pub(super) async fn answer(
 fn show(gateway: &Gateway, handle: &str, request: &Request) -> Answer {
     let args = Args::of_query(request.uri());
     let mut all = gateway.tahoe().operations.lock();
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "unknown/expired handle");
     let operation = all.get_mut(handle).ok_or_else(unknown)?;
     let cancel = args.t() == "cancel";
     if cancel && request.method() != Method::POST {
         return Err(Problem::bad("t=cancel wants a POST"));
     }
-    if let Some(seconds) = retain_for(&args)? {
-        operation.ends = Instant::now() + seconds;
-        operation.retained = true;
+    if let Some(keep) = retain_for(&args)? {
+        (operation.keep, operation.since, operation.retained) = (keep, Instant::now(), true);
     }
-    let shown = {
-        let found = operation.progress.lock();
-        if found.finished && !operation.retained {
-            operation.ends = Instant::now() + COLLECTED;
-        }
-        let finished = found.finished;
-        match &found.failure {
-            Some(failure) => (Err(Problem(failure.clone())), finished),
-            None => (render(&operation.kind, &found, &args), finished),
-        }
+    let release = args.flag("release-after-complete")?;
+    let (progress, kind) = (operation.progress.clone(), operation.kind.clone());
+    let (failure, finished) = {
+        let found = progress.lock();
+        (found.failure.clone(), found.finished.is_some())
     };
-    let (answer, finished) = shown;
-    if cancel || finished && args.flag("release-after-complete")? {
+    if finished && !operation.retained {
+        (operation.keep, operation.since) = (COLLECTED, Instant::now());
+    }
+    if cancel || finished && release {
         all.remove(handle);
     }
-    answer
+    // What follows takes time: others need not wait for it.
+    drop(all);
+    match failure {
+        Some(failure) => Err(Problem(failure)),
+        None => render(&kind, &progress, &args),
+    }
 }
 
-fn render(kind: &Kind, found: &Found, args: &Args) -> Answer {
+/// `/operations/HANDLE/INDEX`: what a deep check found of one thing. Of what was healthy nothing is kept.
+pub(super) async fn one(
+    State(gateway): State<Arc<Gateway>>,
+    Path((handle, index)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Infallible> {
+    either(show_one(&gateway, &handle, &index, &request))
+}
+
+fn show_one(gateway: &Gateway, handle: &str, index: &str, request: &Request) -> Answer {
+    let progress = {
+        let all = gateway.tahoe().operations.lock();
+        let operation = all.get(handle).ok_or_else(unknown)?;
+        operation.progress.clone()
+    };
+    let found = progress.lock();
+    let is = |listed: &&Value| listed[1]["storage-index"] == index;
+    let listed = found.unhealthy.iter().find(is).map(|listed| listed[1].clone());
+    drop(found);
+    let value = listed.ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "No detailed results: it is healthy, or no part")
+    })?;
+    shown(&value, &Args::of_query(request.uri()))
+}
+
+fn unknown() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown/expired handle")
+}
+
+fn shown(value: &Value, args: &Args) -> Answer {
+    if args.get("output").is_some_and(|output| output.eq_ignore_ascii_case("json")) {
+        return Ok(answer_json(value));
+    }
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    Ok(page(format!("<!DOCTYPE html><title>Operation</title><pre>{}</pre>\n", escaped(&text))))
+}
+
+fn render(kind: &Kind, progress: &Progress, args: &Args) -> Answer {
     let output = args.get("output").unwrap_or("html").to_ascii_lowercase();
-    let value = to_json(kind, found);
-    match (output.as_str(), kind) {
-        ("json", _) => Ok(answer_json(&value)),
-        ("text", Kind::Manifest { .. }) => {
-            let finished = if found.finished { "yes" } else { "no" };
-            let lines = found.manifest.iter().map(|(path, cap, _)| format!("{} {cap}\n", path.join("/")));
-            Ok(text(format!("finished: {finished}\n{}", lines.collect::<String>())))
+    let found = progress.lock();
+    let finished = found.finished.is_some();
+    if let Kind::Manifest { origin } = kind {
+        let manifest = Manifest {
+            lines: found.manifest.clone(),
+            origin: origin.clone(),
+            stats: found.totals.to_json(),
+            finished,
+        };
+        drop(found);
+        return Ok(manifest.respond(output == "json"));
+    }
+    if output == "text" {
+        let finished = if finished { "yes" } else { "no" };
+        return Ok(text(format!("finished: {finished}\nsize: {}\n", found.totals.bytes())));
+    }
+    let value = to_json(kind, &found);
+    drop(found);
+    shown(&value, args)
+}
+
+/// A manifest as far as it goes, to be written while it is sent.
+struct Manifest {
+    lines: Vec<Arc<Line>>,
+    origin: String,
+    stats: Value,
+    finished: bool,
+}
+
+impl Manifest {
+    fn respond(self, as_json: bool) -> Response {
+        let kind = if as_json { JSON } else { TEXT };
+        streamed(kind, move |mut writer| async move {
+            let done = match as_json {
+                true => self.write_json(&mut writer).await,
+                false => self.write_text(&mut writer).await,
+            };
+            if done.is_ok() {
+                let _ = writer.flush().await;
+            }
+        })
+    }
+
+    async fn write_text(&self, writer: &mut Writer) -> Result<(), Gone> {
+        let finished = if self.finished { "yes" } else { "no" };
+        writer.write(&format!("finished: {finished}\n")).await?;
+        for line in &self.lines {
+            writer.write(&format!("{} {}\n", line.path.join("/"), line.cap)).await?;
         }
-        ("text", _) => {
-            let finished = if found.finished { "yes" } else { "no" };
-            Ok(text(format!("finished: {finished}\nsize: {}\n", found.totals.bytes())))
+        Ok(())
+    }
+
+    async fn write_json(&self, writer: &mut Writer) -> Result<(), Gone> {
+        let mut verify: Vec<&str> =
+            self.lines.iter().map(|line| line.verify.as_str()).filter(|cap| !cap.is_empty()).collect();
+        verify.sort_unstable();
+        verify.dedup();
+        let origin = json!(self.origin);
+        writer
+            .write(&format!("{{\"finished\": {}, \"origin\": {origin}, \"manifest\": [", self.finished))
+            .await?;
+        for (at, line) in self.lines.iter().enumerate() {
+            let comma = if at > 0 { ",\n" } else { "" };
+            writer.write(&format!("{comma}{}", ascii(&json!([line.path, line.cap]).to_string()))).await?;
         }
-        _ => {
-            let shown = serde_json::to_string_pretty(&value).unwrap_or_default();
-            Ok(page(format!("<!DOCTYPE html><title>Operation</title><pre>{}</pre>\n", escaped(&shown))))
+        for (name, part) in [("verifycaps", None), ("storage-index", Some(2))] {
+            writer.write(&format!("], \"{name}\": [")).await?;
+            for (at, cap) in verify.iter().enumerate() {
+                let comma = if at > 0 { ",\n" } else { "" };
+                let shown = part.map_or(*cap, |part| cap.split(':').nth(part).unwrap_or_default());
+                writer.write(&format!("{comma}{}", json!(shown))).await?;
+            }
         }
+        writer.write(&format!("], \"stats\": {}}}\n", self.stats)).await
     }
 }
 
@@ -232,24 +402,10 @@ fn to_json(kind: &Kind, found: &Found) -> Value {
     let mut value = match kind {
         Kind::Stats => found.totals.to_json(),
         Kind::Size => json!({ "size": found.totals.to_json() }),
-        Kind::Manifest { origin } => {
-            let manifest: Vec<Value> =
-                found.manifest.iter().map(|(path, cap, _)| json!([path, cap])).collect();
-            let mut verify: Vec<&str> = found
-                .manifest
-                .iter()
-                .map(|(_, _, verify)| verify.as_str())
-                .filter(|cap| !cap.is_empty())
-                .collect();
-            verify.sort_unstable();
-            verify.dedup();
-            let indexes: Vec<&str> = verify.iter().filter_map(|cap| cap.split(':').nth(2)).collect();
-            json!({ "origin": origin, "manifest": manifest, "verifycaps": verify,
-                    "storage-index": indexes, "stats": found.totals.to_json() })
-        }
+        Kind::Manifest { .. } => json!({}),
         Kind::DeepCheck { repair, root } => deep_check(found, *repair, root),
     };
-    value["finished"] = found.finished.into();
+    value["finished"] = found.finished.is_some().into();
     value
 }
 
@@ -269,14 +425,14 @@ fn deep_check(found: &Found, repair: bool, root: &str) -> Value {
         value["count-repairs-successful"] = found.repaired.into();
         value["count-repairs-unsuccessful"] = (found.repairs - found.repaired).into();
         value["count-corrupt-shares-pre-repair"] = found.corrupt.into();
-        value["count-corrupt-shares-post-repair"] = 0.into();
-        value["list-corrupt-shares"] = json!([]);
-        value["list-remaining-corrupt-shares"] = json!([]);
+        value["count-corrupt-shares-post-repair"] = found.corrupt_after.into();
+        value["list-corrupt-shares"] = found.bad.clone().into();
+        value["list-remaining-corrupt-shares"] = found.bad_after.clone().into();
     } else {
         value["count-objects-healthy"] = found.healthy.into();
         value["count-objects-unhealthy"] = (found.checked - found.healthy).into();
         value["count-corrupt-shares"] = found.corrupt.into();
-        value["list-corrupt-shares"] = json!([]);
+        value["list-corrupt-shares"] = found.bad.clone().into();
     }
     value
 }

@@ -5,11 +5,21 @@ use client::filestore::{DirView, FileStoreError, Target};
 use encoding::directory::{Entry, EntryKind, Name};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::answer::{Answer, Problem, Writer, escaped, page, streamed, text};
+use super::answer::{Answer, HTML, Problem, Writer, escaped, page, streamed, text};
 use super::linked::Call;
 
 fn quoted(part: &str) -> String {
     utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()
+}
+
+/// The address of what a call names.
+fn here(call: &Call) -> String {
+    let mut here = format!("/uri/{}", quoted(&call.root.to_string()));
+    for name in &call.names {
+        here.push('/');
+        here.push_str(&quoted(name.as_str()));
+    }
+    here
 }
 
 fn head(title: &str) -> String {
@@ -29,12 +39,8 @@ pub(super) async fn directory(call: &Call, target: &Target) -> Answer {
         return Ok(page(String::new()));
     }
     let title = call.names.last().map_or("Directory", Name::as_str).to_owned();
-    let mut here = format!("/uri/{}", quoted(&call.root.to_string()));
-    for name in &call.names {
-        here.push('/');
-        here.push_str(&quoted(name.as_str()));
-    }
-    Ok(streamed("text/html; charset=utf-8", move |writer| write(writer, view, title, here)))
+    let here = here(call);
+    Ok(streamed(HTML, move |writer| write(writer, view, title, here)))
 }
 
 async fn write(mut writer: Writer, view: DirView, title: String, here: String) {
@@ -120,10 +126,10 @@ pub(super) fn rename_form(call: &Call, target: &Target) -> Answer {
     if call.method == Method::HEAD {
         return Ok(text(String::new()));
     }
-    let name = escaped(name.as_str());
+    let (name, here) = (escaped(name.as_str()), here(call));
     Ok(page(format!(
-        "{}<form action=\".\" method=\"post\"><p><input type=\"hidden\" name=\"t\" value=\"rename\">\
-         <input type=\"hidden\" name=\"from_name\" value=\"{name}\"><input type=\"hidden\" name=\"when_done\" value=\".\">\
+        "{}<form action=\"{here}\" method=\"post\"><p><input type=\"hidden\" name=\"t\" value=\"rename\">\
+         <input type=\"hidden\" name=\"from_name\" value=\"{name}\"><input type=\"hidden\" name=\"when_done\" value=\"{here}\">\
          <label>New name: <input name=\"to_name\" value=\"{name}\"></label> <button>Rename</button></p></form></body></html>\n",
         head("Rename")
     )))

@@ -104,6 +104,17 @@ impl Site {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> axum::response::Response {
+        let request = self.request(method, path, headers, body);
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Request<Body> {
         let mut request = Request::builder().method(method).uri(path);
         if headers.iter().all(|(name, _)| *name != "host") {
             request = request.header("host", "127.0.0.1:3456");
@@ -113,7 +124,16 @@ impl Site {
         }
         let mut request = request.body(body.into()).unwrap();
         request.extensions_mut().insert(CameFrom("127.0.0.1:9".parse().unwrap()));
-        self.router.clone().oneshot(request).await.unwrap()
+        request
+    }
+
+    /// What is answered, without holding on to the site.
+    pub(crate) fn answer(
+        &self,
+        request: Request<Body>,
+    ) -> impl Future<Output = axum::response::Response> + use<> {
+        let router = self.router.clone();
+        async move { router.oneshot(request).await.unwrap() }
     }
 
     pub(crate) async fn ask(

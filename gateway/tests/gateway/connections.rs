@@ -106,6 +106,26 @@ async fn a_body_that_does_not_come_ends_its_request() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_ends_its_request() {
+    let bounds = Bounds { grace: Duration::from_millis(300), rate: 1024, ..Bounds::default() };
+    let running = start(bounds).await;
+    let mut slow = running.connect().await;
+    let head = format!("PUT /uri HTTP/1.1\r\nHost: {}\r\nContent-Length: 100000\r\n\r\n", running.address);
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let (mut read, mut write) = slow.into_split();
+    // Never silent for long, and far below the rate.
+    let drip = tokio::spawn(async move {
+        while write.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut said = [0; 12];
+    timeout(PATIENCE, read.read_exact(&mut said)).await.expect("it ends").unwrap();
+    assert!(matches!(&said, b"HTTP/1.1 408" | b"HTTP/1.1 400"), "{said:?}");
+    drip.abort();
+}
+
+#[tokio::test]
 async fn heads_have_bounds() {
     let running = start(Bounds::default()).await;
     let many: String = (0..100).map(|number| format!("x-{number}: y\r\n")).collect();

@@ -80,4 +80,14 @@ async fn stored_content_is_sandboxed() {
         assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
         assert_eq!(answer.header("x-frame-options"), "DENY");
     }
+    let literal = "URI:LIT:nbswy3dp".to_owned();
+    for cap in [&cap, &literal] {
+        for dest in ["script", "style", "worker", "sharedworker", "serviceworker"] {
+            let own = [("sec-fetch-site", "same-origin"), ("sec-fetch-dest", dest)];
+            let path = format!("/uri/{cap}?filename=a.js");
+            let answer = site.ask("GET", &path, &own, Body::empty()).await.is(403);
+            assert!(answer.header("content-type").starts_with("text/plain"));
+            site.ask("GET", &path, &[own[0], ("sec-fetch-dest", "image")], Body::empty()).await.is(200);
+        }
+    }
 }
