@@ -264,7 +264,7 @@ fn another_quarter_in_which_nothing_is_lost() {
 
 /// The long run, on all processors: `cargo xtask sim --year`.
 #[test]
-#[ignore = "takes a quarter of an hour; cargo xtask sim --year runs it"]
+#[ignore = "takes an hour and more; cargo xtask sim --year runs it"]
 fn many_years() {
     let first = number("SARSEN_YEAR_SEED").unwrap_or(0);
     let years = number("SARSEN_YEAR_SEEDS").unwrap_or(100);
