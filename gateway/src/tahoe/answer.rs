@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::content::Conditions;
 use crate::failure::Failure;
 use crate::status::RETRY_AFTER_S;
-pub(super) use crate::stream::{Gone, Out as Writer, answer as streamed};
+pub(super) use crate::stream::{Gone, Out as Writer};
 
 /// What went wrong with a request.
 #[derive(Debug)]
@@ -137,8 +137,19 @@ pub(super) fn redirect(status: StatusCode, to: &str) -> Answer {
     Ok(response)
 }
 
+/// An answer that `write` writes while it is read.
+pub(super) fn streamed<F>(kind: &'static str, write: impl FnOnce(Writer) -> F) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    of_type(crate::stream::answer(kind, write), kind)
+}
+
 fn typed(body: Body, kind: &'static str) -> Response {
-    let mut response = Response::new(body);
+    of_type(Response::new(body), kind)
+}
+
+fn of_type(mut response: Response, kind: &'static str) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if kind == HTML {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE));
