@@ -199,7 +199,7 @@ mod tests {
         order.give(&dir).unwrap();
         let cursor = Some(Cursor { store: "s".into(), after: "h".into() });
         let progress = Progress {
-            phase: Phase::Waiting,
+            phase: Phase::HandingOver,
             bytes: 5,
             problems: vec!["x \"y\"\n".into()],
             cursor,
@@ -207,7 +207,10 @@ mod tests {
         };
         order.write(&dir, &progress).unwrap();
         order.give(&dir).unwrap();
-        assert_eq!(order.how_far(&dir).unwrap(), Some(progress), "given twice, it goes on");
+        assert_eq!(order.how_far(&dir).unwrap(), Some(progress.clone()), "given twice, it goes on");
+        order.write(&dir, &Progress { phase: Phase::Waiting, ..progress }).unwrap();
+        order.give(&dir).unwrap();
+        assert_eq!(order.how_far(&dir).unwrap(), None, "one that waits looks again");
         std::fs::write(folder.path().join("drain.progress"), "rubbish").unwrap();
         assert_eq!(order.how_far(&dir).unwrap(), None);
         order.take_back(&dir).unwrap();
