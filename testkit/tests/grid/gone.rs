@@ -51,7 +51,7 @@ async fn a_server_that_did_not_answer_is_waited_for_once() {
     for _ in 0..3 {
         let (known, silent, took) = asked(&grid, dir.path()).await;
         assert_eq!((known, silent), (3, vec![away]));
-        assert!(took < SECOND / 2, "{took:?}");
+        assert!(took < SECOND, "{took:?}");
     }
     // Whoever takes who is silent for lost waits.
     let client = started(&grid, dir.path()).await;
