@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::{Gateway, Settings};
 
-/// Where a request comes from; [`crate::serve`] says so of each.
+/// Where a request comes from; [`crate::serve()`] says so of each.
 #[derive(Clone, Copy, Debug)]
 pub struct CameFrom(pub SocketAddr);
 

@@ -1,6 +1,6 @@
 //! Tahoe's web API (`docs/spec/gateway.md`), as programs written for Tahoe-LAFS 1.20 speak it.
 //!
-//! [`args`] reads what a request wants, [`linked`] and [`unlinked`] do it. Where an answer of Tahoe's is a defect that no program relies
+//! `args` reads what a request wants, `linked` and `unlinked` do it. Where an answer of Tahoe's is a defect that no program relies
 //! on, the answer here is the right one.
 
 mod answer;
