@@ -12,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::ports;
+
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sarsen");
 /// Longer than anything here takes on a machine that is busy with other things.
@@ -186,7 +188,7 @@ impl Daemon {
                 self.child = Some(child);
                 return;
             }
-            // While it was away its port may have become some client's: that one ends soon.
+            // A port that was not taken from `ports` may have become some client's: that one ends soon.
             let said = self.log()[from..].to_owned();
             assert!(said.contains("cannot listen") && begun.elapsed() < PATIENCE, "{said}");
             std::thread::sleep(Duration::from_millis(200));
@@ -403,7 +405,7 @@ impl Grid {
         let inits: Vec<Child> = (0..count)
             .map(|number| {
                 let mut command = sarsen();
-                command.args(["server", "init", "--listen", "127.0.0.1:0", "--introducer", &url]);
+                command.args(["server", "init", "--listen", &ports::free(), "--introducer", &url]);
                 command.args(["--nickname", &format!("server{number}")]).arg(at(&format!("server{number}")));
                 command.stderr(Stdio::null()).spawn().unwrap()
             })
@@ -471,7 +473,7 @@ pub(crate) fn scratch() -> TempDir {
 /// Makes and starts an introducer.
 #[track_caller]
 pub(crate) fn start_introducer(dir: PathBuf) -> Daemon {
-    run(sarsen().args(["introducer", "init", "--listen", "127.0.0.1:0"]).arg(&dir)).ok();
+    run(sarsen().args(["introducer", "init", "--listen", &ports::free()]).arg(&dir)).ok();
     let mut introducer = Daemon::new("introducer", dir);
     introducer.start();
     introducer
