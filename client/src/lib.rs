@@ -58,7 +58,7 @@ use std::sync::{Arc, OnceLock};
 
 use caps::PlacementBucket;
 use encoding::Params;
-use filestore::{NodeCache, Queues};
+use filestore::{NodeCache, OpenedSlots, Queues};
 use placement::Candidate;
 use protocol::transport::Connector;
 use protocol::{Clock, NodeAddress, NodeId, NodeKey, Pool, Random};
@@ -107,6 +107,7 @@ struct Inner {
     slots: Slots,
     queues: Queues,
     nodes: NodeCache,
+    opened_slots: OpenedSlots,
     budget: download::Budget,
     small_shares: SmallShares,
     small_encoders: SmallEncoders,
@@ -182,6 +183,7 @@ impl Client {
             slots,
             queues: Queues::default(),
             nodes: NodeCache::default(),
+            opened_slots: OpenedSlots::default(),
             budget: download::Budget::default(),
             small_shares,
             small_encoders,
@@ -322,6 +324,10 @@ impl Client {
 
     pub(crate) fn nodes(&self) -> &NodeCache {
         &self.0.nodes
+    }
+
+    pub(crate) fn opened_slots(&self) -> &OpenedSlots {
+        &self.0.opened_slots
     }
 
     /// Time since 1970.

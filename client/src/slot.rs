@@ -113,6 +113,8 @@ struct Known {
     crowded: Option<tokio::time::Instant>,
     /// Members that answered this process's last change first: a quorum of them is asked first the next time.
     quick: Option<stragglers::Quick>,
+    /// Members that answered the last read first, likewise.
+    prompt: Option<stragglers::Quick>,
     /// Members that were not asked yet.
     behind: stragglers::Behind,
 }
@@ -178,6 +180,11 @@ impl Cell {
         known.quick = Some(quick);
         let newest = known.newest.as_ref().is_some_and(|newest| newest.hash() == record.hash());
         known.granted = newest.then_some(ballot);
+    }
+
+    /// Who answered a read first; `None`: no quorum confirmed it.
+    fn answered(&self, prompt: Option<stragglers::Quick>) {
+        lock(&self.known).prompt = prompt;
     }
 
     fn take_grant(&self) -> Option<(Ballot, Arc<SignedRecord>)> {

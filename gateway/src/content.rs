@@ -17,7 +17,7 @@ use bytes::Bytes;
 use caps::{Cap, ImmutableRead};
 use client::filestore::FileStoreError;
 use client::slot::Freshness;
-use client::{ObjectReader, Transfer};
+use client::{GetOptions, ObjectReader, Transfer};
 use encoding::directory::FileContent;
 
 use crate::Gateway;
@@ -120,6 +120,26 @@ async fn in_grid(
     let (tag, cap) = (format!("\"{}\"", read.hash), Cap::ImmutableRead(read));
     let reader: ObjectReader = gateway.client().open_object(&cap).await?;
     Ok(Opened { size: reader.size(), source: Source::Grid(reader), tag, freshness })
+}
+
+/// A file up to this long is read as soon as it is found.
+const SMALL: u64 = 64 * 1024;
+
+/// As [`open`], and reads what is small at once: all of that came with what was found.
+///
+/// # Errors
+///
+/// As [`open`], and what may go wrong in reading.
+pub async fn open_and_read(gateway: &Gateway, cap: &Cap) -> Result<Opened, FileStoreError> {
+    let opened = open(gateway, cap).await?;
+    match &opened.source {
+        Source::Grid(reader) if opened.size <= SMALL => {
+            let mut bytes = Vec::with_capacity(opened.size as usize);
+            reader.read_into(&mut bytes, GetOptions::default()).await?;
+            Ok(Opened { source: Source::Memory(bytes.into()), ..opened })
+        }
+        _ => Ok(opened),
+    }
 }
 
 /// Answers a GET or HEAD of what a file's cap names.

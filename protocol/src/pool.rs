@@ -5,6 +5,9 @@ use tokio::sync::oneshot;
 /// A piece of blocking work.
 pub type Job = Box<dyn FnOnce() + Send>;
 
+/// Bytes that are hashed, encoded or decoded where they came in: that takes less time than another thread takes to begin.
+const AT_ONCE: usize = 64 * 1024;
+
 /// Where blocking work runs.
 pub trait Pool: Send + Sync + 'static {
     /// Runs a job, now or soon.
@@ -24,6 +27,15 @@ impl dyn Pool {
             let _ = sender.send(work());
         }));
         receiver.await.expect("the job runs to its end")
+    }
+
+    /// As `run`, for work that only computes, on `len` bytes: of few it is done here, by whoever asks.
+    pub async fn run_on<T: Send + 'static>(
+        &self,
+        len: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        if len <= AT_ONCE { work() } else { self.run(work).await }
     }
 }
 

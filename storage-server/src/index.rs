@@ -4,6 +4,7 @@
 mod handing;
 mod leases;
 mod listing;
+mod recent;
 mod rows;
 mod scrubbed;
 mod tally;
@@ -27,6 +28,7 @@ pub(crate) use handing::Stocked;
 pub use leases::Reason;
 pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, SLOT_CHARGE, Scope};
 pub(crate) use listing::{Listed, Wanted};
+use recent::Recent;
 pub(crate) use scrubbed::ScrubTotals;
 pub(crate) use term::Term;
 
@@ -213,6 +215,7 @@ pub(crate) struct PackUse {
 pub(crate) struct Index {
     db: Database,
     pub(crate) health: Arc<BackendHealth>,
+    recent: Recent,
 }
 
 impl Index {
@@ -221,7 +224,7 @@ impl Index {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_LEN);
         let db = builder.create_with_backend(backend).map_err(boxed)?;
-        Ok(Self { db, health })
+        Ok(Self { db, health, recent: Recent::default() })
     }
 
     /// Sets up the tables of a new index.
@@ -330,10 +333,24 @@ impl Index {
 
     /// What is kept of a slot.
     pub(crate) fn slot(&self, hash: &VerifyHash) -> IndexResult<Option<SlotRow>> {
+        if let Some(row) = self.recent_slot(hash) {
+            return Ok(Some(row.as_ref().clone()));
+        }
+        let since = self.recent.since();
         let txn = self.db.begin_read().map_err(boxed)?;
         let Some(slots) = table_of(&txn, SLOTS)? else { return Ok(None) };
         let row = slots.get(hash.as_bytes()).map_err(boxed)?;
-        row.map(|row| SlotRow::parse(row.value()).ok_or_else(damaged_slot)).transpose()
+        let row = row.map(|row| SlotRow::parse(row.value()).ok_or_else(damaged_slot)).transpose()?;
+        if let Some(row) = &row {
+            self.recent.was_read(hash, row, since);
+        }
+        Ok(row)
+    }
+
+    /// What is kept of a slot, if that is known without looking: never waits for a disk.
+    pub(crate) fn recent_slot(&self, hash: &VerifyHash) -> Option<Arc<SlotRow>> {
+        let closed = self.health.closed.load(Ordering::Acquire);
+        self.recent.get(hash).filter(|_| !closed)
     }
 
     /// For each object: has the account this lease on it?
@@ -370,14 +387,16 @@ impl Index {
 
     /// One durable transaction; if `work` fails, nothing of it happened.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&mut Rows<'_>) -> IndexResult<T>) -> IndexResult<T> {
-        let (txn, result) = self.begin_write(work)?;
+        let (txn, result, slots) = self.begin_write(work)?;
+        self.recent.changing(&slots);
         txn.commit().map_err(boxed)?;
+        self.recent.changed(slots);
         Ok(result)
     }
 
     /// The same, undone: what would come of it.
     pub(crate) fn rehearse<T>(&self, work: impl FnOnce(&mut Rows<'_>) -> IndexResult<T>) -> IndexResult<T> {
-        let (txn, result) = self.begin_write(work)?;
+        let (txn, result, _) = self.begin_write(work)?;
         txn.abort().map_err(boxed)?;
         Ok(result)
     }
@@ -385,13 +404,13 @@ impl Index {
     fn begin_write<T>(
         &self,
         work: impl FnOnce(&mut Rows<'_>) -> IndexResult<T>,
-    ) -> IndexResult<(WriteTransaction, T)> {
+    ) -> IndexResult<(WriteTransaction, T, ChangedSlots)> {
         let mut txn = self.db.begin_write().map_err(boxed)?;
         // The index holds what strangers send: a forged checksum must not make a torn commit look whole.
         txn.set_two_phase_commit(true);
         // Members of slots answer from what is committed, past the queue of changes: nothing is ever committed with less.
         txn.set_durability(redb::Durability::Immediate).map_err(boxed)?;
-        let result = {
+        let (result, changed) = {
             let mut meta = txn.open_table(META).map_err(boxed)?;
             let old = Totals::read(&meta)?;
             let mut rows = Rows {
@@ -409,13 +428,14 @@ impl Index {
                 live_by: BTreeMap::new(),
                 charged_by: BTreeMap::new(),
                 charges: Vec::new(),
+                changed_slots: Vec::new(),
             };
             let result = work(&mut rows)?;
             rows.settle()?;
             rows.totals.write(&old, &mut meta)?;
-            result
+            (result, rows.changed_slots)
         };
-        Ok((txn, result))
+        Ok((txn, result, changed))
     }
 }
 
@@ -438,7 +458,11 @@ pub(crate) struct Rows<'t> {
     charged_by: BTreeMap<u32, i64>,
     /// What accounts are charged now, of those for whom that changed and was written.
     charges: Vec<(NodeId, u64)>,
+    changed_slots: ChangedSlots,
 }
+
+/// Rows of slots that a transaction writes, the last of each slot last.
+type ChangedSlots = Vec<(VerifyHash, SlotRow)>;
 
 /// A table. A store from before it was invented gets it with its next transaction.
 fn table_of<K: redb::Key + 'static, V: redb::Value + 'static>(

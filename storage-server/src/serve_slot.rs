@@ -41,7 +41,10 @@ impl Server {
     ) -> Result<(), Failure> {
         let _memory = self.memory(caller, SLOT_MEMORY).await?;
         let stores = self.stores_of(&read)?;
-        let state = self.pool.run(move || look(&stores, &read)).await?;
+        let state = match look_in_memory(&stores, &read) {
+            Some(state) => state,
+            None => self.pool.run(move || look(&stores, &read)).await?,
+        };
         answer(stream, self.limits.stalled, &state).await
     }
 
@@ -146,9 +149,16 @@ impl Server {
             Moving::Decided(verdict, row) => (verdict, row),
             Moving::UnderWay(answer) => slot_moved(answer).await?,
         };
-        let reply = SlotAnswer { verdict, state: state(store, row, asked) };
+        let reply = SlotAnswer { verdict, state: state(store, row.as_ref(), asked) };
         answer(stream, self.limits.stalled, &reply).await
     }
+}
+
+/// What the only store in question holds, if that is known without waiting for its disk.
+fn look_in_memory(stores: &[Arc<Store>], read: &SlotRead) -> Option<SlotState> {
+    let [store] = stores else { return None };
+    let row = store.index().recent_slot(&VerifyHash::new(read.hash.0))?;
+    Some(state(store, Some(&row), Asked { known: read.known, brief: read.brief }))
 }
 
 /// What the first of these stores holds that holds anything.
@@ -158,7 +168,7 @@ fn look(stores: &[Arc<Store>], read: &SlotRead) -> Result<SlotState, Failure> {
     let (mut first, mut failed) = (None, None);
     for store in stores {
         match store.index().slot(&hash) {
-            Ok(Some(row)) => return Ok(state(store, Some(row), asked)),
+            Ok(Some(row)) => return Ok(state(store, Some(&row), asked)),
             Ok(None) => drop(first.get_or_insert_with(|| state(store, None, asked))),
             // One bad disk does not speak for the others.
             Err(error) => failed = Some(ReadError::from(error)),
@@ -243,14 +253,14 @@ fn bad_signature(message: &str) -> Failure {
     Failure::Refused(WireError::new(ErrorCode::BadSignature, message))
 }
 
-fn state(store: &Store, row: Option<SlotRow>, asked: Asked) -> SlotState {
-    let promised = row.as_ref().filter(|row| row.incarnation == store.incarnation());
+fn state(store: &Store, row: Option<&SlotRow>, asked: Asked) -> SlotState {
+    let promised = row.filter(|row| row.incarnation == store.incarnation());
     let promised = promised.map(|row| Bytes32(row.promised.to_bytes()));
-    let held = match row.map(|row| row.held) {
+    let held = match row.map(|row| &row.held) {
         None => Held::Nothing,
         Some(held) if asked.known == Some(Bytes32(held.hash.0)) => Held::Same,
         Some(held) if asked.brief => Held::Brief(Bytes32(held.ballot.to_bytes()), Bytes32(held.hash.0)),
-        Some(held) => Held::Record(RecordBytes(held.bytes)),
+        Some(held) => Held::Record(RecordBytes(held.bytes.clone())),
     };
     SlotState { store: store.id(), incarnation: store.incarnation(), promised, held }
 }

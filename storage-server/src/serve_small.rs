@@ -24,9 +24,6 @@ use crate::upload::{ReadyShare, read_slice};
 const _: () =
     assert!(MAX_SMALL_SHARE_LEN as u64 == MAX_PACKED_LEN, "small shares are those that go into packs");
 
-/// A body up to this long is checked where it came in: that takes less time than another thread takes to begin.
-const CHECK_AT_ONCE: usize = 64 * 1024;
-
 impl Server {
     pub(crate) async fn put_small(
         &self,
@@ -45,7 +42,7 @@ impl Server {
         let account = caller.account;
         let at = store.clone();
         let check = move || check_all(&at, body, &put, account);
-        let checked = if len <= CHECK_AT_ONCE { check() } else { self.pool.run(check).await };
+        let checked = self.pool.run_on(len, check).await;
         let committed = store.commit_all(&self.pool, checked).await;
         let outcomes = committed.into_iter().map(outcome).collect();
         answer(stream, self.limits.stalled, &PutSmallDone { outcomes }).await

@@ -45,6 +45,8 @@ mod letting_go;
 mod liars;
 #[path = "grid/library.rs"]
 mod library;
+#[path = "grid/likely.rs"]
+mod likely;
 #[path = "grid/malice.rs"]
 mod malice;
 #[path = "grid/matrix.rs"]

@@ -74,7 +74,8 @@ pub(crate) async fn batch(
     }
     let (object, first) = (object.clone(), wanted.start);
     let pool = object.client.pool();
-    pool.run(move || decode(&object, first, blocks, &roots)).await
+    let len = blocks.values().flatten().map(|block| block.len()).sum();
+    pool.run_on(len, move || decode(&object, first, blocks, &roots)).await
 }
 
 fn decode(
@@ -204,11 +205,12 @@ pub(crate) async fn fetch_share(
     let blocks = blocks?;
     let roots: Vec<Option<Root>> =
         wanted.clone().map(|segment| object.table.root(share.number, segment)).collect();
+    let len = blocks.iter().map(|block| block.len()).sum();
     let check = move || {
         let good = blocks.iter().zip(roots).all(|(block, root)| Some(block_root(block)) == root);
         good.then_some(blocks)
     };
-    object.client.pool().run(check).await.ok_or(FetchError::Corrupt { what: "a block" })
+    object.client.pool().run_on(len, check).await.ok_or(FetchError::Corrupt { what: "a block" })
 }
 
 async fn read_blocks(object: &Object, share: &KnownShare, wanted: &Range<u64>) -> Result<Blocks, FetchError> {

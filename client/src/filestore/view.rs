@@ -1,14 +1,16 @@
 //! A directory as it was read.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::iter::Peekable;
+use std::sync::Arc;
 
 use caps::{Cap, ImmutableRead, SlotRead, SlotWrite};
 use encoding::directory::{Entry, Mutability, Name, Node, NodeRef, SlotContent, open_literal, open_write};
+use encoding::slot::RecordHash;
 
 use super::error::FileStoreError;
 use super::nodes::DirNodes;
+use super::opened::{Edits, OpenedSlot};
 use crate::Client;
 use crate::directory::{Entries, Tree};
 use crate::slot::{Freshness, SlotView};
@@ -21,7 +23,7 @@ pub struct DirView {
     salt: Option<[u8; 32]>,
     freshness: Option<Freshness>,
     base: Option<NodeRef>,
-    edits: BTreeMap<Name, Option<Entry>>,
+    edits: Arc<Edits>,
     tree: Tree<DirNodes>,
 }
 
@@ -43,7 +45,7 @@ impl Client {
             Cap::ImmutableRead(read) => self.open_immutable(cap, read).await,
             Cap::Literal(literal) => {
                 let entries = open_literal(literal)?.into_iter().map(|(name, entry)| (name, Some(entry)));
-                Ok(self.view(cap, Mutability::Immutable, None, entries.collect()))
+                Ok(self.view(cap, Mutability::Immutable, None, Arc::new(entries.collect())))
             }
             _ => Err(FileStoreError::NotReadable { kind: cap.kind() }),
         }
@@ -55,10 +57,45 @@ impl Client {
         read: &SlotRead,
         writer: Option<SlotWrite>,
     ) -> Result<DirView, FileStoreError> {
-        let SlotView { sections, record, freshness, .. } = self.read_slot(read).await?;
+        self.slot_directory(cap, self.read_slot(read).await?, writer)
+    }
+
+    /// The directory that a slot holds.
+    fn slot_directory(
+        &self,
+        cap: &Cap,
+        slot: SlotView,
+        writer: Option<SlotWrite>,
+    ) -> Result<DirView, FileStoreError> {
+        let SlotView { sections, record, freshness, .. } = slot;
         let content = SlotContent::parse(&sections)?.into_directory()?;
-        let view = self.view(cap, Mutability::Mutable, content.base, content.edits);
+        let view = self.view(cap, Mutability::Mutable, content.base, Arc::new(content.edits));
         Ok(DirView { writer, salt: Some(record.id.salt), freshness: Some(freshness), ..view })
+    }
+
+    /// A directory as this process last saw it, without asking anybody, and the record that says so. `None` if it is no slot's, or is not
+    /// known.
+    pub(super) fn known_directory(&self, cap: &Cap) -> Option<(DirView, SlotRead, RecordHash)> {
+        let (read, writer) = match cap {
+            Cap::SlotWrite(write) if cap.is_directory() => (write.to_read(), Some(write.clone())),
+            Cap::SlotRead(read) if cap.is_directory() => (read.clone(), None),
+            _ => return None,
+        };
+        let record = self.known_record(&read)?;
+        let (hash, version) = (record.hash(), (record.hash(), *read.key.expose()));
+        if let Some(OpenedSlot { base, edits }) = self.opened_slots().get(&version) {
+            let view = self.view(cap, Mutability::Mutable, base, edits);
+            let salt = Some(record.id.salt);
+            return Some((
+                DirView { writer, salt, freshness: Some(Freshness::NewestSeen), ..view },
+                read,
+                hash,
+            ));
+        }
+        let known = self.slot_of(&read, record).ok()?;
+        let view = self.slot_directory(cap, known, writer).ok()?;
+        self.opened_slots().put(version, OpenedSlot { base: view.base.clone(), edits: view.edits.clone() });
+        Some((view, read, hash))
     }
 
     /// The root node is read at once: what is no directory shows here.
@@ -66,17 +103,11 @@ impl Client {
         let (sections, salt) = self.get_tree(read).await?;
         let node = self.pool().run(move || Node::parse(&sections, Mutability::Immutable)).await?;
         let root = NodeRef { cap: read.clone(), salt, count: node.count() };
-        let view = self.view(cap, Mutability::Immutable, Some(root), BTreeMap::new());
+        let view = self.view(cap, Mutability::Immutable, Some(root), Arc::default());
         Ok(DirView { salt: Some(salt), ..view })
     }
 
-    fn view(
-        &self,
-        cap: &Cap,
-        mutability: Mutability,
-        base: Option<NodeRef>,
-        edits: BTreeMap<Name, Option<Entry>>,
-    ) -> DirView {
+    fn view(&self, cap: &Cap, mutability: Mutability, base: Option<NodeRef>, edits: Arc<Edits>) -> DirView {
         let nodes = DirNodes::new(self, mutability);
         DirView {
             client: self.clone(),
@@ -189,7 +220,7 @@ impl DirView {
         self.base.as_ref()
     }
 
-    pub(super) fn edits(&self) -> &BTreeMap<Name, Option<Entry>> {
+    pub(super) fn edits(&self) -> &Edits {
         &self.edits
     }
 

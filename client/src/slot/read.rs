@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use caps::{PlacementBucket, SlotRead, VerifyHash};
-use encoding::slot::{Member, SignedRecord};
+use encoding::slot::{Member, RecordHash, SignedRecord};
 use protocol::NodeId;
 use tokio::time::timeout;
 
 use super::ask::{Leasing, Round};
 use super::error::SlotError;
+use super::stragglers::{Quick, Timed};
 use super::{Cell, Freshness, SlotView, open};
 use crate::Client;
 
@@ -30,6 +31,33 @@ impl Client {
         let Seen { record, freshness, forgetful, .. } = seen;
         self.slots().doubts.note(freshness, &forgetful);
         Ok(SlotView { sections, record, freshness, forgetful })
+    }
+
+    /// The record that a slot held when this process last saw it. Nobody is asked, and nothing confirms it.
+    pub(crate) fn known_record(&self, cap: &SlotRead) -> Option<Arc<SignedRecord>> {
+        self.slots().cell(&cap.hash).known().newest
+    }
+
+    /// What such a record says.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotError::Deleted`], and of what the cap does not open.
+    pub(crate) fn slot_of(&self, cap: &SlotRead, record: Arc<SignedRecord>) -> Result<SlotView, SlotError> {
+        let sections = open(cap, &record)?;
+        Ok(SlotView { sections, record, freshness: Freshness::NewestSeen, forgetful: Vec::new() })
+    }
+
+    /// The hash of the record that a slot holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::read_slot`].
+    pub(crate) async fn slot_version(&self, cap: &SlotRead) -> Result<RecordHash, SlotError> {
+        let bucket = cap.key.slot_storage_index().placement_bucket();
+        let seen = self.look(&cap.hash, bucket, &self.slots().cell(&cap.hash)).await?;
+        self.slots().doubts.note(seen.freshness, &seen.forgetful);
+        Ok(seen.record.hash())
     }
 
     /// Finds the newest record and how sure it is.
@@ -144,27 +172,73 @@ impl<'c> Looking<'c> {
         self.client.grid().server_of(store).map(|server| server.id)
     }
 
-    /// Asks all members of the newest record, and those of newer ones that show up, until a quorum holds the newest or all have answered.
+    /// Asks the members of the newest record, and those of newer ones that show up, until a quorum holds the newest or all have answered.
     async fn ask_members(&mut self) {
         // A few show their record whole; of the others, ballot and hash will do.
         const WHOLE: usize = 2;
+        let mut few = self.few();
+        let hedge = self.client.readers().timeouts().hedge;
+        let mut timed = Timed::begin();
         loop {
             let members: Vec<Member> =
                 self.newest().map(|r| r.members().copied().collect()).unwrap_or_default();
-            let known = self.round.newest.is_some();
+            let (known, mut later) = (self.round.newest.is_some(), false);
             for (index, member) in members.iter().enumerate() {
                 let store = NodeId::new(member.store);
-                if self.asked.insert(store) {
-                    self.round.read(store, known && index >= WHOLE);
+                if self.asked.contains(&store) {
+                    continue;
                 }
+                if few.as_ref().is_some_and(|few| !few.stores.contains(&store)) {
+                    later = true;
+                    continue;
+                }
+                self.asked.insert(store);
+                self.round.read(store, known && index >= WHOLE);
             }
             for store in std::mem::take(&mut self.round.to_fetch) {
                 self.round.read(store, false);
             }
-            if self.is_confirmed() || self.round.next().await.is_none() {
+            if self.is_confirmed() {
+                self.cell.answered(Some(timed.end()));
                 return;
             }
+            let patience = few.as_ref().filter(|_| later).map(|few| few.patience(hedge));
+            let answer = match patience {
+                Some(patience) => timeout(patience, self.round.next()).await.ok().flatten(),
+                None => self.round.next().await,
+            };
+            match answer {
+                None if !later => break,
+                Some((store, _)) if self.shows_newest(&store) => timed.note(store),
+                // The few do not suffice.
+                _ => few = None,
+            }
         }
+        self.cell.answered(None);
+    }
+
+    /// Whom to ask first: those that answered the last change or read first, if they make a quorum, as long as each of them holds what is
+    /// known. That is how it nearly always is. `None`: all.
+    fn few(&self) -> Option<Quick> {
+        let (newest, known) = (self.newest()?, self.cell.known());
+        let there = |store: &NodeId| {
+            let server = self.client.grid().server_of(store);
+            server.is_some_and(|server| !self.client.failed_lately(&server.id))
+        };
+        let suffice = |quick: &Quick| {
+            newest.is_quorum(|member| quick.stores.contains(&NodeId::new(member.store)))
+                && quick.stores.iter().all(there)
+        };
+        [known.quick, known.prompt].into_iter().flatten().find(suffice)
+    }
+
+    /// Whether this member answered that it holds exactly the newest record.
+    fn shows_newest(&self, store: &NodeId) -> bool {
+        let Some(newest) = self.newest() else { return false };
+        let shown = self.round.shown.get(store);
+        newest.members().any(|member| {
+            member.store == *store.as_bytes() && shown.is_some_and(|shown| shown.holds(member, newest))
+        })
     }
 
     fn newest(&self) -> Option<&Arc<SignedRecord>> {

@@ -23,7 +23,7 @@ const BEHIND: Duration = Duration::from_millis(100);
 /// The least that a member of the chosen few is waited for before the others are asked too.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(20);
 
-/// The members that answered a change first.
+/// The members that answered a change or a read first.
 #[derive(Clone, Debug)]
 pub(super) struct Quick {
     /// In the order of their answers.
@@ -136,7 +136,7 @@ async fn send(client: &Client, record: &Arc<SignedRecord>, stores: &BTreeSet<Nod
     client.slots().memory.remember(&hash, record, &round.shown);
 }
 
-/// The answers of members to a change that go on to be asked first the next time.
+/// The answers of members to a change or a read: whoever gave them is asked first the next time.
 #[derive(Debug)]
 pub(super) struct Timed {
     begun: Instant,

@@ -135,6 +135,7 @@ impl Client {
         options: &PutOptions,
     ) -> Result<PutReport, UploadError> {
         let (client, lease_tag) = (self.clone(), options.lease_tag);
+        let in_memory = file.is_in_memory();
         let job = move || {
             let mut plaintext = vec![0; size as usize];
             file.read_exact_at(0, &mut plaintext).map_err(changed_or_unreadable)?;
@@ -145,7 +146,9 @@ impl Client {
             let encoded = client.small_encoders().encode(&form, &plaintext, &hash)?;
             Ok::<_, UploadError>((form, encoded))
         };
-        let (form, encoded) = self.pool().run(job).await?;
+        let pool = self.pool();
+        let encoded = if in_memory { pool.run_on(size as usize, job).await } else { pool.run(job).await };
+        let (form, encoded) = encoded?;
         self.put_small_object(&form, &encoded, size, &options.transfer).await
     }
 
@@ -173,7 +176,7 @@ impl Client {
             let encoded = client.small_encoders().encode(&form, &plaintext, &hash)?;
             Ok::<_, UploadError>((form, encoded))
         };
-        let (form, encoded) = self.pool().run(job).await?;
+        let (form, encoded) = self.pool().run_on(size as usize, job).await?;
         self.put_small_object(&form, &encoded, size, transfer).await
     }
 

@@ -30,6 +30,11 @@ pub trait ReadAt: Send + Sync + 'static {
     ///
     /// What the operating system says; [`io::ErrorKind::UnexpectedEof`] if there are not enough bytes.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Whether reading waits for nothing.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
 }
 
 /// A file on disk.
@@ -81,6 +86,10 @@ impl ReadAt for BytesSource {
         let bytes = self.0.get(start..).and_then(|rest| rest.get(..buffer.len()));
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
+    }
+
+    fn is_in_memory(&self) -> bool {
+        true
     }
 }
 

@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::http::{StatusCode, header};
+use axum::response::Response;
 use caps::{Cap, SlotWrite};
-use client::filestore::{Child, FileStoreError, MutableEdit, Place, Replace};
+use client::filestore::{Child, FileStoreError, LikelyPlace, MutableEdit, Place, Refusal, Replace};
 use client::{Client, PutOptions, Source, Transfer};
-use encoding::directory::{EntryKind, FileContent, Metadata, Name};
+use encoding::directory::{Entry, EntryKind, FileContent, Metadata, Name};
 
 use super::answer::{Answer, Problem, text};
 use super::args::Format;
@@ -15,6 +16,7 @@ use super::linked::{Call, Expected, NAMELESS, check_conditions};
 use super::{args, children};
 use crate::Gateway;
 use crate::api::Way;
+use crate::content::Conditions;
 use crate::incoming;
 
 /// Bytes written into a mutable file in place.
@@ -63,8 +65,58 @@ pub(super) async fn put(call: &Call, mut body: Body) -> Answer {
     if call.headers.contains_key(header::CONTENT_RANGE) {
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "Content-Range in PUT not yet supported"));
     }
+    if let Some(likely) = likely(call).await? {
+        return put_likely(call, likely, &mut body).await;
+    }
     let goal = goal(call).await?;
     into(call, goal, &mut body).await
+}
+
+/// Where the file most likely goes to, as its directory was when it was last seen: a new name, or that of a file that never changes. Only
+/// where the request leaves nothing else to look at.
+async fn likely(call: &Call) -> Result<Option<LikelyPlace>, Problem> {
+    let plain = !Conditions::of(&call.headers).are_there()
+        && call.args.replace()? != Replace::No
+        && call.args.offset()?.is_none();
+    if !plain {
+        return Ok(None);
+    }
+    let likely = call.client.likely_place(&call.root, &call.names).await;
+    Ok(likely.filter(|likely| {
+        let replaceable = |entry: &Entry| entry.kind == EntryKind::File && !entry.cap.is_mutable();
+        likely.place.parent.writer().is_some() && likely.place.entry.as_ref().is_none_or(replaceable)
+    }))
+}
+
+/// Stores the file while the way to its place is confirmed. The change of the directory finds out whether that is as it was; if it is not,
+/// the file is there already, and goes where it belongs.
+async fn put_likely(call: &Call, likely: LikelyPlace, body: &mut Body) -> Answer {
+    let place = &likely.place;
+    let format = call.args.format()?.unwrap_or(Format::Immutable);
+    let storing = make(&call.gateway, &call.client, place.name.as_str(), body, format);
+    let (child, as_it_was) = tokio::join!(storing, call.client.confirm_above(&likely));
+    let child = child?;
+    if as_it_was? {
+        let there = place.entry.as_ref().map(|entry| place.parent.cap_of(entry)).transpose()?;
+        match link(call, place, &Expected::just(there), child.clone()).await? {
+            Ok(linked) => return Ok(linked),
+            Err(Refusal::Replaced { .. } | Refusal::Exists { .. } | Refusal::NoEntry { .. }) => {}
+            Err(refusal) => return Err(FileStoreError::Refused(refusal).into()),
+        }
+    }
+    settle(call, child).await
+}
+
+/// Puts what is stored already where it belongs.
+async fn settle(call: &Call, child: Child) -> Answer {
+    match goal(call).await? {
+        Goal::Under(place, expected) => link_expected(call, &place, &expected, child).await,
+        Goal::Over(write, expected) => {
+            let content = call.client.content_cap(child.cap()).await?;
+            copy_over(&call.client, &write, expected, &content).await?;
+            Ok(text(Cap::SlotWrite(write).to_string()))
+        }
+    }
 }
 
 async fn goal(call: &Call) -> Result<Goal, Problem> {
@@ -115,11 +167,21 @@ async fn into(call: &Call, goal: Goal, chunks: &mut impl Chunks) -> Answer {
     }
     let format = call.args.format()?.unwrap_or(Format::Immutable);
     let child = make(&call.gateway, &call.client, place.name.as_str(), chunks, format).await?;
-    link(call, &place, &expected, child).await
+    link_expected(call, &place, &expected, child).await
+}
+
+async fn link_expected(call: &Call, place: &Place, expected: &Expected, child: Child) -> Answer {
+    let linked = link(call, place, expected, child).await?;
+    Ok(expected.judge(linked.map_err(FileStoreError::Refused))?)
 }
 
 /// Links what was stored.
-async fn link(call: &Call, place: &Place, expected: &Expected, child: Child) -> Answer {
+async fn link(
+    call: &Call,
+    place: &Place,
+    expected: &Expected,
+    child: Child,
+) -> Result<Result<Response, Refusal>, Problem> {
     let Some(writer) = place.parent.writer() else {
         return Err(FileStoreError::ReadOnly { what: "putting a file".into() }.into());
     };
@@ -133,12 +195,15 @@ async fn link(call: &Call, place: &Place, expected: &Expected, child: Child) -> 
         replace => replace,
     };
     let edit = expected.link(place.name.clone(), children::with(child, metadata), replace);
-    let edited = expected.judge(call.client.edit_entry(writer, edit).await)?;
+    let edited = match call.client.edit_entry(writer, edit).await {
+        Err(FileStoreError::Refused(refusal)) => return Ok(Err(refusal)),
+        edited => edited?,
+    };
     let mut response = text(cap);
     if edited.before.is_none() {
         *response.status_mut() = StatusCode::CREATED;
     }
-    Ok(response)
+    Ok(Ok(response))
 }
 
 /// Writes over a mutable file, all of it or from `offset=` on.
@@ -205,14 +270,7 @@ pub(super) async fn post(call: &mut Call, mut file: FormFile) -> Answer {
         None => own_name(own.as_deref())?,
     };
     call.names.push(name);
-    match goal(call).await? {
-        Goal::Under(place, expected) => link(call, &place, &expected, child).await,
-        Goal::Over(write, expected) => {
-            let content = call.client.content_cap(child.cap()).await?;
-            copy_over(&call.client, &write, expected, &content).await?;
-            Ok(text(Cap::SlotWrite(write).to_string()))
-        }
-    }
+    settle(call, child).await
 }
 
 /// What was stored becomes what the mutable file says.

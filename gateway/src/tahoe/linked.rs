@@ -17,7 +17,7 @@ use super::args::{self, Args};
 use super::form::{self, Posted};
 use super::{check, deep, directory, file, json, manifest, pages, stats};
 use crate::Gateway;
-use crate::content::{Conditions, Disposition, Serve, of_name, respond, tag_of};
+use crate::content::{self, Conditions, Disposition, Opened, Serve, of_name, tag_of};
 
 /// What a file is called whose name no request gives.
 pub(super) const NAMELESS: &str = "a file";
@@ -82,14 +82,24 @@ pub(super) fn not_allowed() -> Answer {
 }
 
 async fn get(call: &Call) -> Answer {
-    let target = match call.target().await {
+    // What never changes is opened while its path is confirmed.
+    let wants_content = call.args.t().is_empty() && !Conditions::of(&call.headers).are_there();
+    let wants_all = call.method == Method::GET && !call.headers.contains_key(header::RANGE);
+    let open_early = async |target: Target| match &target.cap {
+        cap @ Cap::ImmutableRead(_) if wants_content && !cap.is_directory() => Some(match wants_all {
+            true => content::open_and_read(&call.gateway, cap).await,
+            false => content::open(&call.gateway, cap).await,
+        }),
+        _ => None,
+    };
+    let (target, opened) = match call.client.resolve_and(&call.root, &call.names, open_early).await {
         // Tahoe's words for a path through a file.
         Err(FileStoreError::NotADirectory { .. }) => return Err(Problem::bad("Files have no children")),
-        target => target?,
+        found => found?,
     };
     match call.args.t() {
         t @ ("" | "json") if target.kind() == EntryKind::Directory => list(call, target, t).await,
-        "" => content(call, &target).await,
+        "" => serve(call, &target, opened.transpose()?).await,
         "json" => json::respond(call, target).await,
         "uri" => Ok(tagged(&call.headers, target.cap.to_string(), TEXT)),
         "readonly-uri" => {
@@ -122,14 +132,18 @@ async fn list(call: &Call, target: Target, t: &str) -> Answer {
     })
 }
 
-async fn content(call: &Call, target: &Target) -> Answer {
+/// Serves a file, which may have been opened already.
+async fn serve(call: &Call, target: &Target, opened: Option<Opened>) -> Answer {
     let named = call.args.get("filename").or(call.names.last().map(Name::as_str));
     let disposition = if call.args.flag("save")? { Disposition::Attachment } else { Disposition::Inline };
     // Without an ending that says more it is text, as with Tahoe.
     let content_type = named.and_then(of_name).is_none().then_some("text/plain");
     let transfer = client::Transfer::default();
     let serve = Serve { name: named, disposition, content_type, framed: false, transfer: transfer.clone() };
-    let response = respond(&call.gateway, &target.cap, &call.method, &call.headers, serve).await?;
+    let response = match opened {
+        Some(opened) => content::answer(opened, &call.method, &call.headers, serve).await,
+        None => content::respond(&call.gateway, &target.cap, &call.method, &call.headers, serve).await,
+    }?;
     let transfers = &call.gateway.shared().transfers;
     Ok(transfers.watch_body(named.unwrap_or(NAMELESS), &target.cap, transfer, response))
 }
@@ -226,7 +240,7 @@ async fn serve_named(gateway: Arc<Gateway>, request: Request) -> Answer {
     let client = gateway.client().under(&cap);
     let (method, headers) = (request.method().clone(), request.headers().clone());
     let call = Call { gateway, client, method, headers, args, root: cap.clone(), names: Vec::new() };
-    content(&call, &Target { cap, entry: None }).await
+    self::serve(&call, &Target { cap, entry: None }, None).await
 }
 
 /// What a change may replace, as the conditions of its request say. The directory or file itself holds it against what is there then.
@@ -239,6 +253,11 @@ pub(super) struct Expected {
 }
 
 impl Expected {
+    /// That the entry names nothing, or just this cap.
+    pub(super) fn just(there: Option<Cap>) -> Self {
+        Self { entry: Some(there), content: None }
+    }
+
     /// Whether there is a condition.
     pub(super) fn is_any(&self) -> bool {
         self.entry.is_some()

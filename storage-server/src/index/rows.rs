@@ -101,6 +101,8 @@ impl Rows<'_> {
         let old_len = old.as_ref().map(|old| old.value().len() as u64);
         self.totals.slots += u64::from(old_len.is_none());
         self.totals.used = (self.totals.used + bytes.len() as u64).saturating_sub(old_len.unwrap_or(0));
+        drop(old);
+        self.changed_slots.push((*hash, row.clone()));
         Ok(())
     }
 
