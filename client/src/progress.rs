@@ -46,7 +46,7 @@ impl Transfer {
         self.0.done.load(Ordering::Relaxed)
     }
 
-    /// Bytes of shares that went to each server, or came from it. Shares that go or come many at a time are not counted.
+    /// Bytes of shares that went to each server, or came from it.
     pub fn by_server(&self) -> BTreeMap<NodeId, u64> {
         self.0.by_server.lock().expect("no code panics while it holds this lock").clone()
     }

@@ -222,7 +222,7 @@ impl Client {
         let shares = 0..object.total();
         transfer.throttle(shares.map(|number| object.object.share_len(number)).sum()).await;
         let candidates = self.ranked_candidates(object.object.descriptor.bucket)?;
-        let mut placing = Placing::new(self, object, lease, candidates);
+        let mut placing = Placing::new(self, object, lease, candidates, transfer);
         placing.run().await;
         placing.into_placed()
     }
@@ -243,6 +243,7 @@ struct Placing<'a> {
     forgiven: BTreeSet<(u16, NodeId)>,
     failures: Vec<ShareFailure>,
     sent: u64,
+    transfer: &'a Transfer,
     answer: mpsc::UnboundedSender<Arrival>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
 }
@@ -253,6 +254,7 @@ impl<'a> Placing<'a> {
         object: &'a SmallObject,
         lease: LeaseTerms,
         candidates: Vec<Candidate>,
+        transfer: &'a Transfer,
     ) -> Self {
         let (answer, arrivals) = mpsc::unbounded_channel();
         Self {
@@ -267,6 +269,7 @@ impl<'a> Placing<'a> {
             forgiven: BTreeSet::new(),
             failures: Vec::new(),
             sent: 0,
+            transfer,
             answer,
             arrivals,
         }
@@ -366,7 +369,9 @@ impl<'a> Placing<'a> {
         if arrived.had {
             self.found.insert(number);
         } else {
-            self.sent += self.object.object.share_len(number);
+            let len = self.object.object.share_len(number);
+            self.sent += len;
+            self.transfer.moved(server, len);
         }
     }
 

@@ -499,18 +499,21 @@ fn a_transfer_counts_what_went_to_each_server_and_came_from_it() {
     simulate(async {
         let mut grid = SimGrid::start(77, 10).await;
         let client = grid.client("3/7/10").await;
-        let (data, up, down) = (noise(7, TWO_SEGMENTS), Transfer::default(), Transfer::default());
-        let options = PutOptions { transfer: up.clone(), ..PutOptions::default() };
-        let report = client.put(Source::bytes(data.clone()), options).await.unwrap();
-        let sent = up.by_server();
-        assert_eq!(sent.len(), 10);
-        assert_eq!(sent.values().sum::<u64>(), report.sent);
-        let mut bytes = Vec::new();
-        let options = GetOptions { transfer: down.clone(), ..GetOptions::default() };
-        client.get(&report.cap, &mut bytes, options).await.unwrap();
-        assert!(bytes == data);
-        let came = down.by_server();
-        assert!(came.len() >= 3 && came.values().sum::<u64>() >= TWO_SEGMENTS as u64, "{came:?}");
+        // Whether its shares go by themselves or many at a time.
+        for len in [TWO_SEGMENTS, 5000] {
+            let (data, up, down) = (noise(7, len), Transfer::default(), Transfer::default());
+            let options = PutOptions { transfer: up.clone(), ..PutOptions::default() };
+            let report = client.put(Source::bytes(data.clone()), options).await.unwrap();
+            let sent = up.by_server();
+            assert_eq!(sent.len(), 10);
+            assert_eq!(sent.values().sum::<u64>(), report.sent);
+            let mut bytes = Vec::new();
+            let options = GetOptions { transfer: down.clone(), ..GetOptions::default() };
+            client.get(&report.cap, &mut bytes, options).await.unwrap();
+            assert!(bytes == data);
+            let came = down.by_server();
+            assert!(came.len() >= 3 && came.values().sum::<u64>() >= len as u64, "{came:?}");
+        }
     });
 }
 
