@@ -21,7 +21,7 @@ pub(crate) use edit::time_of;
 pub use edit::{DirEdit, Edited, Refusal, Replace};
 pub use error::FileStoreError;
 pub(crate) use join::Queues;
-pub use mutable::{FileView, MutableEdit};
+pub use mutable::{FileView, GAP_MAX, MutableEdit};
 pub(crate) use nodes::NodeCache;
 pub use resolve::{Place, Target};
 pub use view::{DirEntries, DirView};

@@ -14,5 +14,7 @@ mod content;
 mod headers;
 #[path = "gateway/operations.rs"]
 mod operations;
+#[path = "gateway/places.rs"]
+mod places;
 #[path = "gateway/tahoe.rs"]
 mod tahoe;
