@@ -22,8 +22,8 @@ const PIECES: usize = 4;
 const PIECE: usize = 32 * 1024;
 /// Bytes of a piece: larger ones are cut without being copied.
 const LARGEST: usize = 256 * 1024;
-/// How long a reader may take nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a reader may take nothing. His connection ends sooner, and knows better how slow he is: pieces are large.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The reader is gone.
 #[derive(Debug)]
