@@ -6,6 +6,7 @@ use std::iter::Peekable;
 
 use caps::{Cap, ImmutableRead, SlotRead, SlotWrite};
 use encoding::directory::{Entry, Mutability, Name, Node, NodeRef, SlotContent, open_literal, open_write};
+use encoding::slot::RecordHash;
 
 use super::error::FileStoreError;
 use super::nodes::DirNodes;
@@ -20,6 +21,7 @@ pub struct DirView {
     writer: Option<SlotWrite>,
     salt: Option<[u8; 32]>,
     freshness: Option<Freshness>,
+    version: Option<RecordHash>,
     base: Option<NodeRef>,
     edits: BTreeMap<Name, Option<Entry>>,
     tree: Tree<DirNodes>,
@@ -58,7 +60,8 @@ impl Client {
         let SlotView { sections, record, freshness, .. } = self.read_slot(read).await?;
         let content = SlotContent::parse(&sections)?.into_directory()?;
         let view = self.view(cap, Mutability::Mutable, content.base, content.edits);
-        Ok(DirView { writer, salt: Some(record.id.salt), freshness: Some(freshness), ..view })
+        let (salt, version) = (Some(record.id.salt), Some(record.hash()));
+        Ok(DirView { writer, salt, freshness: Some(freshness), version, ..view })
     }
 
     /// The root node is read at once: what is no directory shows here.
@@ -84,6 +87,7 @@ impl Client {
             writer: None,
             salt: None,
             freshness: None,
+            version: None,
             base,
             edits,
             tree: Tree::new(nodes),
@@ -114,6 +118,11 @@ impl DirView {
     /// How sure the read is; `None` for what can never change.
     pub fn freshness(&self) -> Option<Freshness> {
         self.freshness
+    }
+
+    /// What tells this version of it from every other; `None` for what can never change.
+    pub fn version(&self) -> Option<RecordHash> {
+        self.version
     }
 
     /// The entry of this name.
