@@ -18,3 +18,5 @@ mod operations;
 mod places;
 #[path = "gateway/tahoe.rs"]
 mod tahoe;
+#[path = "gateway/tls.rs"]
+mod tls;
