@@ -131,31 +131,31 @@ async fn a_body_that_drips_ends_its_request() {
 
 /// Asks for more than the system holds back, with little room for what comes. What the answers have in all is to be at least `least` bytes.
 async fn ask_for_much(running: &Running, least: usize) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut stream = socket.connect(running.address).await.unwrap();
     let mut one = running.connect().await;
     let ask =
         |more: &str| format!("GET /api/openapi.json HTTP/1.1\r\nHost: {}\r\n{more}\r\n", running.address);
     one.write_all(ask("Connection: close\r\n").as_bytes()).await.unwrap();
     let each = read_all(&mut one).await.len();
+    drop(one);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(running.address).await.unwrap();
     let requests = ask("").repeat(least / each) + &ask("Connection: close\r\n");
     stream.write_all(requests.as_bytes()).await.unwrap();
     stream
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_loses_its_place() {
-    let bounds = Bounds { connections: 1, taking: Duration::from_millis(300), ..Bounds::default() };
-    let running = start(bounds).await;
+async fn a_reader_that_takes_nothing_loses_its_connection() {
+    let running = start(Bounds { taking: Duration::from_millis(300), ..Bounds::default() }).await;
     let mut paused = ask_for_much(&running, 3_000_000).await;
-    let answer = timeout(PATIENCE, running.get()).await.expect("others are served");
-    assert!(answer.ends_with("hello"), "{answer}");
-    assert!(read_all(&mut paused).await.len() < 3_000_000);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let got = read_all(&mut paused).await;
+    assert!(got.starts_with("HTTP/1.1 200") && got.len() < 1_500_000, "{} bytes came", got.len());
 }
 
 #[tokio::test]
-async fn a_reader_that_sips_loses_its_place() {
+async fn a_reader_that_sips_loses_its_connection() {
     let bounds = Bounds { taking: Duration::from_millis(500), rate: 1 << 20, ..Bounds::default() };
     let running = start(bounds).await;
     let mut slow = ask_for_much(&running, 6_000_000).await;
