@@ -4,8 +4,8 @@
 //! waits for a request is closed for a new one, the longest idle first. Who is slow to take his answer loses his connection, and no address
 //! but this machine's own has more than half of all places.
 
+mod addresses;
 mod idle;
-mod peers;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -31,8 +31,8 @@ use tower_service::Service;
 
 use crate::guard::CameFrom;
 use crate::{Gateway, router};
+use addresses::Addresses;
 use idle::{IdleBody, Watched};
-use peers::Peers;
 pub use tls::{Tls, TlsError};
 
 /// What connections may take.
@@ -103,7 +103,7 @@ pub async fn serve_within(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(bounds.connections));
-    let peers = Peers::new((bounds.connections / 2).max(1));
+    let addresses = Addresses::new((bounds.connections / 2).max(1));
     let (told, stopping) = watch::channel(false);
     let serving = Serving { router: router(gateway), tls, bounds, waiting: Arc::default(), stopping };
     let mut connections = JoinSet::new();
@@ -122,7 +122,7 @@ pub async fn serve_within(
                 continue;
             }
         };
-        let Some(peer) = peers.enter(from.ip()) else {
+        let Some(counted) = addresses.enter(from.ip()) else {
             tracing::debug!("an address has as many connections as it may");
             continue;
         };
@@ -137,7 +137,7 @@ pub async fn serve_within(
         let serving = serving.clone();
         connections.spawn(async move {
             serving.connection(stream, from).await;
-            drop((permit, peer));
+            drop((permit, counted));
         });
     }
     drop(listener);

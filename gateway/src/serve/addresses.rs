@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Addresses that are connected. Those of one IPv6 subnet, which one host may all have, count as one.
-pub(super) struct Peers {
+pub(super) struct Addresses {
     most: usize,
     connected: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// One connection of an address.
-pub(super) struct Peer(Option<(Arc<Peers>, IpAddr)>);
+pub(super) struct Counted(Option<(Arc<Addresses>, IpAddr)>);
 
-impl Peers {
+impl Addresses {
     /// Addresses of which each may have so many connections.
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, connected: Mutex::default() })
@@ -24,9 +24,9 @@ impl Peers {
     }
 
     /// Counts one more connection; nothing, if the address has as many as it may. This machine may have any number.
-    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Peer> {
+    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Counted> {
         let from = match from.to_canonical() {
-            from if from.is_loopback() => return Some(Peer(None)),
+            from if from.is_loopback() => return Some(Counted(None)),
             IpAddr::V6(from) => IpAddr::V6(Ipv6Addr::from_bits(from.to_bits() & (!0 << 64))),
             from => from,
         };
@@ -36,14 +36,14 @@ impl Peers {
             return None;
         }
         *count += 1;
-        Some(Peer(Some((self.clone(), from))))
+        Some(Counted(Some((self.clone(), from))))
     }
 }
 
-impl Drop for Peer {
+impl Drop for Counted {
     fn drop(&mut self) {
-        let Some((peers, from)) = self.0.take() else { return };
-        let mut connected = peers.lock();
+        let Some((addresses, from)) = self.0.take() else { return };
+        let mut connected = addresses.lock();
         if let Some(count) = connected.get_mut(&from) {
             *count -= 1;
             if *count == 0 {
@@ -59,8 +59,8 @@ mod tests {
 
     #[test]
     fn no_address_takes_more_than_its_share() {
-        let peers = Peers::new(2);
-        let enter = |from: &str| peers.enter(from.parse().unwrap());
+        let addresses = Addresses::new(2);
+        let enter = |from: &str| addresses.enter(from.parse().unwrap());
         let mut held = vec![enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap()];
         assert!(enter("192.0.2.1").is_none());
         held.extend([
@@ -74,6 +74,6 @@ mod tests {
         held.remove(0);
         assert!(enter("192.0.2.1").is_some(), "a place that was given back is free");
         drop(held);
-        assert!(peers.lock().is_empty(), "who is gone is forgotten");
+        assert!(addresses.lock().is_empty(), "who is gone is forgotten");
     }
 }
