@@ -34,11 +34,11 @@ class Demo:
             time.sleep(0.2)
         self.begin("gateway", "--dir", f"{folder}/client", "gateway", "run", "--listen", "127.0.0.1:0")
         for _ in range(200):
-            said = re.search(r"http://\S+#token=\S+", (self.folder / "log").read_text())
-            if said:
+            said = subprocess.run([program, "--dir", f"{folder}/client", "gateway", "url"], capture_output=True, text=True)
+            if said.returncode == 0:
                 break
             time.sleep(0.1)
-        self.url = said[0]
+        self.url = said.stdout.strip()
 
     def run(self, *args):
         subprocess.run([self.program, *args], check=True, stdout=self.log, stderr=self.log)

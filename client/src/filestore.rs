@@ -24,7 +24,7 @@ pub use edit::{DirEdit, Edited, Refusal, Replace};
 pub use error::FileStoreError;
 pub use guess::LikelyPlace;
 pub(crate) use join::Queues;
-pub use mutable::{FileView, MutableEdit};
+pub use mutable::{FileView, GAP_MAX, MutableEdit};
 pub(crate) use nodes::NodeCache;
 pub(crate) use opened::OpenedSlots;
 pub use resolve::{Place, Target};

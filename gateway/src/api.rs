@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) transfers: transfers::Transfers,
     events: events::Events,
     watch: grid::Watch,
+    zips: zip::Room,
     adopting: Arc<Semaphore>,
     /// The id of the client's account.
     account: Option<String>,
@@ -63,6 +64,7 @@ impl Shared {
             transfers: transfers::Transfers::default(),
             events: events::Events::default(),
             watch: grid::Watch::default(),
+            zips: zip::Room::default(),
             adopting: Arc::new(Semaphore::new(ADOPTING)),
         }
     }

@@ -58,7 +58,7 @@ impl IntoResponse for Refusal {
             Self::CrossSite => (StatusCode::FORBIDDEN, "A page of another site may not do this.\n"),
             Self::Token => (
                 StatusCode::UNAUTHORIZED,
-                "No capability authorises this: it needs the token that `sarsen gateway run` prints.\n",
+                "No capability authorises this: it needs the token in the address that `sarsen gateway url` prints.\n",
             ),
         };
         let mut response = (status, text).into_response();

@@ -1,8 +1,10 @@
 //! Connections and their bounds.
 //!
 //! There is room for so many connections and no more. Who is slow to say what he wants makes room for who comes next: a connection that
-//! waits for a request is closed for a new one, the longest idle first.
+//! waits for a request is closed for a new one, the longest idle first. Who is slow to take his answer loses his connection, and no address
+//! but this machine's own has more than half of all places.
 
+mod addresses;
 mod idle;
 mod tls;
 
@@ -20,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -28,6 +31,7 @@ use tower_service::Service;
 
 use crate::guard::CameFrom;
 use crate::{Gateway, router};
+use addresses::Addresses;
 use idle::{IdleBody, Watched};
 pub use tls::{Tls, TlsError};
 
@@ -38,11 +42,13 @@ pub struct Bounds {
     pub connections: usize,
     /// From the first byte that is waited for to the end of a request's head.
     pub head: Duration,
-    /// Without a byte of a request's body, or without the other side taking one of an answer.
+    /// Without a byte of a request's body.
     pub idle: Duration,
+    /// How long the other side may be waited for to take an answer: the time it has for nothing, which what it takes gives back.
+    pub taking: Duration,
     /// How long a request's body may be waited for in all, besides what its bytes are worth.
     pub grace: Duration,
-    /// Bytes of a request's body that are worth a second of waiting.
+    /// Bytes of a request's body, or of an answer that were taken, that are worth a second of waiting.
     pub rate: u32,
     /// For what is under way when the gateway is told to stop.
     pub stop: Duration,
@@ -54,6 +60,7 @@ impl Default for Bounds {
             connections: 1024,
             head: Duration::from_secs(15),
             idle: Duration::from_secs(60),
+            taking: Duration::from_secs(120),
             grace: Duration::from_secs(30),
             rate: 1024,
             stop: Duration::from_secs(10),
@@ -65,6 +72,8 @@ impl Default for Bounds {
 const MAX_HEAD: usize = 128 * 1024;
 /// Its fields.
 const MAX_FIELDS: usize = 64;
+/// Bytes of answers that the system holds back for who does not take them. Of more nobody would know for long how slow he is.
+const UNSENT: u32 = 256 * 1024;
 /// How long to wait when the system has no more file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
@@ -94,6 +103,7 @@ pub async fn serve_within(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(bounds.connections));
+    let addresses = Addresses::new((bounds.connections / 2).max(1));
     let (told, stopping) = watch::channel(false);
     let serving = Serving { router: router(gateway), tls, bounds, waiting: Arc::default(), stopping };
     let mut connections = JoinSet::new();
@@ -112,6 +122,10 @@ pub async fn serve_within(
                 continue;
             }
         };
+        let Some(counted) = addresses.enter(from.ip()) else {
+            tracing::debug!("an address has as many connections as it may");
+            continue;
+        };
         if room.available_permits() == 0 {
             serving.waiting.close_longest();
         }
@@ -123,7 +137,7 @@ pub async fn serve_within(
         let serving = serving.clone();
         connections.spawn(async move {
             serving.connection(stream, from).await;
-            drop(permit);
+            drop((permit, counted));
         });
     }
     drop(listener);
@@ -147,6 +161,7 @@ struct Serving {
 impl Serving {
     async fn connection(mut self, stream: TcpStream, from: SocketAddr) {
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         let place = self.waiting.enter();
         let closed = place.closed.clone();
         tokio::select! {
@@ -183,7 +198,7 @@ impl Serving {
                 Ok::<_, std::convert::Infallible>(response.map(|body| busy.until_end_of(body)))
             }
         });
-        let watched = Watched::new(stream, self.bounds.idle);
+        let watched = Watched::new(stream, &self.bounds);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.bounds.head)

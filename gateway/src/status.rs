@@ -74,7 +74,7 @@ pub fn of_filestore(error: &FileStoreError) -> Meaning {
             of_download(error)
         }
         FileStoreError::Upload(error) | FileStoreError::Patch(PatchError::Upload(error)) => of_upload(error),
-        FileStoreError::Patch(_) => Meaning::bad("out-of-range"),
+        FileStoreError::Patch(_) | FileStoreError::TooFar { .. } => Meaning::bad("out-of-range"),
         FileStoreError::Directory(DirectoryError::NotADirectory | DirectoryError::NotAFile) => {
             Meaning::forbidden("forged").hint("the capability says otherwise: it is forged")
         }

@@ -20,8 +20,10 @@ use tokio::task::AbortHandle;
 const PIECES: usize = 4;
 /// Bytes gathered before they are sent.
 const PIECE: usize = 32 * 1024;
-/// How long a reader may take nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a piece: larger ones are cut without being copied.
+const LARGEST: usize = 256 * 1024;
+/// How long a reader may take nothing. His connection ends sooner, and knows better how slow he is: pieces are large.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The reader is gone.
 #[derive(Debug)]
@@ -54,12 +56,16 @@ impl Out {
     }
 
     /// Adds bytes that nobody need copy.
-    pub(crate) async fn piece(&mut self, bytes: Bytes) -> Result<(), Gone> {
+    pub(crate) async fn piece(&mut self, mut bytes: Bytes) -> Result<(), Gone> {
         if bytes.len() < PIECE {
             return self.write(&bytes).await;
         }
         self.flush().await?;
-        self.send(Ok(bytes)).await
+        while !bytes.is_empty() {
+            let next = bytes.split_to(bytes.len().min(LARGEST));
+            self.send(Ok(next)).await?;
+        }
+        Ok(())
     }
 
     /// Adds a line of JSON.

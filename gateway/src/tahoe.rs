@@ -19,6 +19,7 @@ mod metadata;
 mod operations;
 mod pages;
 mod salts;
+mod span;
 mod stats;
 mod status;
 mod unlinked;

@@ -14,5 +14,11 @@ mod content;
 mod headers;
 #[path = "gateway/likely.rs"]
 mod likely;
+#[path = "gateway/operations.rs"]
+mod operations;
+#[path = "gateway/places.rs"]
+mod places;
 #[path = "gateway/tahoe.rs"]
 mod tahoe;
+#[path = "gateway/tls.rs"]
+mod tls;

@@ -9,6 +9,8 @@ use clap::{Args, Subcommand};
 pub(crate) enum GatewayCommand {
     /// Serve the grid over HTTP until told to stop: Tahoe's web API and a web page
     Run(GatewayRun),
+    /// Print the address of the gateway that runs, with the token, to open in a browser
+    Url,
 }
 
 #[derive(Args)]

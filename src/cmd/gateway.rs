@@ -1,13 +1,14 @@
 //! `sarsen gateway`: the grid over HTTP.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
+mod files;
+
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use gateway::serve::{Bounds, Tls, serve_within};
+use gateway::token::Openness;
 use gateway::{Gateway, Settings, Token, token};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,8 +16,31 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{GatewayCommand, GatewayRun};
 use crate::report::Usage;
 
+/// The file in the client's directory that says where its gateway listens, and is held as long as one runs.
+const ADDRESS: &str = "gateway.url";
+
 pub(crate) async fn run(home: &Path, command: &GatewayCommand, quiet: bool) -> anyhow::Result<()> {
-    let GatewayCommand::Run(args) = command;
+    match command {
+        GatewayCommand::Run(args) => serve(home, args, quiet).await,
+        GatewayCommand::Url => show_url(home),
+    }
+}
+
+/// Prints the address for people.
+fn show_url(home: &Path) -> anyhow::Result<()> {
+    let url = files::read_held(home, ADDRESS).with_context(|| format!("cannot read {ADDRESS}"))?;
+    let url = url.context("no gateway of this client runs: `sarsen gateway run` starts one")?;
+    let path = home.join(token::FILE);
+    let token = Token::kept(&path).with_context(|| format!("cannot use {}", path.display()))?;
+    writeln!(io::stdout(), "{}", with_token(url.trim(), &token))?;
+    Ok(())
+}
+
+fn with_token(url: &str, token: &Token) -> String {
+    format!("{url}#token={}", token.reveal())
+}
+
+async fn serve(home: &Path, args: &GatewayRun, quiet: bool) -> anyhow::Result<()> {
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(certificates), Some(key)) => Some(Tls::of_files(certificates, key)?),
         _ => None,
@@ -27,11 +51,21 @@ pub(crate) async fn run(home: &Path, command: &GatewayCommand, quiet: bool) -> a
     let listen = listener.local_addr()?;
     let client = super::connected(home, quiet).await?;
     let path = home.join(token::FILE);
-    let token = Token::of_file(&path, &protocol::OsRandom)
+    let (token, was_open) = Token::of_file(&path, &protocol::OsRandom)
         .with_context(|| format!("cannot use {}", path.display()))?;
+    match was_open {
+        Some(Openness::Group) => {
+            eprintln!("warning: its group could use {}; now only its owner can", path.display());
+        }
+        Some(Openness::All) => {
+            eprintln!("warning: everybody could use {}; it holds a new token now", path.display());
+        }
+        None => {}
+    }
     let url = format!("{}://{}/", if tls.is_some() { "https" } else { "http" }, named(listen));
     if let Some(dir) = &args.tahoe_dir {
-        write_tahoe_dir(dir, &url, &token).with_context(|| format!("cannot write {}", dir.display()))?;
+        files::write_tahoe_dir(dir, &url, &token)
+            .with_context(|| format!("cannot write {}", dir.display()))?;
     }
     if args.insecure && !listen.ip().is_loopback() {
         eprintln!(
@@ -43,8 +77,14 @@ pub(crate) async fn run(home: &Path, command: &GatewayCommand, quiet: bool) -> a
             "warning: it listens on all addresses and goes by none but this machine's own: name those that others use with --host"
         );
     }
+    let running =
+        files::write_held(home, ADDRESS, &url).with_context(|| format!("cannot write {ADDRESS}"))?;
     eprintln!("gateway listens on {url}");
-    eprintln!("open {url}#token={}", token.reveal());
+    // What is no terminal is kept, often where others read it.
+    match io::stderr().is_terminal() {
+        true => eprintln!("open {}", with_token(&url, &token)),
+        false => eprintln!("`sarsen gateway url` prints the address with the token"),
+    }
     let settings = Settings {
         listen,
         hosts: args.hosts.clone(),
@@ -55,6 +95,7 @@ pub(crate) async fn run(home: &Path, command: &GatewayCommand, quiet: bool) -> a
     };
     let gateway = Gateway::new(client.clone(), settings);
     serve_within(listener, gateway, tls, Bounds::default(), told_to_stop()).await?;
+    drop(running);
     client.close().await;
     Ok(())
 }
@@ -76,21 +117,6 @@ fn named(listen: SocketAddr) -> SocketAddr {
         _ => {}
     }
     named
-}
-
-/// Makes a folder that the `tahoe` command takes for a node's. What its user keeps there stays.
-fn write_tahoe_dir(dir: &Path, url: &str, token: &Token) -> io::Result<()> {
-    let private = dir.join("private");
-    DirBuilder::new().recursive(true).mode(0o700).create(&private)?;
-    fs::write(dir.join("node.url"), format!("{url}\n"))?;
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(private.join("aliases")) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    // `tahoe status` sends what stands here.
-    let path = private.join("api_auth_token");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    write!(file, "{}", token.reveal())
 }
 
 /// Waits for SIGTERM or Ctrl-C.

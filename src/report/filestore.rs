@@ -47,7 +47,9 @@ pub(super) fn classify(error: &FileStoreError) -> Class {
         FileStoreError::Upload(error) => classify_upload(error),
         FileStoreError::Patch(PatchError::Download(error)) => classify_download(error),
         FileStoreError::Patch(PatchError::Upload(error)) => classify_upload(error),
-        FileStoreError::Patch(PatchError::OutOfRange { .. }) => (Exit::Usage, None),
+        FileStoreError::Patch(PatchError::OutOfRange { .. }) | FileStoreError::TooFar { .. } => {
+            (Exit::Usage, None)
+        }
         FileStoreError::Directory(DirectoryError::NotADirectory | DirectoryError::NotAFile) => {
             (Exit::Refused, Some("the capability says otherwise: it is forged"))
         }

@@ -1,6 +1,7 @@
 //! The gateway, as programs written for Tahoe-LAFS meet it: the stock client, unchanged, on a live grid.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -77,6 +78,36 @@ fn the_stock_tahoe_client_does_all_it_can() {
     assert!(!log.contains("URI:") && !log.contains("panicked"), "{log}");
     signal(&gateway.child, Signal::TERM);
     assert_eq!(ended(&mut gateway.child).code(), Some(0), "{}", gateway.log());
+}
+
+#[test]
+fn the_token_is_its_owners_alone() {
+    let grid = Grid::start(1, "1/1/1");
+    let token = grid.path("client").join("gateway.token");
+    let mode = || fs::metadata(&token).unwrap().permissions().mode() & 0o777;
+    grid.client.run(["gateway", "url"]).fails(1, &["sarsen gateway run"]);
+    let mut tokens = Vec::new();
+    for (open, said) in [(0o600, ""), (0o640, "only its owner"), (0o644, "a new token")] {
+        if token.exists() {
+            fs::set_permissions(&token, fs::Permissions::from_mode(open)).unwrap();
+        }
+        let mut gateway = Gateway::start(&grid, &[]);
+        assert_eq!(mode(), 0o600);
+        eventually("it says where the token is", || gateway.log().contains("sarsen gateway url"));
+        assert!(gateway.log().contains(said), "{}", gateway.log());
+        let text = fs::read_to_string(&token).unwrap().trim().to_owned();
+        assert!(!gateway.log().contains(&text), "the log shows the token");
+        let url = grid.client.run(["gateway", "url"]).ok().line();
+        assert!(gateway.log().contains(url.split('#').next().unwrap()), "{url}");
+        assert_eq!(url.split_once("#token=").unwrap().1, text);
+        tokens.push(text);
+        signal(&gateway.child, Signal::TERM);
+        assert_eq!(ended(&mut gateway.child).code(), Some(0), "{}", gateway.log());
+    }
+    assert!(tokens[0] == tokens[1] && tokens[1] != tokens[2]);
+    // One that was killed has said good-bye to nobody.
+    drop(Gateway::start(&grid, &[]));
+    grid.client.run(["gateway", "url"]).fails(1, &["sarsen gateway run"]);
 }
 
 #[test]

@@ -60,6 +60,17 @@ pub enum FileStoreError {
         /// The path.
         path: String,
     },
+    /// A place to write at that lies too far behind the end of a mutable file: all between would be zeros.
+    #[error(
+        "byte {at} lies more than {} bytes behind the end of the file, which has {size}",
+        super::mutable::GAP_MAX
+    )]
+    TooFar {
+        /// Where it was to be written.
+        at: u64,
+        /// Bytes of the file.
+        size: u64,
+    },
     /// A directory below more than [`super::MAX_DEPTH`] others.
     #[error("it lies deeper than {} directories, and is not followed", super::MAX_DEPTH)]
     TooDeep,

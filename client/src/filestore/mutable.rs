@@ -15,6 +15,9 @@ use crate::{Client, GetOptions, GetReport, PutOptions, Sink, Source};
 /// The longest content that stands in the slot itself, in bytes.
 const INLINE_MAX: usize = 48 * 1024;
 
+/// How far behind the end of a mutable file may be written, in bytes: what is between becomes zeros, which are stored.
+pub const GAP_MAX: u64 = 1 << 30;
+
 /// A mutable file as it was read.
 #[derive(Clone, Debug)]
 pub struct FileView {
@@ -36,7 +39,7 @@ impl FileView {
 pub enum MutableEdit {
     /// These bytes are the file.
     Content(FileContent),
-    /// These bytes are written at this place; the file grows if need be, with zeros before.
+    /// These bytes are written at this place, at most [`GAP_MAX`] behind the end; the file grows if need be, with zeros before.
     WriteAt(u64, Bytes),
     /// The file gets this length.
     Truncate(u64),
@@ -207,8 +210,9 @@ impl Edit for FileEdit {
         let content = match &self.edit {
             MutableEdit::Content(content) => content.clone(),
             MutableEdit::WriteAt(at, bytes) => {
-                let new = old.max(at.saturating_add(bytes.len() as u64));
-                self.patched(file.content, new, &[(*at, bytes.clone())]).await?
+                let end = at.checked_add(bytes.len() as u64).filter(|_| *at <= old.saturating_add(GAP_MAX));
+                let end = end.ok_or(FileStoreError::TooFar { at: *at, size: old })?;
+                self.patched(file.content, old.max(end), &[(*at, bytes.clone())]).await?
             }
             MutableEdit::Truncate(new) => self.patched(file.content, *new, &[]).await?,
         };

@@ -22,6 +22,7 @@ pub struct DirView {
     writer: Option<SlotWrite>,
     salt: Option<[u8; 32]>,
     freshness: Option<Freshness>,
+    version: Option<RecordHash>,
     base: Option<NodeRef>,
     edits: Arc<Edits>,
     tree: Tree<DirNodes>,
@@ -70,7 +71,8 @@ impl Client {
         let SlotView { sections, record, freshness, .. } = slot;
         let content = SlotContent::parse(&sections)?.into_directory()?;
         let view = self.view(cap, Mutability::Mutable, content.base, Arc::new(content.edits));
-        Ok(DirView { writer, salt: Some(record.id.salt), freshness: Some(freshness), ..view })
+        let (salt, version) = (Some(record.id.salt), Some(record.hash()));
+        Ok(DirView { writer, salt, freshness: Some(freshness), version, ..view })
     }
 
     /// A directory as this process last saw it, without asking anybody, and the record that says so. `None` if it is no slot's, or is not
@@ -85,12 +87,8 @@ impl Client {
         let (hash, version) = (record.hash(), (record.hash(), *read.key.expose()));
         if let Some(OpenedSlot { base, edits }) = self.opened_slots().get(&version) {
             let view = self.view(cap, Mutability::Mutable, base, edits);
-            let salt = Some(record.id.salt);
-            return Some((
-                DirView { writer, salt, freshness: Some(Freshness::NewestSeen), ..view },
-                read,
-                hash,
-            ));
+            let (salt, freshness) = (Some(record.id.salt), Some(Freshness::NewestSeen));
+            return Some((DirView { writer, salt, freshness, version: Some(hash), ..view }, read, hash));
         }
         let known = self.slot_of(&read, record).ok()?;
         let view = self.slot_directory(cap, known, writer).ok()?;
@@ -115,6 +113,7 @@ impl Client {
             writer: None,
             salt: None,
             freshness: None,
+            version: None,
             base,
             edits,
             tree: Tree::new(nodes),
@@ -145,6 +144,11 @@ impl DirView {
     /// How sure the read is; `None` for what can never change.
     pub fn freshness(&self) -> Option<Freshness> {
         self.freshness
+    }
+
+    /// What tells this version of it from every other; `None` for what can never change.
+    pub fn version(&self) -> Option<RecordHash> {
+        self.version
     }
 
     /// The entry of this name.

@@ -67,7 +67,7 @@ impl FromRequestParts<Arc<Gateway>> for HasToken {
                 "no-token",
                 "this needs the token of the installation",
             )
-            .with_hint("open the address that `sarsen gateway run` printed")),
+            .with_hint("open the address that `sarsen gateway url` prints")),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A directory as a zip, made while it is read: no temporary file, and nothing in memory but a few small files ahead and the list at its end.
 
 mod format;
+mod room;
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,6 +16,7 @@ use client::filestore::{DirView, FileStoreError, Walk, Walked};
 use client::{Client, GetOptions, Sink, Transfer};
 use encoding::directory::{EntryKind, Name, Time};
 use protocol::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use super::problem::Problem;
@@ -23,6 +25,8 @@ use crate::Gateway;
 use crate::content::{self, Disposition, Serve};
 use crate::stream::{Gone, Out, answer};
 use format::{Crc, Listed, TooMuch, Writer};
+use room::Place;
+pub(crate) use room::Room;
 
 /// Files that are read ahead.
 const AHEAD: usize = 16;
@@ -30,8 +34,6 @@ const AHEAD: usize = 16;
 const SMALL: u64 = 256 << 10;
 /// Entries of one zip.
 const ENTRIES_MAX: u64 = 1_000_000;
-/// Bytes of the list at its end, which is kept until then.
-const LIST_MAX: usize = 128 << 20;
 
 /// Why a zip ends early.
 enum Broken {
@@ -75,12 +77,15 @@ pub(super) async fn respond(
     let mut response = match is_head {
         true => Response::new(axum::body::Body::empty()),
         false => {
+            let place = gateway.shared().zips.enter();
+            let place =
+                place.ok_or_else(|| Problem::busy("as many zips are made as there may be at a time"))?;
             let (client, names) = (gateway.client().clone(), names.to_vec());
             let transfer = Transfer::default();
             let under_way = gateway.shared().transfers.begin(name, Way::Down, None, None, transfer.clone());
             answer("application/zip", async move |out| {
-                let mut zip =
-                    Zip { client, out, writer: Writer::default(), ahead: VecDeque::new(), transfer };
+                let (writer, ahead) = (Writer::default(), VecDeque::new());
+                let mut zip = Zip { client, out, place, writer, ahead, transfer };
                 match zip.all(view, names).await {
                     Ok(()) => under_way.finish(),
                     Err(Broken::Gone) => {}
@@ -111,17 +116,21 @@ enum What {
     Large(Cap),
 }
 
-struct Reading(JoinHandle<Result<Vec<u8>, FileStoreError>>);
+struct Reading {
+    task: JoinHandle<Result<Vec<u8>, FileStoreError>>,
+    _lent: OwnedSemaphorePermit,
+}
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 struct Zip {
     client: Client,
     out: Out,
+    place: Place,
     writer: Writer,
     ahead: VecDeque<Next>,
     transfer: Transfer,
@@ -146,8 +155,9 @@ impl Zip {
         while let Some(next) = self.ahead.pop_front() {
             self.write(next).await?;
         }
-        let end = self.writer.finish();
-        self.out.write(&end).await?;
+        for chunk in self.writer.finish() {
+            self.out.piece(chunk.into()).await?;
+        }
         Ok(self.out.flush().await?)
     }
 
@@ -186,23 +196,29 @@ impl Zip {
     }
 
     fn begin(&self, cap: Cap) -> What {
-        if cap.size().is_none_or(|size| size > SMALL) {
+        let small = cap.size().filter(|size| *size <= SMALL);
+        // Where no memory is left for it, it is read when its turn comes.
+        let Some((size, lent)) = small.and_then(|size| Some((size, self.place.ahead(size)?))) else {
             return What::Large(cap);
-        }
+        };
         let (client, transfer) = (self.client.clone(), self.transfer.clone());
-        What::Small(Reading(tokio::spawn(async move {
-            let mut bytes = Vec::new();
+        let task = tokio::spawn(async move {
+            let mut bytes = Vec::with_capacity(size as usize);
             let options = GetOptions { range: None, transfer };
             client.read_file(&cap, &mut bytes, options).await?;
             Ok(bytes)
-        })))
+        });
+        What::Small(Reading { task, _lent: lent })
     }
 
     async fn write(&mut self, next: Next) -> Result<(), Broken> {
-        if self.writer.entries() >= ENTRIES_MAX || self.writer.list_len() >= LIST_MAX {
+        let Next { path, modified, what } = next;
+        if self.writer.entries() >= ENTRIES_MAX {
             return Err(TooMuch::Entries.into());
         }
-        let Next { path, modified, what } = next;
+        if !self.place.allows(self.writer.chunks_with(&path)) {
+            return Err(TooMuch::Room.into());
+        }
         match what {
             What::Directory => {
                 let head = self.writer.begin(Listed::directory(&path, modified))?;
@@ -210,7 +226,7 @@ impl Zip {
                 self.writer.end(0, 0)?;
             }
             What::Small(mut reading) => {
-                let bytes = (&mut reading.0).await.map_err(|_| FileStoreError::GivenUp)??;
+                let bytes = (&mut reading.task).await.map_err(|_| FileStoreError::GivenUp)??;
                 let mut crc = Crc::new();
                 crc.update(&bytes);
                 let head = self.writer.begin(Listed::file(&path, modified, bytes.len() as u64))?;

@@ -72,23 +72,44 @@ impl Body for IdleBody {
     }
 }
 
-/// A stream whose other side must take what is written now and then.
+/// A stream whose other side must take what is written now and then, and enough of it in all.
+///
+/// Time that we wait for it is lent; what it takes gives time back, up to what there was in the beginning.
 pub(super) struct Watched<S> {
     stream: S,
     pause: Pause,
+    most: Duration,
+    left: Duration,
+    /// What one byte gives back.
+    each: Duration,
+    since: Option<Instant>,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, most: Duration) -> Self {
-        Self { stream, pause: Pause::new(most) }
+    pub(super) fn new(stream: S, bounds: &super::Bounds) -> Self {
+        let (most, each) = (bounds.taking, Duration::from_secs(1) / bounds.rate.max(1));
+        Self { stream, pause: Pause::new(most), most, left: most, each, since: None }
     }
 
-    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
+    /// `took` tells how many bytes were taken.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+        took: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(done) = &polled {
             self.pause.end();
+            if let Some(since) = self.since.take() {
+                self.left = self.left.saturating_sub(since.elapsed());
+            }
+            let bytes = done.as_ref().map_or(0, took) as u32;
+            self.left = self.left.saturating_add(self.each.saturating_mul(bytes)).min(self.most);
             return polled;
         }
-        ready!(self.pause.poll_too_long(cx));
+        self.since.get_or_insert_with(Instant::now);
+        let left = self.left;
+        ready!(self.pause.poll_longer_than(cx, left));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -106,7 +127,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(cx, polled)
+        self.watch(cx, polled, |took| *took)
     }
 
     fn poll_write_vectored(
@@ -115,7 +136,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.watch(cx, polled)
+        self.watch(cx, polled, |took| *took)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -124,12 +145,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, polled)
+        self.watch(cx, polled, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, polled)
+        self.watch(cx, polled, |()| 0)
     }
 }
 
@@ -149,12 +170,7 @@ impl Pause {
         self.running = false;
     }
 
-    /// Ready when the pause is too long.
-    fn poll_too_long(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_longer_than(cx, Duration::MAX)
-    }
-
-    /// The same with a shorter bound for this pause.
+    /// Ready when the pause is too long, or longer than this.
     fn poll_longer_than(&mut self, cx: &mut Context<'_>, bound: Duration) -> Poll<()> {
         if !self.running {
             self.running = true;

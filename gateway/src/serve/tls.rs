@@ -28,8 +28,14 @@ pub enum TlsError {
         #[source]
         source: pem::Error,
     },
+    /// A file without a certificate.
+    #[error("{} holds no certificate in PEM", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// Certificate and key do not belong together, or are of a kind that is not known.
-    #[error("the certificate and its key cannot be used")]
+    #[error("the certificate and its key cannot be used together")]
     Pair(#[from] rustls::Error),
 }
 
@@ -46,6 +52,9 @@ impl Tls {
         };
         let chain = CertificateDer::pem_file_iter(certificates).map_err(failed(certificates))?;
         let chain = chain.collect::<Result<Vec<_>, _>>().map_err(failed(certificates))?;
+        if chain.is_empty() {
+            return Err(TlsError::Empty { path: certificates.to_owned() });
+        }
         let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)

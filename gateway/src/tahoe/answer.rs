@@ -6,7 +6,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use client::check::CheckError;
-use client::filestore::FileStoreError;
+use client::filestore::{DirView, FileStoreError};
+use client::slot::Freshness;
 use serde_json::Value;
 
 use crate::content::Conditions;
@@ -119,6 +120,15 @@ pub(super) fn known(headers: &HeaderMap, tag: &str) -> Option<Response> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     Some(with_tag(response, tag))
+}
+
+/// The tag of a directory's listing of this kind, where it may change and a quorum confirmed what it says.
+pub(super) fn tag_of_listing(view: &DirView, kind: &str) -> Option<String> {
+    let version = view.version().filter(|_| view.freshness() == Some(Freshness::Confirmed))?;
+    // What is shown also follows from what the cap grants.
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&version.0).update(view.cap().to_string().as_bytes());
+    Some(format!("\"{}-{kind}\"", &hasher.finalize().to_hex()[..32]))
 }
 
 /// The same with this tag.

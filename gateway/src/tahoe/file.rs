@@ -13,6 +13,7 @@ use super::args::Format;
 use super::body::{Chunks, whole, with_source};
 use super::form::FormFile;
 use super::linked::{Call, Expected, NAMELESS, check_conditions};
+use super::span::Span;
 use super::{args, children};
 use crate::Gateway;
 use crate::api::Way;
@@ -62,8 +63,8 @@ enum Goal {
 
 /// `PUT /uri/CAP[/path]`.
 pub(super) async fn put(call: &Call, mut body: Body) -> Answer {
-    if call.headers.contains_key(header::CONTENT_RANGE) {
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "Content-Range in PUT not yet supported"));
+    if call.headers.contains_key(header::CONTENT_RANGE) && Span::of(call)?.is_some() {
+        refuse_part(call).await?;
     }
     if let Some(likely) = likely(call).await? {
         return put_likely(call, likely, &mut body).await;
@@ -77,7 +78,7 @@ pub(super) async fn put(call: &Call, mut body: Body) -> Answer {
 async fn likely(call: &Call) -> Result<Option<LikelyPlace>, Problem> {
     let plain = !Conditions::of(&call.headers).are_there()
         && call.args.replace()? != Replace::No
-        && call.args.offset()?.is_none();
+        && Span::of(call)?.is_none();
     if !plain {
         return Ok(None);
     }
@@ -119,6 +120,18 @@ async fn settle(call: &Call, child: Child) -> Answer {
     }
 }
 
+/// A part is written only of a mutable file that is there. Of a directory it is said later that it is one.
+async fn refuse_part(call: &Call) -> Result<(), Problem> {
+    match call.target().await {
+        Ok(target) if target.cap.is_directory() || target.cap.is_mutable() => Ok(()),
+        Ok(_) | Err(FileStoreError::NoEntry { .. }) => {
+            let text = "Content-Range in PUT is supported for mutable files that are there only";
+            Err(Problem::new(StatusCode::NOT_IMPLEMENTED, text))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn goal(call: &Call) -> Result<Goal, Problem> {
     if call.names.is_empty() {
         let expected = check_conditions(call, Some(&call.root)).await?;
@@ -147,7 +160,7 @@ async fn goal(call: &Call) -> Result<Goal, Problem> {
             StatusCode::FORBIDDEN,
             "PUT to a mutable file: replace or update requested with read-only cap",
         )),
-        _ if call.args.offset()?.is_some() => {
+        _ if Span::of(call)?.is_some() => {
             Err(Problem::bad("PUT to a file: append operation invoked on an immutable cap"))
         }
         _ => Ok(Goal::Under(Box::new(place), expected)),
@@ -206,7 +219,7 @@ async fn link(
     Ok(Ok(response))
 }
 
-/// Writes over a mutable file, all of it or from `offset=` on.
+/// Writes over a mutable file, all of it or a part.
 async fn over(
     call: &Call,
     write: &SlotWrite,
@@ -218,10 +231,12 @@ async fn over(
     let name = name.map_or(NAMELESS, Name::as_str);
     let under_way = transfers.begin(name, Way::Up, chunks.len(), None, transfer.clone());
     let (client, only) = (&call.client, expected.content.take());
-    if let Some(offset) = call.args.offset()? {
+    if let Some(span) = Span::of(call)? {
+        chunks.len().map_or(Ok(()), |len| span.check(len))?;
         // In one step: nobody ever sees a part of it, and a body that breaks off leaves nothing.
         let (bytes, _held) = whole(&call.gateway, chunks, MAX_AT).await?;
-        let edit = MutableEdit::WriteAt(offset, bytes);
+        span.check(bytes.len() as u64)?;
+        let edit = MutableEdit::WriteAt(span.at, bytes);
         expected.judge(client.edit_file_if(write, edit, only).await)?;
         under_way.finish();
         return Ok(());

@@ -7,7 +7,9 @@ use client::slot::Freshness;
 use encoding::directory::{Entry, EntryKind};
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, JSON, Problem, Writer, ascii, json_text, streamed, tagged};
+use super::answer::{
+    Answer, JSON, Problem, Writer, ascii, json_text, known, streamed, tag_of_listing, tagged, with_tag,
+};
 use super::linked::Call;
 use super::metadata;
 use crate::content;
@@ -98,6 +100,10 @@ pub(super) async fn respond(call: &Call, target: Target) -> Answer {
 
 async fn directory(call: &Call, cap: &Cap) -> Answer {
     let view = call.client.open_directory(cap).await?;
+    let tag = tag_of_listing(&view, "json");
+    if let Some(answer) = tag.as_ref().and_then(|tag| known(&call.headers, tag)) {
+        return Ok(answer);
+    }
     let details = of_cap(cap);
     // The first page of entries tells whether the rest can be read.
     view.entries().next().await.map_err(Problem::from)?;
@@ -106,7 +112,10 @@ async fn directory(call: &Call, cap: &Cap) -> Answer {
     if doubtful {
         response.headers_mut().insert(content::FRESHNESS, HeaderValue::from_static("newest-seen"));
     }
-    Ok(response)
+    Ok(match tag {
+        Some(tag) => with_tag(response, &tag),
+        None => response,
+    })
 }
 
 async fn write_directory(mut writer: Writer, view: DirView, details: Map<String, Value>) {

@@ -34,6 +34,8 @@ const MAX_NAME: usize = 256;
 /// How long results wait to be fetched, and how long they stay after that.
 const UNCOLLECTED: Duration = Duration::from_secs(4 * 24 * 3600);
 const COLLECTED: Duration = Duration::from_secs(24 * 3600);
+/// How long they stay that were fetched for the last time: an answer that was lost on its way can be had once more.
+const RELEASED: Duration = Duration::from_secs(60);
 /// Unhealthy files that are listed, and bad shares.
 const MAX_LISTED: usize = 10_000;
 
@@ -164,18 +166,29 @@ struct Operation {
     kind: Kind,
     progress: Progress,
     task: AbortHandle,
-    /// How long it stays after it finished, and after that was last said.
-    keep: Duration,
-    since: Instant,
-    /// Whether the client said how long to keep it.
-    retained: bool,
+    /// How long the client wants it kept, and when it said so.
+    retain: Option<(Instant, Duration)>,
+    /// When its results were first fetched.
+    collected: Option<Instant>,
+    /// When they were fetched by somebody who said that he would not come again.
+    released: Option<Instant>,
 }
 
 impl Operation {
+    fn is_under_way(&self) -> bool {
+        self.progress.lock().finished.is_none()
+    }
+
     /// What is under way stays.
     fn is_over(&self, now: Instant) -> bool {
-        let finished = self.progress.lock().finished;
-        finished.is_some_and(|finished| finished.max(self.since) + self.keep <= now)
+        let Some(finished) = self.progress.lock().finished else { return false };
+        let until = match (self.released, self.retain, self.collected) {
+            (Some(released), ..) => released + RELEASED,
+            (None, Some((since, keep)), _) => finished.max(since) + keep,
+            (None, None, Some(collected)) => collected + COLLECTED,
+            (None, None, None) => finished + UNCOLLECTED,
+        };
+        until <= now
     }
 }
 
@@ -217,6 +230,12 @@ where
     }
     let retain = retain_for(&call.args)?;
     let mut all = call.gateway.tahoe().operations.lock();
+    if all.get(&handle).is_some_and(Operation::is_under_way) {
+        return Err(Problem::new(StatusCode::CONFLICT, "other work is under way under this handle"));
+    }
+    if all.len() >= MAX {
+        all.retain(|_, operation| operation.released.is_none());
+    }
     if all.len() >= MAX && !all.contains_key(&handle) {
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many handles; fetch or cancel some"));
     }
@@ -230,9 +249,9 @@ where
         found.failure = result.err().map(|Problem(failure)| failure);
         drop(found);
     });
-    let (keep, since) = (retain.unwrap_or(UNCOLLECTED), Instant::now());
-    let retained = retain.is_some();
-    let operation = Operation { kind, progress, task: task.abort_handle(), keep, since, retained };
+    let retain = retain.map(|keep| (Instant::now(), keep));
+    let task = task.abort_handle();
+    let operation = Operation { kind, progress, task, retain, collected: None, released: None };
     all.insert(handle.clone(), operation);
     drop(all);
     let mut to = format!("/operations/{}", utf8_percent_encode(&handle, NON_ALPHANUMERIC));
@@ -256,11 +275,13 @@ fn show(gateway: &Gateway, handle: &str, request: &Request) -> Answer {
     let mut all = gateway.tahoe().operations.lock();
     let operation = all.get_mut(handle).ok_or_else(unknown)?;
     let cancel = args.t() == "cancel";
-    if cancel && request.method() != Method::POST {
+    let is_post = request.method() == Method::POST;
+    if cancel && !is_post {
         return Err(Problem::bad("t=cancel wants a POST"));
     }
-    if let Some(keep) = retain_for(&args)? {
-        (operation.keep, operation.since, operation.retained) = (keep, Instant::now(), true);
+    // Who only looks changes nothing.
+    if let Some(keep) = retain_for(&args)?.filter(|_| is_post) {
+        operation.retain = Some((Instant::now(), keep));
     }
     let release = args.flag("release-after-complete")?;
     let (progress, kind) = (operation.progress.clone(), operation.kind.clone());
@@ -268,10 +289,14 @@ fn show(gateway: &Gateway, handle: &str, request: &Request) -> Answer {
         let found = progress.lock();
         (found.failure.clone(), found.finished.is_some())
     };
-    if finished && !operation.retained {
-        (operation.keep, operation.since) = (COLLECTED, Instant::now());
+    if finished {
+        operation.collected.get_or_insert_with(Instant::now);
     }
-    if cancel || finished && release {
+    // Tahoe's own client asks so, with a GET, and leaves nothing behind.
+    if finished && release {
+        operation.released.get_or_insert_with(Instant::now);
+    }
+    if cancel {
         all.remove(handle);
     }
     // What follows takes time: others need not wait for it.

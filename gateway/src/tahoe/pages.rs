@@ -5,7 +5,9 @@ use client::filestore::{DirView, FileStoreError, Target};
 use encoding::directory::{Entry, EntryKind, Name};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::answer::{Answer, HTML, Problem, Writer, escaped, page, streamed, text};
+use super::answer::{
+    Answer, HTML, Problem, Writer, escaped, known, page, streamed, tag_of_listing, text, with_tag,
+};
 use super::linked::Call;
 
 fn quoted(part: &str) -> String {
@@ -34,13 +36,21 @@ fn head(title: &str) -> String {
 /// What is in a directory, with links to all of it.
 pub(super) async fn directory(call: &Call, target: &Target) -> Answer {
     let view = call.client.open_directory(&target.cap).await?;
+    let tag = tag_of_listing(&view, "html");
+    if let Some(answer) = tag.as_ref().and_then(|tag| known(&call.headers, tag)) {
+        return Ok(answer);
+    }
+    let tagged = |answer| match &tag {
+        Some(tag) => with_tag(answer, tag),
+        None => answer,
+    };
     view.entries().next().await.map_err(Problem::from)?;
     if call.method == Method::HEAD {
-        return Ok(page(String::new()));
+        return Ok(tagged(page(String::new())));
     }
     let title = call.names.last().map_or("Directory", Name::as_str).to_owned();
     let here = here(call);
-    Ok(streamed(HTML, move |writer| write(writer, view, title, here)))
+    Ok(tagged(streamed(HTML, move |writer| write(writer, view, title, here))))
 }
 
 async fn write(mut writer: Writer, view: DirView, title: String, here: String) {

@@ -5,25 +5,29 @@ use std::time::Duration;
 
 use client::{Client, GridView, Seams, Settings, Shares, Timeouts};
 use gateway::Gateway;
-use gateway::serve::{Bounds, serve_within};
+use gateway::serve::{Bounds, Tls, serve_within};
 use protocol::NodeKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::common::settings;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Running {
+pub(crate) struct Running {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 async fn start(bounds: Bounds) -> Running {
+    start_with(bounds, None).await
+}
+
+pub(crate) async fn start_with(bounds: Bounds, tls: Option<Tls>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let own = Settings {
@@ -37,20 +41,20 @@ async fn start(bounds: Bounds) -> Running {
     };
     let seams = Seams::real(&NodeKey::from_seed(&[1; 32])).unwrap();
     let client = Client::new(own, GridView::empty(), seams).unwrap();
-    let gateway = Gateway::new(client, settings(address));
+    let gateway = Gateway::new(client, gateway::Settings { tls: tls.is_some(), ..settings(address) });
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(serve_within(listener, gateway, None, bounds, async {
+    let task = tokio::spawn(serve_within(listener, gateway, tls, bounds, async {
         let _ = stopped.await;
     }));
     Running { address, stop: Some(stop), task }
 }
 
 impl Running {
-    async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    fn head(&self, method: &str, more: &str) -> String {
+    pub(crate) fn head(&self, method: &str, more: &str) -> String {
         format!("{method} /uri/URI:LIT:nbswy3dp HTTP/1.1\r\nHost: {}\r\n{more}\r\n", self.address)
     }
 
@@ -123,6 +127,72 @@ async fn a_body_that_drips_ends_its_request() {
     timeout(PATIENCE, read.read_exact(&mut said)).await.expect("it ends").unwrap();
     assert!(matches!(&said, b"HTTP/1.1 408" | b"HTTP/1.1 400"), "{said:?}");
     drip.abort();
+}
+
+/// Asks for more than the system holds back, with little room for what comes. What the answers have in all is to be at least `least` bytes.
+async fn ask_for_much(running: &Running, least: usize) -> TcpStream {
+    let mut one = running.connect().await;
+    let ask =
+        |more: &str| format!("GET /api/openapi.json HTTP/1.1\r\nHost: {}\r\n{more}\r\n", running.address);
+    one.write_all(ask("Connection: close\r\n").as_bytes()).await.unwrap();
+    let each = read_all(&mut one).await.len();
+    drop(one);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(running.address).await.unwrap();
+    let requests = ask("").repeat(least / each) + &ask("Connection: close\r\n");
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_loses_its_connection() {
+    let running = start(Bounds { taking: Duration::from_millis(300), ..Bounds::default() }).await;
+    let mut paused = ask_for_much(&running, 3_000_000).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let got = read_all(&mut paused).await;
+    assert!(got.starts_with("HTTP/1.1 200") && got.len() < 1_500_000, "{} bytes came", got.len());
+}
+
+#[tokio::test]
+async fn a_reader_that_sips_loses_its_connection() {
+    let bounds = Bounds { taking: Duration::from_millis(500), rate: 1 << 20, ..Bounds::default() };
+    let running = start(bounds).await;
+    let mut slow = ask_for_much(&running, 6_000_000).await;
+    let (mut sip, mut got) = ([0; 16 * 1024], 0);
+    // Never silent for long, and at a third of the rate.
+    loop {
+        match timeout(PATIENCE, slow.read(&mut sip)).await.expect("it goes on or ends") {
+            Ok(1..) => got += sip.len(),
+            _ => break,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(got < 3_000_000, "{got} bytes at a third of the rate");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_slow_enough_gets_all() {
+    let bounds = Bounds { taking: Duration::from_millis(1000), rate: 64 * 1024, ..Bounds::default() };
+    let running = start(bounds).await;
+    let mut slow = ask_for_much(&running, 3_000_000).await;
+    let (mut piece, mut got) = (vec![0; 64 * 1024], 0);
+    // In lumps, with pauses, and above the rate. This takes far longer than a reader has for nothing.
+    let begun = Instant::now();
+    loop {
+        let mut lump = 0;
+        while lump < 256 * 1024 {
+            let took = timeout(PATIENCE, slow.read(&mut piece)).await.expect("it comes").unwrap();
+            if took == 0 {
+                assert!(got + lump >= 3_000_000, "{} bytes", got + lump);
+                assert!(begun.elapsed() > Duration::from_secs(2));
+                return;
+            }
+            lump += took;
+        }
+        got += lump;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use caps::{Cap, SlotWrite};
-use client::filestore::{Child, DirEdit, FileStoreError, MutableEdit, Refusal, Replace};
+use client::filestore::{Child, DirEdit, FileStoreError, GAP_MAX, MutableEdit, Refusal, Replace};
 use client::{Client, GetOptions, PutOptions, Source};
 use encoding::directory::{EntryKind, Name};
 use testkit::grid::SimGrid;
@@ -154,6 +154,12 @@ fn mutable_files_of_any_size_change_in_place() {
             data.resize(data.len().max(size / 2 + 7), 0);
             data[size / 2..size / 2 + 7].copy_from_slice(b"changed");
             assert_eq!(read(&grid.client("3/7/10").await, &made.cap().read().unwrap()).await, data);
+            let end = data.len() as u64;
+            for far in [end + GAP_MAX + 1, u64::MAX - 3, u64::MAX] {
+                let write = MutableEdit::WriteAt(far, Bytes::from_static(b"beyond"));
+                let refused = client.edit_file(&cap, write).await;
+                assert!(matches!(refused, Err(FileStoreError::TooFar { .. })), "{far}: {refused:?}");
+            }
             client.edit_file(&cap, MutableEdit::Truncate(70_000)).await.unwrap();
             data.resize(70_000, 0);
             assert_eq!(read(&client, made.cap()).await, data, "truncated to 70,000 from {size}");

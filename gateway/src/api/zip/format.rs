@@ -18,15 +18,23 @@ const SEE_64: u32 = u32::MAX;
 /// What a zip cannot hold.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TooMuch {
-    /// More entries, or a longer list of them, than are put into one zip.
+    /// More entries than are put into one zip.
     #[error("it has more entries than are put into one zip")]
     Entries,
+    /// The lists of all zips together are as long as they may be.
+    #[error("its list finds no room beside those of other zips")]
+    Room,
     #[error("a path in it is longer than the {} bytes that a zip can name", u16::MAX)]
     Path,
     /// More bytes came than the entry said before them.
     #[error("a file in it is longer than it was said to be")]
     Size,
 }
+
+/// Bytes of the pieces that the list is kept in.
+pub(super) const CHUNK: usize = 64 << 10;
+/// More than an entry of the list takes besides its path, and the end after it.
+const ENTRY: usize = 256;
 
 /// An entry as it is listed.
 pub(super) struct Listed {
@@ -53,7 +61,7 @@ impl Listed {
 pub(super) struct Writer {
     at: u64,
     entries: u64,
-    list: Vec<u8>,
+    list: Vec<Vec<u8>>,
     open: Option<Listed>,
 }
 
@@ -79,8 +87,27 @@ impl Writer {
         self.entries
     }
 
-    pub(super) fn list_len(&self) -> usize {
-        self.list.len()
+    /// Bytes of the list so far.
+    fn list_len(&self) -> usize {
+        let last = self.list.last().map_or(0, Vec::len);
+        self.list.len().saturating_sub(1) * CHUNK + last
+    }
+
+    /// Chunks of the list with one more entry and its end.
+    pub(super) fn chunks_with(&self, path: &str) -> usize {
+        (self.list_len() + path.len() + ENTRY).div_ceil(CHUNK)
+    }
+
+    fn keep(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.list.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+                self.list.push(Vec::with_capacity(CHUNK));
+            }
+            let Some(chunk) = self.list.last_mut() else { return };
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - chunk.len()));
+            chunk.extend_from_slice(now);
+            bytes = later;
+        }
     }
 
     /// What stands before the content of an entry.
@@ -148,22 +175,23 @@ impl Writer {
         let flags = if is_directory { 1 << 11 } else { FLAGS };
         let shown = if entry.is_64 { SEE_64 } else { size as u32 };
         let version = if wide.is_empty() { VERSION } else { VERSION_64 };
-        let out = &mut self.list;
-        put32(out, &[0x0201_4b50]);
-        put16(out, &[MADE_BY, version, flags, 0, time, date]);
-        put32(out, &[crc, shown, shown]);
-        put16(out, &[entry.name.len() as u16, extra.len() as u16, 0, 0, 0]);
+        let mut out = Vec::with_capacity(46);
+        put32(&mut out, &[0x0201_4b50]);
+        put16(&mut out, &[MADE_BY, version, flags, 0, time, date]);
+        put32(&mut out, &[crc, shown, shown]);
+        put16(&mut out, &[entry.name.len() as u16, extra.len() as u16, 0, 0, 0]);
         // The low byte is for DOS: 16 is a directory.
-        put32(out, &[(entry.mode << 16) | if is_directory { 16 } else { 0 }, short(entry.offset)]);
-        out.extend_from_slice(entry.name.as_bytes());
-        out.extend_from_slice(&extra);
+        put32(&mut out, &[(entry.mode << 16) | if is_directory { 16 } else { 0 }, short(entry.offset)]);
+        self.keep(&out);
+        self.keep(entry.name.as_bytes());
+        self.keep(&extra);
         self.entries += 1;
     }
 
     /// The list, and the end.
-    pub(super) fn finish(&mut self) -> Vec<u8> {
-        let mut out = std::mem::take(&mut self.list);
-        let (start, len, entries) = (self.at, out.len() as u64, self.entries);
+    pub(super) fn finish(&mut self) -> Vec<Vec<u8>> {
+        let (start, len, entries) = (self.at, self.list_len() as u64, self.entries);
+        let mut out = Vec::new();
         if entries >= u64::from(u16::MAX) || start >= u64::from(SEE_64) || len >= u64::from(SEE_64) {
             put32(&mut out, &[0x0606_4b50]);
             put64(&mut out, &[44]);
@@ -179,7 +207,8 @@ impl Writer {
         put16(&mut out, &[0, 0, count, count]);
         put32(&mut out, &[short(len), short(start)]);
         put16(&mut out, &[0]);
-        out
+        self.keep(&out);
+        std::mem::take(&mut self.list)
     }
 }
 
@@ -238,12 +267,31 @@ mod tests {
         assert_eq!(writer.end(7, size).unwrap().len(), 4 + 4 + 16);
         writer.begin(Listed::file("behind", None, 1)).unwrap();
         writer.end(7, 1).unwrap();
-        let end = writer.finish();
+        let end = writer.finish().concat();
         assert!(end.windows(4).any(|window| window == 0x0606_4b50u32.to_le_bytes()), "no 64-bit end");
         assert!(
             end.windows(8).any(|window| window == (size + 30 + 3 + 20 + 24).to_le_bytes()),
             "no 64-bit place"
         );
+    }
+
+    #[test]
+    fn a_list_takes_the_chunks_that_were_foretold() {
+        let mut writer = Writer::default();
+        let path = "x".repeat(65_000);
+        let mut len = 0;
+        for _ in 0..50 {
+            let most = writer.chunks_with(&path);
+            writer.begin(Listed::file(&path, None, 1)).unwrap();
+            writer.end(7, 1).unwrap();
+            len += 46 + path.len();
+            assert_eq!(writer.list_len(), len);
+            assert!(writer.list.len() <= most);
+        }
+        let most = writer.chunks_with("");
+        let all = writer.finish();
+        assert!(all.len() <= most && all.iter().rev().skip(1).all(|chunk| chunk.len() == CHUNK));
+        assert_eq!(all.concat().len(), len + 22);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
+use client::filestore::Child;
+use http_body_util::BodyExt;
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -167,6 +169,54 @@ fn sha256(data: &[u8]) -> String {
         .unwrap();
     python.stdin.take().unwrap().write_all(data).unwrap();
     String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn zips_at_a_time_have_a_bound() {
+    simulate(async {
+        let world = World::new(25).await;
+        world.put(&["d"], "large", &noise(1, 3_000_000)).await;
+        let url = ticket(&world, &["d"], "zip").await;
+        let mut unread = Vec::new();
+        for _ in 0..32 {
+            let request = world.request("GET", &url).body(Body::empty()).unwrap();
+            let response = world.router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            unread.push(response);
+        }
+        world.get(&url).await.refuses(503, "busy");
+        let head = world.send(world.request("HEAD", &url).body(Body::empty()).unwrap()).await;
+        assert_eq!(head.status, 200);
+        unread.pop();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(unzipped(&world.get(&url).await.ok().body)["large"], sha256(&noise(1, 3_000_000)));
+    });
+}
+
+#[test]
+fn a_zip_whose_list_is_too_long_breaks_the_connection() {
+    simulate(async {
+        let world = World::new(26).await;
+        let file = || Child::new("URI:LIT:nbswy3dp".parse().unwrap(), None).unwrap();
+        let files = (0..1700).map(|number| (format!("{number}").parse().unwrap(), file())).collect();
+        let mut dir = world.client.make_immutable(files).await.unwrap();
+        for _ in 0..250 {
+            dir = world.client.make_immutable(vec![("x".repeat(255).parse().unwrap(), dir)]).await.unwrap();
+        }
+        let asked = json!({ "where": { "cap": dir.cap().to_string() }, "as": "zip" });
+        let url = world.post("/api/tickets", asked).await.ok().json()["url"].as_str().unwrap().to_owned();
+        let request = world.request("GET", &url).body(Body::empty()).unwrap();
+        let mut body = world.router.clone().oneshot(request).await.unwrap().into_body();
+        let mut len = 0;
+        let broken = loop {
+            match body.frame().await {
+                Some(Ok(frame)) => len += frame.into_data().unwrap().len(),
+                Some(Err(_)) => break true,
+                None => break false,
+            }
+        };
+        assert!(broken && len > 90 << 20, "{len} bytes came");
+    });
 }
 
 #[test]
