@@ -36,6 +36,7 @@ mod keys;
 mod members;
 #[path = "e2e/outlives.rs"]
 mod outlives;
+#[path = "e2e/ports.rs"]
 mod ports;
 #[path = "e2e/program.rs"]
 mod program;
