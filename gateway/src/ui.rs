@@ -28,6 +28,7 @@ static PARTS: &[Part] = parts![
     "actions.js",
     "api.js",
     "app.js",
+    "asking.js",
     "base.css",
     "changes.js",
     "crumbs.js",

@@ -19,13 +19,13 @@ export function headers(more) {
   return { ...(token ? { authorization: `Bearer ${token}` } : {}), ...more };
 }
 
-async function send(path, { method, body, signal }) {
+async function send(path, { method, body, signal, more }) {
   let answer;
   try {
     answer = await fetch(`/api/${path}`, {
       method,
       signal,
-      headers: headers(body === undefined ? {} : { "content-type": "application/json" }),
+      headers: headers({ ...(body === undefined ? {} : { "content-type": "application/json" }), ...more }),
       body: body === undefined ? undefined : JSON.stringify(body),
       cache: "no-store",
       referrerPolicy: "no-referrer",
@@ -41,6 +41,19 @@ async function send(path, { method, body, signal }) {
 /** GET of JSON. */
 export async function get(path, signal) {
   return (await send(path, { method: "GET", signal })).json();
+}
+
+/** Takes a token over if it is the gateway's own: whether it was. One that works is never given up for one that does not. */
+export async function tryToken(token, keep, signal) {
+  if (!/^[\x21-\x7e]+$/.test(token)) return false;
+  try {
+    await send("aliases", { method: "GET", signal, more: { authorization: `Bearer ${token}` } });
+  } catch (error) {
+    if (error.status === 401) return false;
+    throw error;
+  }
+  session.setToken(token, keep);
+  return true;
 }
 
 /** POST of JSON, answered by JSON if by anything. */

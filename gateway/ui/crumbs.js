@@ -9,6 +9,11 @@ export function nameOfRoot(root) {
   return root.startsWith("~") ? "Opened by cap" : root;
 }
 
+/** The words for a place that is not below one of the client's own folders; null for one that is. */
+export function foreignPlace(root, path) {
+  return root.startsWith("~") ? [nameOfRoot(root), ...path].join(" / ") : null;
+}
+
 /** The breadcrumbs of a path, with the title of the page for who does not see it, unless the page shows one. */
 export function crumbs(root, path, titled = false) {
   const arrow = () => h("span", { class: "arrow", "aria-hidden": "true" }, icon("right"));

@@ -84,3 +84,14 @@ fn stored_pages_run_nothing_and_reach_nothing() {
     let victim = grid.client.put(&grid.file("victim", 7, 5000));
     in_browser(&grid, "hostile.py", json!({ "victim": victim }));
 }
+
+#[test]
+fn addresses_made_by_others_take_no_token_away_and_open_nothing_unasked() {
+    let grid = Grid::start(10, "3/7/10");
+    grid.client.run(["alias", "create", "home"]).ok();
+    let file = grid.client.put(&grid.file("file", 8, 5000));
+    let shared = grid.client.run(["mkdir"]).ok().line();
+    grid.client.run(["mkdir", &format!("{shared}/letters")]).ok();
+    grid.client.run(["put", grid.file("plan", 9, 300).to_str().unwrap(), &format!("{shared}/letters/secret plan")]).ok();
+    in_browser(&grid, "links.py", json!({ "shared": shared, "file": file }));
+}
