@@ -96,7 +96,7 @@ export class List {
       h("div", { class: "cell tick", role: "gridcell", dataset: { deed: "tick" } }, h("span", { class: "box" })),
       h("div", { class: "cell name", role: "gridcell" },
         h("span", { class: `kind kind-${iconOf(entry)}` }, icon(iconOf(entry))),
-        h("span", { class: "label", dataset: { deed: "open" }, title: entry.name }, entry.name),
+        h("bdi", { class: "label", dataset: { deed: "open" }, title: entry.name }, entry.name),
         h("span", { class: "hidden" }, `, ${wordFor(entry)}`),
         entry.kind !== "dir" && entry.kind !== "file" && h("span", { class: "badge" }, badge(entry)),
         h("span", { class: "small" }, [bytes(entry.size), day(entry.modified)].filter(Boolean).join(" · "))),

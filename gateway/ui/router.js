@@ -3,6 +3,7 @@
 //   #/            the beginning              #/:grid         the grid page
 
 import * as session from "./session.js";
+import { plain } from "./format.js";
 
 /** What the address says: {page: "start" | "grid" | "files" | "ask", root, handle, path}. */
 export function parse(fragment) {
@@ -33,7 +34,7 @@ export function rootOfCap(cap) {
 
 /** The title of the page for something of this name. Titles stay in the history, so they never hold a cap. */
 export function entitle(name) {
-  document.title = /URI:/i.test(name) ? "Sarsen" : `${name} · Sarsen`;
+  document.title = /URI:/i.test(name) ? "Sarsen" : `${plain(name)} · Sarsen`;
 }
 
 /** Goes to an address. */

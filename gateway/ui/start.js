@@ -46,7 +46,7 @@ function glance(signal) {
 
 function card(alias) {
   return h("li", null, h("a", { class: "alias", href: format(alias.name, []) },
-    h("span", { class: "kind kind-folder" }, icon("folder")), h("span", { class: "label" }, alias.name), !alias.writable && h("span", { class: "badge" }, "read only")));
+    h("span", { class: "kind kind-folder" }, icon("folder")), h("bdi", { class: "label" }, alias.name), !alias.writable && h("span", { class: "badge" }, "read only")));
 }
 
 function create() {

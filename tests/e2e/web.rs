@@ -95,3 +95,10 @@ fn addresses_made_by_others_take_no_token_away_and_open_nothing_unasked() {
     grid.client.run(["put", grid.file("plan", 9, 300).to_str().unwrap(), &format!("{shared}/letters/secret plan")]).ok();
     in_browser(&grid, "links.py", json!({ "shared": shared, "file": file }));
 }
+
+#[test]
+fn folders_show_names_without_tricks() {
+    let grid = Grid::start(10, "3/7/10");
+    grid.client.run(["alias", "create", "home"]).ok();
+    in_browser(&grid, "folder.py", json!({}));
+}

@@ -88,7 +88,7 @@ function row(queue, item) {
   const state = h("span", { class: "upload-state" });
   const bar = h("progress", { max: 1, "aria-label": item.name });
   const buttons = h("span", { class: "upload-buttons" });
-  const element = h("li", null, h("span", { class: "upload-name", title: item.name }, item.name), state, bar, buttons);
+  const element = h("li", null, h("bdi", { class: "upload-name", title: item.name }, item.name), state, bar, buttons);
   const deeds = () => [
     ["sending", "waiting"].includes(item.state) && button("Pause", "pause", () => queue.pause([item])),
     item.state === "paused" && button("Resume", "play", () => queue.resume([item])),
@@ -99,7 +99,7 @@ function row(queue, item) {
   const update = () => {
     element.className = `upload ${item.state}`;
     bar.value = item.size === 0 ? Number(item.state === "done") : item.sent / item.size;
-    if (state.textContent !== words(item)) state.textContent = words(item);
+    refill(state, words(item), () => words(item));
     refill(buttons, item.state, deeds);
   };
   return { element, update };
