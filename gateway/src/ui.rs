@@ -36,6 +36,7 @@ static PARTS: &[Part] = parts![
     "dialogs.css",
     "dialogs.js",
     "dom.js",
+    "dragging.js",
     "dropzone.js",
     "files.css",
     "files.js",

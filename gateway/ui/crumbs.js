@@ -18,7 +18,7 @@ export function foreignPlace(root, path) {
 export function crumbs(root, path, titled = false) {
   const arrow = () => h("span", { class: "arrow", "aria-hidden": "true" }, icon("right"));
   const steps = [nameOfRoot(root), ...path].map((name, depth) => h("li", null, arrow(),
-    h("a", { href: format(root, path.slice(0, depth)), "aria-current": depth === path.length ? "page" : undefined, title: name, dir: "auto" }, name)));
+    h("a", { href: format(root, path.slice(0, depth)), "aria-current": depth === path.length ? "page" : undefined, title: name, dir: "auto", dataset: { depth } }, name)));
   const home = h("a", { href: "#/", class: "home", "aria-label": "All folders", title: "All folders" }, icon("folder"));
   const title = titled ? null : h("h1", { class: "hidden" }, path.at(-1) ?? nameOfRoot(root));
   return h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" }, title, h("ol", null, h("li", null, home), steps));

@@ -12,6 +12,7 @@ import { crumbs, foreignPlace, nameOfRoot } from "./crumbs.js";
 import { toolbar } from "./toolbar.js";
 import { single } from "./single.js";
 import { acceptDrops } from "./dropzone.js";
+import { acceptMoves } from "./dragging.js";
 import { keys } from "./keys.js";
 import { deeds } from "./deeds.js";
 import { entitle, format, go } from "./router.js";
@@ -118,6 +119,7 @@ export async function files(main, { root, path }, queue, signal) {
   const area = h("div", { class: "files" }, crumbs(root, path), bar.element, list.grid, notice, foot);
   put(main, area);
   acceptDrops(area, folder, queue, signal);
+  acceptMoves(area, folder, can, signal);
   follow(queue, signal);
   onChange(folder.where, hear, signal);
   await load();

@@ -97,7 +97,7 @@ fn addresses_made_by_others_take_no_token_away_and_open_nothing_unasked() {
 }
 
 #[test]
-fn folders_show_names_without_tricks() {
+fn folders_show_names_without_tricks_and_let_entries_be_dragged() {
     let grid = Grid::start(10, "3/7/10");
     grid.client.run(["alias", "create", "home"]).ok();
     in_browser(&grid, "folder.py", json!({}));

@@ -1,4 +1,4 @@
-"""What a folder shows and does: names that play tricks.
+"""What a folder shows and does: names that play tricks, entries that are dragged.
 
     folder.py CONFIG.json     {"url": gateway with the token, "folder": scratch}
 """
@@ -6,6 +6,7 @@ import json, pathlib, sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "misc"))
 from browser import browser
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 TRICKS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\x07\x85\u2028"
@@ -88,6 +89,44 @@ def nicknames(page):
     assert said == ["oak", "ash (bbbbbbbb)", "ash (cccccccc)", "oak (aaaaaaaa) (dddddddd)", "longlonglonglonglon…g (eeeeeeee)", "a⟨U+202E⟩b", "gggggggg",
                     "😀😀😀😀…😀😀😀😀😀", "short"], said
 
+def drag(page, names, to, selector="#list .row"):
+    """Drags what is chosen, by the last of these names, onto something, with a mouse as a person does."""
+    for name in names if len(names) > 1 else []:
+        page.run("[...document.querySelectorAll('.rows .row')].find((one) => one.querySelector('.label').textContent === arguments[0]).querySelector('.tick').click()", name)
+    start, end = page.find(".rows .row", names[-1]), page.find(selector, to)
+    ActionChains(page.driver).click_and_hold(start).move_by_offset(5, 5).move_to_element(end).move_by_offset(3, 3).release().perform()
+
+def dragging(page, scratch):
+    for name in ("box", "lid"):
+        folder(page, name)
+    for name in ("one.txt", "two.txt", "three.txt"):
+        (scratch / name).write_text(name)
+        put(page, scratch / name)
+    listed = lambda: page.text(".rows .label").split("\n")
+    # One that is not chosen is dragged alone.
+    drag(page, ["three.txt"], "box")
+    page.sees("Moved “three.txt” to “box”")
+    page.until("it is gone", lambda: "three.txt" not in listed())
+    page.click(".toast button", "Undo")
+    page.until("it is back", lambda: "three.txt" in listed())
+    # Of those that are chosen, all go; a folder onto another one; onto itself or a file nothing goes.
+    drag(page, ["one.txt", "lid", "two.txt"], "box")
+    page.sees("Moved 3 entries to “box”")
+    page.until("they are gone", lambda: not {"one.txt", "two.txt", "lid"} & set(listed()))
+    for onto in ("three.txt", "box"):
+        drag(page, ["box"], onto)
+    assert page.run("return document.querySelector('[data-drop]')") is None
+    page.click("[data-deed=open]", "box")
+    page.sees("3 entries", ".foot")
+    assert listed() == ["lid", "one.txt", "two.txt"]
+    drag(page, ["one.txt"], "home", ".crumbs a")
+    page.sees("Moved “one.txt” to the top folder")
+    page.until("it is gone", lambda: listed() == ["lid", "two.txt"])
+    drag(page, ["two.txt"], "box", ".crumbs a")
+    page.run("history.back()")
+    page.until("above", lambda: {"box", "one.txt", "three.txt"} <= set(listed()))
+    assert "two.txt" not in listed() and page.text(".toast.bad") == ""
+
 def main():
     config = json.loads(pathlib.Path(sys.argv[1]).read_text())
     scratch = pathlib.Path(config["folder"])
@@ -98,6 +137,7 @@ def main():
             page.until("the folder", lambda: "Upload" in page.text(".bar-left"))
             nicknames(page)
             names(page, scratch)
+            dragging(page, scratch)
             assert page.complaints() == []
         except BaseException:
             page.driver.save_screenshot(str(scratch / "failed.png"))
