@@ -12,5 +12,7 @@ mod connections;
 mod content;
 #[path = "gateway/headers.rs"]
 mod headers;
+#[path = "gateway/pages.rs"]
+mod pages;
 #[path = "gateway/tahoe.rs"]
 mod tahoe;

@@ -15,7 +15,8 @@ static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// An address on loopback whose port is nobody else's while this process lives.
 pub(crate) fn free() -> String {
-    let folder = std::env::temp_dir().join(format!("sarsen-e2e-ports-{}", rustix::process::getuid().as_raw()));
+    let folder =
+        std::env::temp_dir().join(format!("sarsen-e2e-ports-{}", rustix::process::getuid().as_raw()));
     fs::create_dir_all(&folder).unwrap();
     let mut held = HELD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // Processes begin at different places, so that they seldom meet.

@@ -92,7 +92,9 @@ fn addresses_made_by_others_take_no_token_away_and_open_nothing_unasked() {
     let file = grid.client.put(&grid.file("file", 8, 5000));
     let shared = grid.client.run(["mkdir"]).ok().line();
     grid.client.run(["mkdir", &format!("{shared}/letters")]).ok();
-    grid.client.run(["put", grid.file("plan", 9, 300).to_str().unwrap(), &format!("{shared}/letters/secret plan")]).ok();
+    grid.client
+        .run(["put", grid.file("plan", 9, 300).to_str().unwrap(), &format!("{shared}/letters/secret plan")])
+        .ok();
     in_browser(&grid, "links.py", json!({ "shared": shared, "file": file }));
 }
 

@@ -92,6 +92,24 @@ def uploads(page, base, config):
         assert said == ("Into “Opened by cap / letters”, which is not below one of your folders: others can read it." if foreign else ""), said
         page.click("#uploads button", "Clear")
 
+def scriptless(page, base, config):
+    """Without script: the first page has a form for a cap, and from there all is links; on a phone too."""
+    page.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True})
+    visit(page, base)
+    page.find("noscript input").send_keys(config["shared"], "\n")
+    page.click("a", "letters/")
+    page.sees("secret plan")
+    assert page.run("return document.documentElement.scrollWidth <= innerWidth"), "it fits"
+    assert page.run("return getComputedStyle(document.body).maxWidth") == "960px", "it has its style"
+    assert page.find("a", "Download secret plan").get_attribute("href").endswith("?save=true")
+    page.find("input[type=file]").send_keys(str(pathlib.Path(config["folder"]) / "private.txt"))
+    page.click("button", "Upload")
+    page.click("a", "Top")
+    page.click("a", "letters/")
+    page.click("a", "private.txt")
+    page.sees("mine")
+
 def main():
     config = json.loads(pathlib.Path(sys.argv[1]).read_text())
     base = config["url"].split("/#")[0]
@@ -101,6 +119,7 @@ def main():
             caps(page, base, config)
             own(page, base)
             uploads(page, base, config)
+            scriptless(page, base, config)
         except BaseException:
             page.driver.save_screenshot(str(pathlib.Path(config["folder"]) / "failed.png"))
             raise
