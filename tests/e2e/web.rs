@@ -104,3 +104,10 @@ fn folders_show_names_without_tricks_and_let_entries_be_dragged() {
     grid.client.run(["alias", "create", "home"]).ok();
     in_browser(&grid, "folder.py", json!({}));
 }
+
+#[test]
+fn sound_film_and_pdf_are_previewed_and_folders_saved_as_zips() {
+    let grid = Grid::start(10, "3/7/10");
+    grid.client.run(["alias", "create", "home"]).ok();
+    in_browser(&grid, "content.py", json!({}));
+}
