@@ -380,6 +380,7 @@ def slices(page):
         const told = [];
         const end = new AbortController();
         for (const where of [from, to]) onChange(where, ({ removed, put }) => told.push(`${where.path[0]} -${removed?.length ?? 0} +${put?.length ?? 0}`), end.signal);
+        document.querySelectorAll(".toast").forEach((one) => one.remove());
         const words = () => [...document.querySelectorAll(".toast > span")].map((one) => one.textContent);
         await moveTo({ where: from }, entries, to);
         const first = words();
