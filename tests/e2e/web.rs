@@ -57,6 +57,7 @@ fn in_browser(grid: &Grid, program: &str, mut config: Value) {
     let python = std::env::var_os("SARSEN_PYTHON").unwrap_or_else(|| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/web").join(program);
     let ran = run(Command::new(python).arg("-B").arg(script).arg(&file));
+    print!("{}", ran.text());
     let log = fs::read_to_string(&gateway.log).unwrap();
     // Where somebody looks at what went wrong, a picture helps.
     if let (Some(kept), true) = (std::env::var_os("SARSEN_PICTURES"), ran.code != Some(0)) {
