@@ -16,6 +16,8 @@ mod headers;
 mod likely;
 #[path = "gateway/operations.rs"]
 mod operations;
+#[path = "gateway/pages.rs"]
+mod pages;
 #[path = "gateway/places.rs"]
 mod places;
 #[path = "gateway/tahoe.rs"]

@@ -44,21 +44,23 @@ export function rename(folder, entry) {
 
 /** Asks for a folder and moves there. */
 export function move(folder, entries) {
-  const from = folder.where;
-  return pickFolder(`Move ${called(entries)}`, { label: "Move here", where: { ...from, title: nameOfRoot(folder.root) }, go: async (to) => {
-    if (isSame(to, from)) throw new Error("That is where it is now.");
-    const { done, problems } = await postNames("move", { from, to, replace: false }, "moved", names(entries));
-    const moved = among(entries, done);
-    announce(from, { removed: done });
-    announce(to, { reload: true });
-    toast(`Moved ${called(moved)} to ${to.path.at(-1) ?? "the top folder"}.`, { deed: { label: "Undo", run: () => attempt(async () => {
-      const back = await postNames("move", { from: to, to: from, replace: false }, "moved", done);
-      announce(to, { removed: back.done });
-      announce(from, { put: among(moved, back.done) });
-      complainOf(back.problems);
-    }) } });
-    complainOf(problems);
-  } });
+  return pickFolder(`Move ${called(entries)}`, { label: "Move here", where: { ...folder.where, title: nameOfRoot(folder.root) }, go: (to) => moveTo(folder, entries, to) });
+}
+
+/** Moves entries to another folder, and offers to undo it. */
+export async function moveTo({ where: from }, entries, to) {
+  if (isSame(to, from)) throw new Error("That is where it is now.");
+  const { done, problems } = await postNames("move", { from, to, replace: false }, "moved", names(entries));
+  const moved = among(entries, done);
+  announce(from, { removed: done });
+  announce(to, { reload: true });
+  toast(`Moved ${called(moved)} to ${to.path.length > 0 ? `“${to.path.at(-1)}”` : "the top folder"}.`, { deed: { label: "Undo", run: () => attempt(async () => {
+    const back = await postNames("move", { from: to, to: from, replace: false }, "moved", done);
+    announce(to, { removed: back.done });
+    announce(from, { put: among(moved, back.done) });
+    complainOf(back.problems);
+  }) } });
+  complainOf(problems);
 }
 
 /** Asks for a folder and copies there; into the same folder under another name. */

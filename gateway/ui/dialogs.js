@@ -3,6 +3,7 @@
 import { h, put, focusIn } from "./dom.js";
 import { icon } from "./icons.js";
 import { Problem } from "./api.js";
+import { plain } from "./format.js";
 
 /** Opens a dialogue around a body. `close()` ends it; `onclose` hears of it. */
 export function open(title, body, { wide = false, onclose, className = "" } = {}) {
@@ -57,8 +58,8 @@ export function ask(title, fields, { label, danger = false, go, wide = false, on
 
 /** Asks for a line of text. */
 export function askText(title, { label, value = "", go, name, hint, select }) {
-  const input = h("input", { type: "text", value, required: true, autofocus: true, autocomplete: "off", spellcheck: "false", maxlength: 2000 });
-  const field = h("label", { class: "field" }, h("span", null, name), input, hint && h("small", null, hint));
+  const input = h("input", { type: "text", value, required: true, autofocus: true, autocomplete: "off", spellcheck: "false", maxlength: 2000, dir: "auto" });
+  const field = h("label", { class: "field" }, h("span", null, name), input, plain(value) !== value && h("small", null, `This name has signs in it that cannot be seen: ${plain(value)}`), hint && h("small", null, hint));
   const done = ask(title, field, { label, go: () => go(input.value) });
   if (select !== undefined) input.setSelectionRange(0, select);
   return done;

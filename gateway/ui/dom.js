@@ -1,6 +1,25 @@
 // Elements, made of text and never of markup.
 
+import { plain } from "./format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
+/** Attributes that people see or hear. */
+const SEEN = new Set(["title", "aria-label", "alt", "placeholder"]);
+
+/** Text as a node. What stands in quotes is somebody's name: it has a direction of its own, and does not turn the sentence about. */
+function said(text, isSvg) {
+  const clean = plain(String(text));
+  const parts = clean.split(/(?<=“)([^”]*)(?=”)/);
+  if (isSvg || parts.length === 1) return clean;
+  const span = document.createElement("span");
+  span.append(...parts.map((part, i) => (i % 2 === 0 ? part : h("bdi", null, part))));
+  return span;
+}
+
+function nodes(children, isSvg) {
+  const there = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  return there.map((child) => (child instanceof Node ? child : said(child, isSvg)));
+}
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -9,15 +28,13 @@ function fill(element, attributes, children) {
     else if (name === "class") element.setAttribute("class", value);
     else if (name === "dataset") Object.assign(element.dataset, value);
     else if (name === "value") element.value = value;
-    else element.setAttribute(name, value === true ? "" : String(value));
+    else element.setAttribute(name, value === true ? "" : SEEN.has(name) ? plain(String(value)) : String(value));
   }
-  for (const child of children.flat(Infinity)) {
-    if (child !== null && child !== undefined && child !== false) element.append(child);
-  }
+  element.append(...nodes(children, element.namespaceURI === SVG));
   return element;
 }
 
-/** An HTML element with attributes, listeners (`onclick`) and children. Strings become text. */
+/** An HTML element with attributes, listeners (`onclick`) and children. Strings become text without tricks (`plain`); content of files is a node. */
 export function h(tag, attributes, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
@@ -29,7 +46,7 @@ export function s(tag, attributes, ...children) {
 
 /** Replaces what an element holds. */
 export function put(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(...nodes(children, element.namespaceURI === SVG));
   return element;
 }
 

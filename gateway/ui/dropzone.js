@@ -7,7 +7,7 @@ import { toast, complain } from "./toast.js";
 
 /** Lets files be dropped anywhere on the page while the folder is shown. */
 export function acceptDrops(area, folder, queue, signal) {
-  const veil = h("div", { class: "veil", hidden: true }, h("div", null, icon("upload"), h("p", null, `Drop to upload to “${folder.title}”`)));
+  const veil = h("div", { class: "veil", hidden: true }, h("div", null, icon("upload"), h("p", null, `Drop to upload to “${folder.title}”`), folder.foreign && h("p", null, "This folder is none of yours: others can read what is in it.")));
   area.append(veil);
   let depth = 0;
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -34,7 +34,7 @@ export function acceptDrops(area, folder, queue, signal) {
       return;
     }
     try {
-      queue.add(await fromDrop(event.dataTransfer), folder.where);
+      queue.add(await fromDrop(event.dataTransfer), folder.where, folder.foreign);
     } catch (error) {
       complain(error);
     }

@@ -8,13 +8,14 @@ import * as session from "./session.js";
 import { Listing } from "./listing.js";
 import { Selection } from "./selection.js";
 import { List } from "./list.js";
-import { crumbs, nameOfRoot } from "./crumbs.js";
+import { crumbs, foreignPlace, nameOfRoot } from "./crumbs.js";
 import { toolbar } from "./toolbar.js";
 import { single } from "./single.js";
 import { acceptDrops } from "./dropzone.js";
+import { acceptMoves } from "./dragging.js";
 import { keys } from "./keys.js";
 import { deeds } from "./deeds.js";
-import { format, go } from "./router.js";
+import { entitle, format, go } from "./router.js";
 import { complain } from "./toast.js";
 
 /** The cap of a root: of an alias, or of a handle. */
@@ -33,7 +34,7 @@ async function capOfRoot(root, signal) {
 /** Draws the folder at `path` below `root`, until `signal`. */
 export async function files(main, { root, path }, queue, signal) {
   const title = path.at(-1) ?? nameOfRoot(root);
-  document.title = `${title} · Sarsen`;
+  entitle(title);
   const notice = h("div", { class: "notice" });
   const foot = h("p", { class: "foot quiet" });
   put(main, h("div", { class: "files" }, crumbs(root, path), h("p", { class: "quiet loading" }, "Opening…")));
@@ -47,7 +48,7 @@ export async function files(main, { root, path }, queue, signal) {
     else put(main, h("div", { class: "files" }, crumbs(root, path), h("p", { class: "wrong" }, icon("warn"), error.message)));
     return;
   }
-  const folder = { where: { cap, path }, root, title, listing: new Listing({ cap, path }) };
+  const folder = { where: { cap, path }, root, title, foreign: foreignPlace(root, path), listing: new Listing({ cap, path }) };
   const selection = new Selection(() => {
     list.refresh();
     bar.refresh();
@@ -118,6 +119,7 @@ export async function files(main, { root, path }, queue, signal) {
   const area = h("div", { class: "files" }, crumbs(root, path), bar.element, list.grid, notice, foot);
   put(main, area);
   acceptDrops(area, folder, queue, signal);
+  acceptMoves(area, folder, can, signal);
   follow(queue, signal);
   onChange(folder.where, hear, signal);
   await load();

@@ -52,9 +52,32 @@ export function many(count, one, more = `${one}s`) {
   return `${COUNT.format(count)} ${count === 1 ? one : more}`;
 }
 
-/** The nickname of a server, without the piece of its key that tells it from others of that name. */
-export function nickname(name) {
-  return name.replace(/ \([a-z2-7]{8}\)$/, "");
+/** Signs that turn the direction of the text around them, end a line, or cannot be seen. */
+const TRICKS = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+
+/** The text with a mark in place of every such sign: names are chosen by others. */
+export function plain(text) {
+  return text.replace(TRICKS, (sign) => `⟨U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+}
+
+/** A long name, cut in the middle: its end tells it from others. */
+export function middle(name, most) {
+  const signs = [...plain(name)];
+  if (signs.length <= most) return signs.join("");
+  const tail = Math.min(Math.ceil(most / 2), 12);
+  return `${signs.slice(0, most - tail - 1).join("")}…${signs.slice(-tail).join("")}`;
+}
+
+const KEY = / \([a-z2-7]{8}\)$/;
+const LONG = 32;
+
+/** What each of these servers is called, by id: without the piece of its key behind its nickname, where the nickname is short, no other's, and does not end like one. */
+export function nicknames(servers) {
+  const bare = (server) => server.name.replace(KEY, "");
+  const counts = new Map();
+  for (const server of servers) counts.set(bare(server), (counts.get(bare(server)) ?? 0) + 1);
+  const isPlain = (name) => name !== "" && name.length <= LONG && counts.get(name) === 1 && !/\([^()]*\)\s*$/.test(name);
+  return new Map(servers.map((server) => [server.id, isPlain(bare(server)) ? plain(bare(server)) : middle(server.name, LONG)]));
 }
 
 /** By which names are ordered: letters without case, numbers by value. */

@@ -3,7 +3,7 @@
 import { h, put } from "./dom.js";
 import { icon } from "./icons.js";
 import { get } from "./api.js";
-import { bytes, many, nickname } from "./format.js";
+import { bytes, many, nicknames } from "./format.js";
 import { live } from "./live.js";
 
 const EVERY = 2000;
@@ -23,9 +23,9 @@ async function poll(top, zones, names, signal) {
   while (!signal.aborted) {
     try {
       const grid = await get("grid", signal);
-      grid.servers.forEach((server) => names.set(server.id, nickname(server.name)));
+      for (const [id, name] of nicknames(grid.servers)) names.set(id, name);
       const now = JSON.stringify(grid);
-      if (now !== before) draw(top, zones, grid);
+      if (now !== before) draw(top, zones, grid, names);
       before = now;
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -36,7 +36,7 @@ async function poll(top, zones, names, signal) {
   }
 }
 
-function draw(top, zones, grid) {
+function draw(top, zones, grid, names) {
   const up = grid.servers.filter((server) => server.answers).length;
   const sum = (field) => grid.servers.reduce((total, server) => total + server[field], 0);
   const enough = up >= grid.happy;
@@ -50,8 +50,8 @@ function draw(top, zones, grid) {
   const byZone = new Map();
   for (const server of grid.servers) byZone.set(server.zone ?? "", [...(byZone.get(server.zone ?? "") ?? []), server]);
   put(zones, [...byZone].sort(([a], [b]) => a.localeCompare(b)).map(([zone, servers]) => h("section", { class: "zone" },
-    h("h2", null, zone === "" ? "Servers" : zone, h("span", { class: "quiet" }, many(servers.length, "server"))),
-    h("div", { class: "tiles" }, servers.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true })).map(tile)))));
+    h("h2", null, h("bdi", null, zone === "" ? "Servers" : zone), h("span", { class: "quiet" }, many(servers.length, "server"))),
+    h("div", { class: "tiles" }, servers.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true })).map((server) => tile(server, names.get(server.id)))))));
 }
 
 function figure(title, value, word, under) {
@@ -66,11 +66,11 @@ function meter(used, total) {
   return h("meter", { min: 0, max: Math.max(1, total), value: used, high: total * 0.9, optimum: 0, "aria-label": `${bytes(used)} of ${bytes(total)} used` });
 }
 
-function tile(server) {
+function tile(server, name) {
   const state = server.answers ? server.state : "no answer";
   const word = !server.answers ? "bad" : state === "up" ? "good" : "thin";
   return h("article", { class: `tile server ${word}` },
-    h("h3", null, icon("server"), h("span", { class: "label", title: server.name }, nickname(server.name)), h("span", { class: `state ${word}` }, state)),
+    h("h3", null, icon("server"), h("bdi", { class: "label", title: server.name }, name), h("span", { class: `state ${word}` }, state)),
     server.capacity > 0 && meter(server.used, server.capacity),
     h("p", null, server.capacity > 0 && [h("b", null, bytes(server.used)), ` of ${bytes(server.capacity)}`]),
     !server.answers && h("p", { class: "quiet" }, "Cannot be reached just now."),

@@ -88,7 +88,7 @@ function result(found, repair, mend) {
       .map(([name, count]) => h("div", null, h("dt", null, name), h("dd", null, count.toLocaleString())))),
     !repair && found.unhealthy > 0 && h("button", { type: "button", class: "primary", onclick: mend }, icon("retry"), "Repair now"),
     problems.length > 0 && h("ul", { class: "problems" }, problems.slice(0, SHOWN).map((problem) => h("li", null,
-      h("b", null, problem.path.join("/") || "(this)"), " ", problem.what)),
+      h("bdi", { class: "strong" }, problem.path.join("/") || "(this)"), " ", problem.what)),
     problems.length > SHOWN && h("li", { class: "quiet" }, `and ${problems.length - SHOWN} more`)),
   ];
 }

@@ -30,3 +30,21 @@ export function iconOf(entry) {
 export function wordFor(entry) {
   return { dir: "folder", file: "file", mutable: "changeable file", unknown: "of a kind this gateway does not know" }[entry.kind] ?? "entry";
 }
+
+const CAPS = [
+  [/^DIR2(-MDMF)?:/, "folder", "a folder, with the right to change what is in it"],
+  [/^DIR2.*-Verifier:/, "health", "a folder, to check only: it cannot be read with this"],
+  [/^DIR2/, "folder", "a folder, to read"],
+  [/^SARSEN-REPAIR:/, "health", "something to check and repair: it cannot be read with this"],
+  [/-Verifier:/, "health", "a file, to check only: it cannot be read with this"],
+  [/^(SSK|MDMF):/, "mutable", "a changeable file, with the right to change it"],
+  [/^(SSK|MDMF)-RO:/, "mutable", "a changeable file, to read"],
+  [/^(CHK|LIT):/, "file", "a file, to read"],
+];
+
+/** What a cap opens, by its first letters alone: {icon, words}. */
+export function capInWords(cap) {
+  const body = cap.replace(/^(ro\.|imm\.)?URI:/, "");
+  const [, icon, words] = CAPS.find(([begins]) => begins.test(body)) ?? [null, "unknown", "something of a kind that this gateway does not know"];
+  return { icon, words };
+}

@@ -7,6 +7,8 @@ import { bytes, day, moment, many } from "./format.js";
 import { iconOf, wordFor } from "./kinds.js";
 
 const MARGIN = 12;
+/** A finger that stays on a row asks for its menu, and does not drag it. */
+const CAN_DRAG = !matchMedia("(pointer: coarse)").matches;
 const COLUMNS = [["name", "Name"], ["size", "Size"], ["modified", "Modified"]];
 
 export class List {
@@ -92,11 +94,11 @@ export class List {
   }
 
   #row(entry) {
-    return h("div", { role: "row" },
+    return h("div", { role: "row", draggable: CAN_DRAG && "true" },
       h("div", { class: "cell tick", role: "gridcell", dataset: { deed: "tick" } }, h("span", { class: "box" })),
       h("div", { class: "cell name", role: "gridcell" },
         h("span", { class: `kind kind-${iconOf(entry)}` }, icon(iconOf(entry))),
-        h("span", { class: "label", dataset: { deed: "open" }, title: entry.name }, entry.name),
+        h("bdi", { class: "label", dataset: { deed: "open" }, title: entry.name }, entry.name),
         h("span", { class: "hidden" }, `, ${wordFor(entry)}`),
         entry.kind !== "dir" && entry.kind !== "file" && h("span", { class: "badge" }, badge(entry)),
         h("span", { class: "small" }, [bytes(entry.size), day(entry.modified)].filter(Boolean).join(" · "))),

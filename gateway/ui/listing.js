@@ -10,6 +10,9 @@ const ORDERS = {
   modified: (a, b) => (a.modified ?? 0) - (b.modified ?? 0),
 };
 
+/** Entries that are ordered at once, and how long the page may not be told, in milliseconds: to order more would be felt. */
+const [ENOUGH, TELL] = [1000, 100];
+
 export class Listing {
   /** All entries, in order. */
   entries = [];
@@ -35,11 +38,14 @@ export class Listing {
     let waiting = [];
     let last = performance.now();
     let ended = false;
-    const flush = () => {
+    const take = () => {
       this.#add(waiting.filter((entry) => !this.#newer.has(entry.name)));
       waiting = [];
-      last = performance.now();
+    };
+    const tell = () => {
+      take();
       changed();
+      last = performance.now();
     };
     await stream("POST", "list", { where: this.where }, (lines) => {
       for (const line of lines) {
@@ -48,10 +54,11 @@ export class Listing {
         else if (line.end) ended = true;
         else waiting.push(line);
       }
-      if (performance.now() - last > 100) flush();
+      if (performance.now() - last > TELL) tell();
+      else if (waiting.length > ENOUGH) take();
     }, signal);
     this.done = ended;
-    flush();
+    tell();
     if (!ended) throw new Error("The list broke off.");
     this.#newer.clear();
   }
@@ -64,11 +71,11 @@ export class Listing {
       this.#names.set(entry.name, entry);
     }
     const before = this.#before();
-    const fresh = entries.sort(before);
     const merged = [];
     let at = 0;
-    for (const entry of fresh) {
-      while (at < this.entries.length && before(this.entries[at], entry) <= 0) merged.push(this.entries[at++]);
+    for (const entry of entries.sort(before)) {
+      const to = place(this.entries, entry, before, at);
+      while (at < to) merged.push(this.entries[at++]);
       merged.push(entry);
     }
     while (at < this.entries.length) merged.push(this.entries[at++]);
@@ -129,4 +136,15 @@ export class Listing {
     for (const name of gone) this.#names.delete(name);
     this.#sift();
   }
+}
+
+/** Where an entry belongs among others that are in order, at `low` or behind: after those that are like it. */
+function place(entries, entry, before, low) {
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (before(entries[middle], entry) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

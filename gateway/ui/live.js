@@ -48,13 +48,13 @@ function transfer(one, names) {
   const servers = Object.entries(one.servers).sort((a, b) => b[1] - a[1]);
   const most = Math.max(1, ...servers.map(([, value]) => value));
   return h("div", { class: "transfer" },
-    h("p", null, icon(one.direction === "up" ? "upload" : "download"), h("b", null, one.name), " ",
+    h("p", null, icon(one.direction === "up" ? "upload" : "download"), h("bdi", { class: "strong" }, one.name), " ",
       h("span", { class: "quiet" }, `${bytes(one.done)}${one.total ? ` of ${bytes(one.total)}` : ""} · ${rate(one.rate)}`)),
     one.total ? h("progress", { max: one.total, value: one.done, "aria-label": one.name }) : null,
     h("ul", { class: "rates" }, servers.map(([id, value]) => h("li", null,
-      h("span", { class: "label" }, names.get(id) ?? id.slice(0, 8)), h("meter", { min: 0, max: most, value, "aria-hidden": "true" }), h("span", { class: "quiet" }, rate(value))))));
+      h("bdi", { class: "label" }, names.get(id) ?? id.slice(0, 8)), h("meter", { min: 0, max: most, value, "aria-hidden": "true" }), h("span", { class: "quiet" }, rate(value))))));
 }
 
 function event(one) {
-  return h("li", null, h("time", { datetime: new Date(one.at * 1000).toISOString() }, clock(one.at)), h("span", null, one.text));
+  return h("li", null, h("time", { datetime: new Date(one.at * 1000).toISOString() }, clock(one.at)), h("span", { dir: "auto" }, one.text));
 }

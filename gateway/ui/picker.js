@@ -48,7 +48,7 @@ export function pickFolder(title, { label, where, go }) {
     put(list, aliases.filter((alias) => alias.writable).map((alias) => step(alias.name, "folder", () => show({ cap: alias.cap, path: [], title: alias.name }))));
   }
 
-  const step = (name, picture, run) => h("li", null, h("button", { type: "button", onclick: run }, icon(picture), name));
+  const step = (name, picture, run) => h("li", null, h("button", { type: "button", onclick: run }, icon(picture), h("bdi", null, name)));
   show(where);
   const name = h("input", { type: "text", placeholder: "New folder here", "aria-label": "Name of a new folder", maxlength: 255 });
   const make = h("button", { type: "button", onclick: async () => {

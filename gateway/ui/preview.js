@@ -15,7 +15,7 @@ export function preview(entries, start, on) {
   const files = entries.filter((entry) => entry.kind === "file" || entry.kind === "mutable");
   let at = files.indexOf(start);
   const stage = h("div", { class: "stage", "aria-live": "polite" });
-  const title = h("h2", { class: "preview-name" });
+  const title = h("h2", { class: "preview-name", dir: "auto" });
   const facts = h("p", { class: "quiet preview-facts" });
   const turn = (by) => {
     if (files[at + by]) show(at + by);
@@ -94,7 +94,7 @@ async function text(url, limit) {
   const { data, whole } = await read(url, limit);
   return h("div", { class: "stage-text" },
     !whole && h("p", { class: "quiet" }, `The first ${bytes(limit)} of it.`),
-    h("pre", { tabindex: "0" }, new TextDecoder().decode(data)));
+    h("pre", { tabindex: "0" }, document.createTextNode(new TextDecoder().decode(data))));
 }
 
 /** A name that says nothing: shown as text if it looks like text. */

@@ -3,12 +3,14 @@
 //   #/            the beginning              #/:grid         the grid page
 
 import * as session from "./session.js";
+import { plain } from "./format.js";
 
-/** What the address says: {page: "start" | "grid" | "files", root, path}. */
+/** What the address says: {page: "start" | "grid" | "files" | "ask", root, handle, path}. */
 export function parse(fragment) {
   const parts = fragment.replace(/^#?\/?/, "").split("/").map(decode).filter((part) => part !== "");
   if (parts.length === 0) return { page: "start" };
   if (parts[0] === ":grid") return { page: "grid" };
+  if (parts[0].startsWith("~") && session.offered(parts[0].slice(1)) !== null) return { page: "ask", handle: parts[0].slice(1), path: parts.slice(1) };
   return { page: "files", root: parts[0], path: parts.slice(1) };
 }
 
@@ -30,23 +32,32 @@ export function rootOfCap(cap) {
   return `~${session.handleOf(cap)}`;
 }
 
+/** The title of the page for something of this name. Titles stay in the history, so they never hold a cap. */
+export function entitle(name) {
+  document.title = /URI:/i.test(name) ? "Sarsen" : `${plain(name)} · Sarsen`;
+}
+
 /** Goes to an address. */
 export function go(fragment) {
   if (location.hash === fragment) window.dispatchEvent(new HashChangeEvent("hashchange"));
   else location.hash = fragment;
 }
 
-/** Takes a token or a cap out of the address before anything else sees it. */
+/**
+ * Takes a token or a cap out of the address before anything else sees it. Anybody may have made that address: a token is given back
+ * to be tried, and a cap that was not opened in this tab before is asked about.
+ */
 export function takeSecrets() {
   const fragment = location.hash;
-  const token = /^#token=(.+)$/.exec(fragment);
+  const token = /^#token=(.*)$/.exec(fragment);
   if (token) {
-    session.setToken(decode(token[1]), session.isKept());
     history.replaceState(null, "", "#/");
-    return;
+    return decode(token[1]);
   }
-  const bare = /^#\/?(URI(?::|%3A)[^/]+)(.*)$/i.exec(fragment);
-  if (bare && session.looksLikeCap(decode(bare[1]))) {
-    history.replaceState(null, "", `#/${rootOfCap(decode(bare[1]))}${bare[2]}`);
+  const bare = /^#\/?((?:\s|%20)*(?:ro\.|imm\.)?URI(?::|%3A)[^/]*)(.*)$/i.exec(fragment);
+  if (bare) {
+    const cap = decode(bare[1]).trim();
+    history.replaceState(null, "", session.looksLikeCap(cap) ? `#/~${session.handleOfOffer(cap)}${bare[2]}` : "#/");
   }
+  return null;
 }

@@ -29,8 +29,8 @@ export function search({ where, root, title }, query, look) {
       else look(full, entry);
     };
     return h("li", null,
-      h("button", { type: "button", class: "result", onclick: open }, icon(iconOf(entry)), h("span", { class: "label" }, entry.name ?? path.at(-1)),
-        h("span", { class: "quiet" }, ["", ...path.slice(0, -1)].join("/"), " ", bytes(entry.size))),
+      h("button", { type: "button", class: "result", onclick: open }, icon(iconOf(entry)), h("bdi", { class: "label" }, entry.name ?? path.at(-1)),
+        h("span", { class: "quiet", dir: "auto" }, ["", ...path.slice(0, -1)].join("/"), " ", bytes(entry.size))),
       h("button", { type: "button", class: "plain", "aria-label": `Go to the folder of ${path.at(-1)}`, title: "Go to its folder", onclick: () => { shown.close(); go(format(root, full.slice(0, -1))); } }, icon("folder")));
   }
 

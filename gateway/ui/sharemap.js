@@ -2,7 +2,7 @@
 
 import { h, s, put } from "./dom.js";
 import { post } from "./api.js";
-import { bytes, nickname } from "./format.js";
+import { bytes, middle, nicknames } from "./format.js";
 import { open } from "./dialogs.js";
 import { holders, remembering, verdict, sentence } from "./mapmodel.js";
 
@@ -51,17 +51,18 @@ export function shareMap(cap, name) {
     words.className = `map-words ${state.readable ? (state.spare > 0 ? "good" : "thin") : "bad"}`;
     picture.setAttribute("aria-label", text);
     for (const part of [picture, controls]) part.toggleAttribute("hidden", map.kind === "literal");
-    put(picture, drawing(servers, off, state, toggle));
-    drawToggles(servers);
+    const names = nicknames(map.servers);
+    put(picture, drawing(servers, off, state, toggle, names));
+    drawToggles(servers, names);
   }
 
-  function drawToggles(servers) {
+  function drawToggles(servers, names) {
     const zones = Map.groupBy ? Map.groupBy(servers, (server) => server.zone ?? "") : new Map([["", servers]]);
     const focused = document.activeElement?.dataset?.server;
     put(toggles, [...zones].map(([zone, some]) => h("fieldset", null, h("legend", null, zone || "Servers"),
       some.map((server) => h("label", { class: server.answers ? "" : "dead" },
         h("input", { type: "checkbox", role: "switch", checked: !off.has(server.id), disabled: !server.answers, dataset: { server: server.id }, onchange: () => toggle(server.id) }),
-        h("span", { class: "label", title: server.name }, nickname(server.name)), h("small", null, server.answers ? shares(server) : "does not answer"))))));
+        h("bdi", { class: "label", title: server.name }, names.get(server.id)), h("small", null, server.answers ? shares(server) : "does not answer"))))));
     if (focused) toggles.querySelector(`[data-server="${CSS.escape(focused)}"]`)?.focus();
   }
 
@@ -100,7 +101,7 @@ function shuffled(ids) {
   return out;
 }
 
-function drawing(servers, off, state, toggle) {
+function drawing(servers, off, state, toggle, names) {
   const at = (index) => {
     const angle = (index / servers.length) * 2 * Math.PI - Math.PI / 2;
     return { x: CENTRE.x + RING.x * Math.cos(angle), y: CENTRE.y + RING.y * Math.sin(angle) };
@@ -110,7 +111,7 @@ function drawing(servers, off, state, toggle) {
     const { x, y } = at(i);
     return s("line", { class: isUp(server) ? "way" : "way cut", x1: CENTRE.x, y1: CENTRE.y, x2: x, y2: y });
   });
-  return [lines, heart(state), servers.map((server, i) => knot(server, at(i), isUp(server), toggle))];
+  return [lines, heart(state), servers.map((server, i) => knot(server, at(i), isUp(server), toggle, names.get(server.id)))];
 }
 
 /** The file: a ring of as many pieces as there are shares, filled as far as they can be reached. */
@@ -130,7 +131,7 @@ function heart({ present, needed, total, readable, spare }) {
     s("text", { class: "under", x: CENTRE.x, y: CENTRE.y + 24 }, `needs ${needed}`));
 }
 
-function knot(server, { x, y }, up, toggle) {
+function knot(server, { x, y }, up, toggle, name) {
   const label = server.shares[0] === "record" ? "✓" : server.shares.slice(0, 3).join(",");
   const state = !server.answers ? "dead" : up ? "up" : "off";
   return s("g", { class: `knot ${state}`, onclick: () => server.answers && toggle(server.id) },
@@ -138,9 +139,5 @@ function knot(server, { x, y }, up, toggle) {
     s("circle", { class: "knot-disc", cx: x, cy: y, r: 27 }),
     s("text", { class: "share-number", x, y: y + 6 }, label),
     !up && s("line", { class: "strike", x1: x - 17, y1: y + 17, x2: x + 17, y2: y - 17 }),
-    s("text", { class: "server-name", x, y: y < CENTRE.y - 1 ? y - 35 : y + 46 }, shorten(nickname(server.name))));
-}
-
-function shorten(name) {
-  return name.length > 14 ? `${name.slice(0, 13)}…` : name;
+    s("text", { class: "server-name", x, y: y < CENTRE.y - 1 ? y - 35 : y + 46 }, middle(name, 14)));
 }

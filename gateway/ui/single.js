@@ -18,7 +18,7 @@ export function single({ where }, entry) {
   const toShare = () => share(where, entry.name);
   return h("section", { class: "single tile" },
     h("span", { class: `kind kind-${iconOf(entry)}` }, icon(iconOf(entry))),
-    h("h1", null, entry.name),
+    h("h1", { dir: "auto" }, entry.name),
     h("p", { class: "quiet" }, [wordFor(entry), bytes(entry.size), moment(entry.modified)].filter(Boolean).join(" · ")),
     h("div", { class: "buttons left" },
       button("Download", "download", download, "primary"),

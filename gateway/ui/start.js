@@ -2,7 +2,7 @@
 
 import { h, put } from "./dom.js";
 import { icon } from "./icons.js";
-import { get, post } from "./api.js";
+import { get, post, tryToken } from "./api.js";
 import * as session from "./session.js";
 import { askText } from "./dialogs.js";
 import { complain, attempt } from "./toast.js";
@@ -10,10 +10,10 @@ import { bytes } from "./format.js";
 import { format, go, rootOfCap } from "./router.js";
 
 /** Draws the page. */
-export async function start(main, signal) {
+export async function start(main, signal, isWrong = false) {
   document.title = "Sarsen";
   if (session.token() === null) {
-    put(main, h("div", { class: "page" }, welcome(), openCap()));
+    put(main, h("div", { class: "page" }, welcome(isWrong), openCap()));
     return;
   }
   const list = h("ul", { class: "aliases" });
@@ -46,7 +46,7 @@ function glance(signal) {
 
 function card(alias) {
   return h("li", null, h("a", { class: "alias", href: format(alias.name, []) },
-    h("span", { class: "kind kind-folder" }, icon("folder")), h("span", { class: "label" }, alias.name), !alias.writable && h("span", { class: "badge" }, "read only")));
+    h("span", { class: "kind kind-folder" }, icon("folder")), h("bdi", { class: "label" }, alias.name), !alias.writable && h("span", { class: "badge" }, "read only")));
 }
 
 function create() {
@@ -60,18 +60,21 @@ function create() {
 function welcome(wrong) {
   const field = h("input", { type: "text", required: true, autocomplete: "off", spellcheck: "false", placeholder: "http://127.0.0.1:3456/#token=…" });
   const keep = h("input", { type: "checkbox" });
+  const no = h("p", { class: "wrong", role: "alert" });
   const form = h("form", { onsubmit: (event) => {
     event.preventDefault();
-    session.setToken(field.value.trim().replace(/^.*#token=/, ""), keep.checked);
-    go("#/");
+    attempt(async () => {
+      if (await tryToken(field.value.trim().replace(/^.*#token=/, ""), keep.checked)) go("#/");
+      else put(no, "This token is not the right one.");
+    });
   } },
   h("label", { class: "field" }, h("span", null, "Address or token"), field),
   h("label", { class: "choice" }, keep, h("span", null, "Keep it in this browser")),
-  h("div", { class: "buttons left" }, h("button", { type: "submit", class: "primary" }, "Go on")));
+  no, h("div", { class: "buttons left" }, h("button", { type: "submit", class: "primary" }, "Go on")));
   return h("section", { class: "welcome" },
     h("div", { class: "welcome-mark" }, h("img", { src: "/ui/icon.svg", alt: "", width: 56, height: 56 })),
     h("h1", null, wrong ? "This token is not the right one" : "Welcome to Sarsen"),
-    h("p", null, "This page shows your folders to whoever has the token of this gateway. ", h("code", null, "sarsen gateway run"), " prints an address with the token in it, where you started it:"),
+    h("p", null, "This page shows your folders to whoever has the token of this gateway. ", h("code", null, "sarsen gateway url"), " prints the address with the token in it, on the machine where the gateway runs:"),
     h("pre", { class: "sample" }, "http://127.0.0.1:3456/#token=…"),
     h("p", null, "Open that address, or paste it here. It is also in the file ", h("code", null, "gateway.token"), " of the client’s directory."),
     form);

@@ -63,7 +63,7 @@ export function toolbar(folder, selection, can, queue, resifted) {
 function chooser(whole, folder, queue) {
   const input = h("input", { type: "file", multiple: true, hidden: true, id: whole ? "pick-folder" : "pick-files", webkitdirectory: whole });
   input.addEventListener("change", () => {
-    queue.add(fromInput(input.files), folder.where);
+    queue.add(fromInput(input.files), folder.where, folder.foreign);
     input.value = "";
   });
   return input;

@@ -49,6 +49,7 @@ fn in_browser(grid: &Grid, program: &str, mut config: Value) {
     let python = std::env::var_os("SARSEN_PYTHON").unwrap_or_else(|| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/web").join(program);
     let ran = run(Command::new(python).arg("-B").arg(script).arg(&file));
+    print!("{}", ran.text());
     let log = fs::read_to_string(&gateway.log).unwrap();
     // Where somebody looks at what went wrong, a picture helps.
     if let (Some(kept), true) = (std::env::var_os("SARSEN_PICTURES"), ran.code != Some(0)) {
@@ -75,4 +76,31 @@ fn stored_pages_run_nothing_and_reach_nothing() {
     grid.client.run(["alias", "create", "home"]).ok();
     let victim = grid.client.put(&grid.file("victim", 7, 5000));
     in_browser(&grid, "hostile.py", json!({ "victim": victim }));
+}
+
+#[test]
+fn addresses_made_by_others_take_no_token_away_and_open_nothing_unasked() {
+    let grid = Grid::start(10, "3/7/10");
+    grid.client.run(["alias", "create", "home"]).ok();
+    let file = grid.client.put(&grid.file("file", 8, 5000));
+    let shared = grid.client.run(["mkdir"]).ok().line();
+    grid.client.run(["mkdir", &format!("{shared}/letters")]).ok();
+    grid.client
+        .run(["put", grid.file("plan", 9, 300).to_str().unwrap(), &format!("{shared}/letters/secret plan")])
+        .ok();
+    in_browser(&grid, "links.py", json!({ "shared": shared, "file": file }));
+}
+
+#[test]
+fn folders_show_names_without_tricks_and_let_entries_be_dragged() {
+    let grid = Grid::start(10, "3/7/10");
+    grid.client.run(["alias", "create", "home"]).ok();
+    in_browser(&grid, "folder.py", json!({}));
+}
+
+#[test]
+fn sound_film_and_pdf_are_previewed_and_folders_saved_as_zips() {
+    let grid = Grid::start(10, "3/7/10");
+    grid.client.run(["alias", "create", "home"]).ok();
+    in_browser(&grid, "content.py", json!({}));
 }

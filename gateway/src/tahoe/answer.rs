@@ -195,7 +195,7 @@ pub(super) fn escaped(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             // What would turn the text around it about.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 out.push('\u{fffd}')
             }
             '\n' | '\t' => out.push(character),
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn hostile_names_are_text_on_a_page() {
-        let text = escaped("<script>'\"&\u{202e}\u{7}");
-        assert_eq!(text, "&lt;script&gt;&#39;&quot;&amp;\u{fffd}\u{fffd}");
+        let text = escaped("<script>'\"&\u{202e}\u{7}\u{61c}");
+        assert_eq!(text, "&lt;script&gt;&#39;&quot;&amp;\u{fffd}\u{fffd}\u{fffd}");
     }
 }

@@ -6,6 +6,8 @@ import { bytes, rate, duration, many } from "../format.js";
 import { toast, complain } from "../toast.js";
 
 const SHOWN = 60;
+/** Folders that are none of the client's own and are named. */
+const PLACES = 3;
 /** What is shown first. */
 const ORDER = [["sending"], ["failed", "exists"], ["later"], ["paused"], ["waiting"], ["done"]];
 
@@ -15,9 +17,10 @@ export function panel(queue) {
   const line = h("span", { class: "uploads-line" });
   const bar = h("progress", { max: 1, "aria-label": "All uploads" });
   const buttons = h("span", { class: "uploads-buttons" });
+  const foreign = h("div", { class: "uploads-foreign", role: "status" });
   const more = h("p", { class: "quiet", hidden: true });
   const details = h("details", { class: "uploads-panel", open: true },
-    h("summary", null, icon("upload"), line), bar, buttons, rows, more);
+    h("summary", null, icon("upload"), line), bar, foreign, buttons, rows, more);
   const box = h("section", { id: "uploads", "aria-label": "Uploads", hidden: true }, details);
   let before = 0;
   const known = new Map();
@@ -25,6 +28,9 @@ export function panel(queue) {
     box.hidden = queue.items.length === 0;
     const totals = queue.totals();
     drawHead({ line, bar, buttons }, queue, totals);
+    const places = [...new Set(queue.items.map((item) => item.foreign).filter(Boolean))];
+    refill(foreign, places.join("\n"), () => places.slice(0, PLACES).map((place) => h("p", null, icon("warn"),
+      h("span", null, `Into “${place}”, which is not below one of your folders: others can read it.`))));
     const shown = first(queue.items);
     for (const item of known.keys()) if (!shown.includes(item)) known.delete(item);
     const elements = shown.map((item) => {
@@ -82,7 +88,7 @@ function row(queue, item) {
   const state = h("span", { class: "upload-state" });
   const bar = h("progress", { max: 1, "aria-label": item.name });
   const buttons = h("span", { class: "upload-buttons" });
-  const element = h("li", null, h("span", { class: "upload-name", title: item.name }, item.name), state, bar, buttons);
+  const element = h("li", null, h("bdi", { class: "upload-name", title: item.name }, item.name), state, bar, buttons);
   const deeds = () => [
     ["sending", "waiting"].includes(item.state) && button("Pause", "pause", () => queue.pause([item])),
     item.state === "paused" && button("Resume", "play", () => queue.resume([item])),
@@ -93,7 +99,7 @@ function row(queue, item) {
   const update = () => {
     element.className = `upload ${item.state}`;
     bar.value = item.size === 0 ? Number(item.state === "done") : item.sent / item.size;
-    if (state.textContent !== words(item)) state.textContent = words(item);
+    refill(state, words(item), () => words(item));
     refill(buttons, item.state, deeds);
   };
   return { element, update };

@@ -17,8 +17,8 @@ export class Item {
   error = null;
   #marks = [];
 
-  constructor(file, where, path) {
-    Object.assign(this, { file, where, path, size: file.size, name: [...path, file.name].join("/") });
+  constructor(file, where, path, foreign) {
+    Object.assign(this, { file, where, path, foreign, size: file.size, name: [...path, file.name].join("/") });
   }
 
   /** Bytes a second over the last seconds. */
@@ -49,10 +49,10 @@ export class Queue extends EventTarget {
   #waiting = new Set();
   #running = 0;
 
-  /** Adds files and empty folders below a directory: `where` is {cap, path}. */
-  add({ files, folders }, where) {
+  /** Adds files and empty folders below a directory: `where` is {cap, path}; `foreign` is what it is called if it is none of the client's own. */
+  add({ files, folders }, where, foreign = null) {
     for (const { file, path } of files) {
-      const item = new Item(file, where, path);
+      const item = new Item(file, where, path, foreign);
       this.items.push(item);
       this.#waiting.add(item);
     }

@@ -361,6 +361,43 @@ def logic(page):
             "thin", ["All of it is there now: 1 object was repaired.", "good"], "bad"]
     assert said == want, said
 
+def slices(page):
+    """More names than a request may have go in several, one after the other, whatever is done with them; what fails stops the rest."""
+    said = page.run_async("""
+        const { moveTo } = await import("/ui/actions.js");
+        const { onChange } = await import("/ui/changes.js");
+        const real = window.fetch;
+        const asked = [];
+        window.fetch = async (url, options) => {
+            if (url !== "/api/move") return real(url, options);
+            const { names, from } = JSON.parse(options.body);
+            asked.push([from.path[0] ?? "", names.length]);
+            if (names.includes("entry 24999") && from.path[0] === "to") return Response.json({ detail: "that is enough" }, { status: 503 });
+            return Response.json({ moved: names.slice(1), problems: [{ name: names[0], problem: { detail: "it is somebody's" } }] });
+        };
+        const [from, to] = [{ cap: "", path: ["from"] }, { cap: "", path: ["to"] }];
+        const entries = Array.from({ length: 25000 }, (_, i) => ({ name: `entry ${i}`, kind: "file" }));
+        const told = [];
+        const end = new AbortController();
+        for (const where of [from, to]) onChange(where, ({ removed, put }) => told.push(`${where.path[0]} -${removed?.length ?? 0} +${put?.length ?? 0}`), end.signal);
+        document.querySelectorAll(".toast").forEach((one) => one.remove());
+        const words = () => [...document.querySelectorAll(".toast > span")].map((one) => one.textContent);
+        await moveTo({ where: from }, entries, to);
+        const first = words();
+        [...document.querySelectorAll(".toast button")].find((one) => one.textContent === "Undo").click();
+        while (told.length < 4) await new Promise((yes) => setTimeout(yes, 10));
+        window.fetch = real;
+        end.abort();
+        const all = [asked, told, first, words().at(-1)];
+        document.querySelectorAll(".toast").forEach((one) => one.remove());
+        return all;
+    """)
+    want = [[["from", 10000], ["from", 10000], ["from", 5000], ["to", 10000], ["to", 10000], ["to", 4997]],
+            ["from -24997 +0", "to -0 +0", "to -19998 +0", "from -0 +19998"],
+            ["Moved 24,997 entries to “to”.", "entry 0: it is somebody's So it is with 2 more entries."],
+            "entry 1: it is somebody's So it is with 2 more entries."]
+    assert said == want, said
+
 def many(page):
     """100,000 entries: all there, few of them drawn, and the page never busy for long."""
     page.run("""
@@ -383,8 +420,15 @@ def many(page):
         new PerformanceObserver((list) => list.getEntries().forEach((one) => { longest = Math.max(longest, one.duration); })).observe({ type: "longtask" });
         location.hash = "#/home/" + "many";
     """)
+    loads = []
+    for _ in range(3):
+        page.sees("100,000 entries")
+        loads.append(page.run("return longest"))
+        page.run("longest = 0; location.hash = '#/'")
+        page.find("a.alias", "home")
+        page.run("longest = 0; location.hash = '#/home/' + 'many'")
     page.sees("100,000 entries")
-    loading = page.run("return longest")
+    loading = min(loads)
     page.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     passes = [scrolled(page) for _ in range(5)]
     assert "file 99999" in page.text("#list")
@@ -392,6 +436,7 @@ def many(page):
     print(f"100,000 entries: {rows} rows at most; the longest task took {loading:.0f} ms while they came; a frame of scrolling {work:.1f} ms, and at most {longest:.0f} ms")
     # Frames are counted in time of the processor, and of some passes the best is taken: the machine may be busy with other tests.
     assert rows < 100 and work < 25 and longest < 50, passes
+    assert loading < 100, loads
     page.find("#list").send_keys(Keys.CONTROL + "a")
     page.sees("100,000 chosen", ".count")
     assert page.run("return document.querySelector('.bar-left').dataset.key.length") < 200
@@ -433,6 +478,7 @@ def main():
             hurries(page, tree)
             look(page)
             address(page)
+            slices(page)
             many(page)
             page.run("location.hash = '#/home/' + encodeURIComponent(arguments[0])", tree.name)
             page.sees("16 entries")
