@@ -2,6 +2,7 @@
 //! (`docs/spec/store.md`, "Index").
 
 mod handing;
+mod lazy;
 mod leases;
 mod listing;
 mod recent;
@@ -25,6 +26,7 @@ use crate::backend::BackendHealth;
 use crate::slot::SlotRow;
 
 pub(crate) use handing::Stocked;
+use lazy::Lazy;
 pub use leases::Reason;
 pub(crate) use leases::{CONTACT_GRAIN_S, LeaseKey, Removed, SLOT_CHARGE, Scope};
 pub(crate) use listing::{Listed, Wanted};
@@ -232,7 +234,7 @@ impl Index {
         self.write(|rows| {
             rows.totals.format = INDEX_FORMAT;
             rows.totals.incarnation = incarnation;
-            Ok(())
+            rows.make_tables()
         })
     }
 
@@ -415,16 +417,16 @@ impl Index {
             let old = Totals::read(&meta)?;
             let mut rows = Rows {
                 totals: old,
-                shares: txn.open_table(SHARES).map_err(boxed)?,
-                lengths: txn.open_table(LENGTHS).map_err(boxed)?,
-                leases: txn.open_table(LEASES).map_err(boxed)?,
-                accounts: txn.open_table(ACCOUNTS).map_err(boxed)?,
-                packs: txn.open_table(PACKS).map_err(boxed)?,
-                slots: txn.open_table(SLOTS).map_err(boxed)?,
-                expiry: txn.open_table(EXPIRY).map_err(boxed)?,
-                dying: txn.open_table(DYING).map_err(boxed)?,
-                due: txn.open_table(DUE).map_err(boxed)?,
-                usage: txn.open_table(USAGE).map_err(boxed)?,
+                shares: Lazy::new(&txn, SHARES),
+                lengths: Lazy::new(&txn, LENGTHS),
+                leases: Lazy::new(&txn, LEASES),
+                accounts: Lazy::new(&txn, ACCOUNTS),
+                packs: Lazy::new(&txn, PACKS),
+                slots: Lazy::new(&txn, SLOTS),
+                expiry: Lazy::new(&txn, EXPIRY),
+                dying: Lazy::new(&txn, DYING),
+                due: Lazy::new(&txn, DUE),
+                usage: Lazy::new(&txn, USAGE),
                 live_by: BTreeMap::new(),
                 charged_by: BTreeMap::new(),
                 charges: Vec::new(),
@@ -439,19 +441,19 @@ impl Index {
     }
 }
 
-/// The tables within a transaction.
+/// The tables within a transaction, each opened when it is used: every table that is opened costs the commit something.
 pub(crate) struct Rows<'t> {
     pub(crate) totals: Totals,
-    shares: Table<'t, &'static [u8; 34], &'static [u8; 27]>,
-    lengths: Table<'t, (u16, u64), u64>,
-    leases: Table<'t, &'static [u8; 52], u64>,
-    accounts: Table<'t, &'static [u8; 32], (u32, u64)>,
-    packs: Table<'t, u32, u64>,
-    slots: Table<'t, &'static [u8; 32], &'static [u8]>,
-    expiry: Table<'t, &'static [u8; 40], ()>,
-    dying: Table<'t, &'static [u8; 40], u8>,
-    due: Table<'t, &'static [u8; 32], u64>,
-    usage: Table<'t, u32, &'static [u8; 40]>,
+    shares: Lazy<'t, &'static [u8; 34], &'static [u8; 27]>,
+    lengths: Lazy<'t, (u16, u64), u64>,
+    leases: Lazy<'t, &'static [u8; 52], u64>,
+    accounts: Lazy<'t, &'static [u8; 32], (u32, u64)>,
+    packs: Lazy<'t, u32, u64>,
+    slots: Lazy<'t, &'static [u8; 32], &'static [u8]>,
+    expiry: Lazy<'t, &'static [u8; 40], ()>,
+    dying: Lazy<'t, &'static [u8; 40], u8>,
+    due: Lazy<'t, &'static [u8; 32], u64>,
+    usage: Lazy<'t, u32, &'static [u8; 40]>,
     /// By how much the live bytes of packs change: many rows of a transaction change one counter.
     live_by: BTreeMap<u32, i64>,
     /// Likewise of what accounts are charged.

@@ -185,7 +185,7 @@ async fn into(call: &Call, goal: Goal, chunks: &mut impl Chunks) -> Answer {
 
 async fn link_expected(call: &Call, place: &Place, expected: &Expected, child: Child) -> Answer {
     let linked = link(call, place, expected, child).await?;
-    Ok(expected.judge(linked.map_err(FileStoreError::Refused))?)
+    expected.judge(linked.map_err(FileStoreError::Refused))
 }
 
 /// Links what was stored.

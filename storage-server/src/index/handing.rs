@@ -124,7 +124,7 @@ impl Rows<'_> {
     pub(crate) fn hand_off(&mut self, key: ShareKey, leases: usize) -> IndexResult<Option<Location>> {
         let Some(location) = self.share(key)? else { return Ok(None) };
         let (first, last) = (lease_key(0, [0; 16], key.hash), lease_key(u32::MAX, [0xff; 16], key.hash));
-        let rows = self.leases.range::<&[u8; 52]>(&first..=&last).map_err(boxed)?;
+        let rows = self.leases.read()?.range::<&[u8; 52]>(&first..=&last).map_err(boxed)?;
         let rows: IndexResult<Vec<[u8; 52]>> =
             rows.map(|row| row.map(|(key, _)| *key.value()).map_err(boxed)).collect();
         let rows = rows?;
@@ -141,7 +141,7 @@ impl Rows<'_> {
             return Ok(Some(location));
         }
         for lease in rows {
-            self.leases.remove(&lease).map_err(boxed)?;
+            self.leases.write()?.remove(&lease).map_err(boxed)?;
         }
         Ok(Some(location))
     }

@@ -147,7 +147,7 @@ impl Index {
 impl Rows<'_> {
     /// The account's short number, and a note that it was in contact now.
     pub(crate) fn contact(&mut self, account: &NodeId) -> IndexResult<u32> {
-        let known = self.accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value());
+        let known = self.accounts.read()?.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value());
         let (short, last) = known.unwrap_or_else(|| {
             self.totals.next_account += 1;
             (self.totals.next_account as u32, 0)
@@ -155,17 +155,17 @@ impl Rows<'_> {
         let now = self.totals.uptime_s;
         let fresh = last & GONE == 0 && now.saturating_sub(last) < CONTACT_GRAIN_S;
         if known.is_none() || !fresh {
-            self.accounts.insert(account.as_bytes(), (short, now)).map_err(boxed)?;
+            self.accounts.write()?.insert(account.as_bytes(), (short, now)).map_err(boxed)?;
         }
         if known.is_none() {
-            self.usage.insert(short, &usage_row(account, 0)).map_err(boxed)?;
+            self.usage.write()?.insert(short, &usage_row(account, 0)).map_err(boxed)?;
         }
         Ok(short)
     }
 
     /// The short number of an account that is known.
     pub(crate) fn known(&self, account: &NodeId) -> IndexResult<Option<u32>> {
-        Ok(self.accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value().0))
+        Ok(self.accounts.read()?.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value().0))
     }
 
     /// What a first lease on an object would cost an account more than it is charged.
@@ -185,9 +185,9 @@ impl Rows<'_> {
         term: Term,
     ) -> IndexResult<()> {
         let cost = self.cost(Some(short), hash)?;
-        self.leases.insert(&lease_key(short, tag, hash), term.to_value()).map_err(boxed)?;
+        self.leases.write()?.insert(&lease_key(short, tag, hash), term.to_value()).map_err(boxed)?;
         if let Some(ends) = term.ends {
-            self.expiry.insert(&timed_key(ends, hash), ()).map_err(boxed)?;
+            self.expiry.write()?.insert(&timed_key(ends, hash), ()).map_err(boxed)?;
         }
         self.charge(short, cost as i64);
         self.keep(hash)
@@ -202,10 +202,10 @@ impl Rows<'_> {
         (until, grace_s): (u64, u64),
     ) -> IndexResult<bool> {
         let key = lease_key(short, tag, hash);
-        let term = self.leases.get(&key).map_err(boxed)?.map(|term| Term::of(term.value()));
+        let term = self.leases.read()?.get(&key).map_err(boxed)?.map(|term| Term::of(term.value()));
         let gone = term.is_some_and(|term| term.made <= until);
         if gone {
-            self.leases.remove(&key).map_err(boxed)?;
+            self.leases.write()?.remove(&key).map_err(boxed)?;
         }
         if gone {
             self.ended(short, hash, Reason::Cancelled, grace_s)?;
@@ -224,15 +224,17 @@ impl Rows<'_> {
         for key in leases {
             let (hash, short) = parts(key);
             let Some(account) = of.get(&short) else { continue };
-            let last = self.accounts.get(account.as_bytes()).map_err(boxed)?.map_or(0, |row| row.value().1);
+            let last =
+                self.accounts.read()?.get(account.as_bytes()).map_err(boxed)?.map_or(0, |row| row.value().1);
             let gone = self.totals.uptime_s.saturating_sub(last & !GONE) >= idle_s;
             let undated = self
                 .leases
+                .read()?
                 .get(key)
                 .map_err(boxed)?
                 .is_some_and(|term| Term::of(term.value()).ends.is_none());
             if gone && undated {
-                self.leases.remove(key).map_err(boxed)?;
+                self.leases.write()?.remove(key).map_err(boxed)?;
                 self.ended(short, hash, Reason::AccountGone, grace_s)?;
             }
         }
@@ -242,9 +244,9 @@ impl Rows<'_> {
     /// Notes that these accounts are gone and their leases ended, unless they are back.
     pub(crate) fn note_gone(&mut self, accounts: &BTreeMap<u32, NodeId>, idle_s: u64) -> IndexResult<()> {
         for (short, account) in accounts {
-            let row = self.accounts.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value().1);
+            let row = self.accounts.read()?.get(account.as_bytes()).map_err(boxed)?.map(|row| row.value().1);
             if let Some(last) = row.filter(|last| self.totals.uptime_s.saturating_sub(*last) >= idle_s) {
-                self.accounts.insert(account.as_bytes(), (*short, last | GONE)).map_err(boxed)?;
+                self.accounts.write()?.insert(account.as_bytes(), (*short, last | GONE)).map_err(boxed)?;
             }
         }
         Ok(())
@@ -255,17 +257,17 @@ impl Rows<'_> {
         let now = self.totals.uptime_s;
         let mut looked = 0;
         while looked < limit {
-            let first = self.expiry.first().map_err(boxed)?.map(|(key, _)| timed(key.value()));
+            let first = self.expiry.read()?.first().map_err(boxed)?.map(|(key, _)| timed(key.value()));
             let Some((ends, hash)) = first.filter(|(ends, _)| *ends <= now) else { break };
             let over = self.ended_leases(hash, now, limit - looked)?;
             for (short, tag) in &over {
-                self.leases.remove(&lease_key(*short, *tag, hash)).map_err(boxed)?;
+                self.leases.write()?.remove(&lease_key(*short, *tag, hash)).map_err(boxed)?;
                 self.ended(*short, hash, Reason::Expired, grace_s)?;
             }
             looked += over.len() + 1;
             // A renewed lease left this row behind; if there may be more that ended, it is looked at again.
             if looked <= limit {
-                self.expiry.remove(&timed_key(ends, hash)).map_err(boxed)?;
+                self.expiry.write()?.remove(&timed_key(ends, hash)).map_err(boxed)?;
             }
         }
         Ok(looked)
@@ -274,7 +276,7 @@ impl Rows<'_> {
     fn ended_leases(&self, hash: VerifyHash, now: u64, limit: usize) -> IndexResult<Vec<(u32, [u8; 16])>> {
         let (first, last) = (lease_key(0, [0; 16], hash), lease_key(u32::MAX, [0xff; 16], hash));
         let mut over = Vec::new();
-        for row in self.leases.range::<&LeaseKey>(&first..=&last).map_err(boxed)? {
+        for row in self.leases.read()?.range::<&LeaseKey>(&first..=&last).map_err(boxed)? {
             let (key, term) = row.map_err(boxed)?;
             if Term::of(term.value()).is_over(now) && over.len() < limit {
                 let mut tag = [0; 16];
@@ -306,8 +308,8 @@ impl Rows<'_> {
             Some((known, Reason::NeverLeased)) if known > due => (known, Reason::NeverLeased),
             _ => (due, reason),
         };
-        self.dying.insert(&timed_key(due, hash), reason as u8).map_err(boxed)?;
-        self.due.insert(hash.as_bytes(), due).map_err(boxed)?;
+        self.dying.write()?.insert(&timed_key(due, hash), reason as u8).map_err(boxed)?;
+        self.due.write()?.insert(hash.as_bytes(), due).map_err(boxed)?;
         if reason != Reason::NeverLeased {
             self.totals.dying += self.share_bytes(hash)?;
         }
@@ -319,8 +321,11 @@ impl Rows<'_> {
     pub(crate) fn keep(&mut self, hash: VerifyHash) -> IndexResult<()> {
         match self.spare(hash)? {
             Some((due, Reason::NeverLeased)) if due > self.totals.uptime_s => {
-                self.dying.insert(&timed_key(due, hash), Reason::NeverLeased as u8).map_err(boxed)?;
-                self.due.insert(hash.as_bytes(), due).map_err(boxed)?;
+                self.dying
+                    .write()?
+                    .insert(&timed_key(due, hash), Reason::NeverLeased as u8)
+                    .map_err(boxed)?;
+                self.due.write()?.insert(hash.as_bytes(), due).map_err(boxed)?;
                 Ok(())
             }
             _ => Ok(()),
@@ -329,9 +334,10 @@ impl Rows<'_> {
 
     /// An object no longer dies; returns when and why it would have gone.
     pub(crate) fn spare(&mut self, hash: VerifyHash) -> IndexResult<Option<(u64, Reason)>> {
-        let due = self.due.remove(hash.as_bytes()).map_err(boxed)?.map(|due| due.value());
+        let due = self.due.write()?.remove(hash.as_bytes()).map_err(boxed)?.map(|due| due.value());
         let Some(due) = due else { return Ok(None) };
-        let reason = self.dying.remove(&timed_key(due, hash)).map_err(boxed)?.map(|reason| reason.value());
+        let reason =
+            self.dying.write()?.remove(&timed_key(due, hash)).map_err(boxed)?.map(|reason| reason.value());
         let reason = Reason::parse(reason.unwrap_or(u8::MAX));
         if reason != Reason::NeverLeased {
             self.totals.dying = self.totals.dying.saturating_sub(self.share_bytes(hash)?);
@@ -365,7 +371,7 @@ impl Rows<'_> {
     fn doomed(&self, scope: Scope, limit: usize) -> IndexResult<Vec<VerifyHash>> {
         let now = self.totals.uptime_s;
         let (mut found, mut passed) = (Vec::new(), 0);
-        for row in self.dying.iter().map_err(boxed)? {
+        for row in self.dying.read()?.iter().map_err(boxed)? {
             let (key, reason) = row.map_err(boxed)?;
             let (due, hash) = timed(key.value());
             let ended = scope != Scope::Due && Reason::parse(reason.value()) != Reason::NeverLeased;
@@ -385,7 +391,7 @@ impl Rows<'_> {
     /// What has no lease and is still here.
     pub(crate) fn waiting(&self) -> IndexResult<GoneBy> {
         let mut waiting = GoneBy::new();
-        for row in self.dying.iter().map_err(boxed)? {
+        for row in self.dying.read()?.iter().map_err(boxed)? {
             let (key, reason) = row.map_err(boxed)?;
             let hash = timed(key.value()).1;
             if self.next_lessee(hash, 0)?.is_some() {
@@ -409,13 +415,13 @@ impl Rows<'_> {
 
     fn is_leased_by(&self, short: u32, hash: VerifyHash) -> IndexResult<bool> {
         let (first, last) = (lease_key(short, [0; 16], hash), lease_key(short, [0xff; 16], hash));
-        Ok(self.leases.range::<&LeaseKey>(&first..=&last).map_err(boxed)?.next().is_some())
+        Ok(self.leases.read()?.range::<&LeaseKey>(&first..=&last).map_err(boxed)?.next().is_some())
     }
 
     /// The first account from `from` on that leases this.
     fn next_lessee(&self, hash: VerifyHash, from: u32) -> IndexResult<Option<u32>> {
         let (first, last) = (lease_key(from, [0; 16], hash), lease_key(u32::MAX, [0xff; 16], hash));
-        let mut rows = self.leases.range::<&LeaseKey>(&first..=&last).map_err(boxed)?;
+        let mut rows = self.leases.read()?.range::<&LeaseKey>(&first..=&last).map_err(boxed)?;
         let row = rows.next().transpose().map_err(boxed)?;
         Ok(row.map(|(key, _)| parts(key.value()).1))
     }
@@ -440,10 +446,10 @@ impl Rows<'_> {
 
     pub(super) fn settle_charges(&mut self) -> IndexResult<()> {
         for (short, by) in std::mem::take(&mut self.charged_by) {
-            let row = self.usage.get(short).map_err(boxed)?.map(|row| usage_of(row.value()));
+            let row = self.usage.read()?.get(short).map_err(boxed)?.map(|row| usage_of(row.value()));
             let Some((account, bytes)) = row else { continue };
             let bytes = bytes.saturating_add_signed(by);
-            self.usage.insert(short, &usage_row(&account, bytes)).map_err(boxed)?;
+            self.usage.write()?.insert(short, &usage_row(&account, bytes)).map_err(boxed)?;
             self.charges.push((account, bytes));
         }
         Ok(())

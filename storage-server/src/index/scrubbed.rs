@@ -89,10 +89,10 @@ impl Rows<'_> {
         if self.share(key)?.as_ref() != Some(location) {
             return Ok(false);
         }
-        let due = self.due.get(key.hash.as_bytes()).map_err(boxed)?.map(|due| due.value());
+        let due = self.due.read()?.get(key.hash.as_bytes()).map_err(boxed)?.map(|due| due.value());
         if let Some(due) = due {
             let row = timed_key(due, key.hash);
-            let reason = self.dying.get(&row).map_err(boxed)?.map(|reason| reason.value());
+            let reason = self.dying.read()?.get(&row).map_err(boxed)?.map(|reason| reason.value());
             if reason != Some(Reason::NeverLeased as u8) {
                 self.totals.dying = self.totals.dying.saturating_sub(location.len);
             }
@@ -101,8 +101,8 @@ impl Rows<'_> {
         if let Some(due) = due
             && !self.has_shares(key.hash)?
         {
-            self.due.remove(key.hash.as_bytes()).map_err(boxed)?;
-            self.dying.remove(&timed_key(due, key.hash)).map_err(boxed)?;
+            self.due.write()?.remove(key.hash.as_bytes()).map_err(boxed)?;
+            self.dying.write()?.remove(&timed_key(due, key.hash)).map_err(boxed)?;
         }
         Ok(true)
     }

@@ -72,9 +72,10 @@ impl Index {
     /// Gives an index of an older format what it lacks. Objects that nobody leases get `idle_s`: why they have no lease is not known.
     pub(crate) fn upgrade(&self, idle_s: u64) -> IndexResult<Totals> {
         self.write(|rows| {
-            let tally = Tally::count(&rows.shares, &rows.slots, &rows.leases)?;
+            rows.make_tables()?;
+            let tally = Tally::count(rows.shares.read()?, rows.slots.read()?, rows.leases.read()?)?;
             for (pack, live) in &tally.live {
-                rows.packs.insert(*pack | LIVE, *live).map_err(boxed)?;
+                rows.packs.write()?.insert(*pack | LIVE, *live).map_err(boxed)?;
             }
             // Leases of format 2 read as made when nobody knows; nothing else differs.
             if rows.totals.format == 2 {
@@ -82,14 +83,14 @@ impl Index {
                 return Ok(rows.totals);
             }
             for row in &tally.dated {
-                rows.expiry.insert(row, ()).map_err(boxed)?;
+                rows.expiry.write()?.insert(row, ()).map_err(boxed)?;
             }
-            for row in rows.accounts.iter().map_err(boxed)? {
+            for row in rows.accounts.read()?.iter().map_err(boxed)? {
                 let (account, value) = row.map_err(boxed)?;
                 let short = value.value().0;
                 let charged = tally.charged.get(&short).copied().unwrap_or(0);
                 let account = protocol::NodeId::new(*account.value());
-                rows.usage.insert(short, &usage_row(&account, charged)).map_err(boxed)?;
+                rows.usage.write()?.insert(short, &usage_row(&account, charged)).map_err(boxed)?;
             }
             let due = rows.totals.uptime_s.saturating_add(idle_s);
             for hash in &tally.unleased {
