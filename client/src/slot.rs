@@ -182,9 +182,13 @@ impl Cell {
         known.granted = newest.then_some(ballot);
     }
 
-    /// Who answered a read first; `None`: no quorum confirmed it.
+    /// Who answered a read first. `None`: those who were asked first did not suffice, or no quorum confirmed it.
     fn answered(&self, prompt: Option<stragglers::Quick>) {
-        lock(&self.known).prompt = prompt;
+        let mut known = lock(&self.known);
+        if prompt.is_none() {
+            known.quick = None;
+        }
+        known.prompt = prompt;
     }
 
     fn take_grant(&self) -> Option<(Ballot, Arc<SignedRecord>)> {

@@ -54,6 +54,15 @@ pub enum DirEdit {
         /// Only if the entry still names this: then a change by somebody else is not undone unseen.
         only: caps::Cap,
     },
+    /// Link a child where everything is as it was when that was last looked at.
+    LinkAs {
+        /// The name.
+        name: Name,
+        /// The child.
+        child: Box<Child>,
+        /// Only if this is the entry, metadata and all; `None`: only if there is none.
+        before: Option<Box<Entry>>,
+    },
     /// Take an entry out.
     Unlink {
         /// The name.
@@ -262,6 +271,7 @@ impl Changing<'_> {
         match edit {
             DirEdit::Link { name, child, replace } => self.link(name, child, *replace).await,
             DirEdit::Swap { name, child, only } => self.swap(name, child, only).await,
+            DirEdit::LinkAs { name, child, before } => self.link_as(name, child, before.as_deref()).await,
             DirEdit::Unlink { name, only } => self.unlink(name, only.as_ref()).await,
             DirEdit::Rename { from, to, replace } => self.rename(from, to, *replace).await,
         }
@@ -301,6 +311,24 @@ impl Changing<'_> {
             Some(_) => Ok(Err(Refusal::Replaced { name: name.to_string() })),
             None => Ok(Err(Refusal::NoEntry { name: name.to_string() })),
         }
+    }
+
+    async fn link_as(
+        &mut self,
+        name: &Name,
+        child: &Child,
+        before: Option<&Entry>,
+    ) -> Result<Outcome, FileStoreError> {
+        let there = self.find(name).await?;
+        if there.as_ref() == before {
+            return self.link(name, child, Replace::Yes).await;
+        }
+        let name = name.to_string();
+        Ok(Err(match (there, before) {
+            (None, _) => Refusal::NoEntry { name },
+            (Some(_), None) => Refusal::Exists { name },
+            (Some(_), Some(_)) => Refusal::Replaced { name },
+        }))
     }
 
     async fn unlink(&mut self, name: &Name, only: Option<&caps::Cap>) -> Result<Outcome, FileStoreError> {

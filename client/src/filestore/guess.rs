@@ -15,6 +15,10 @@ use super::error::FileStoreError;
 use super::resolve::{Place, Target};
 use super::view::DirView;
 use crate::Client;
+use crate::slot::Freshness;
+
+/// Names of a path that are followed by guessing; about all its directories is asked at once.
+const GUESSED_DEPTH: usize = 64;
 
 /// What a path led to, as long as these slots hold what they held.
 struct Guess {
@@ -32,7 +36,7 @@ pub struct LikelyPlace {
 
 /// Why a guess is not to be followed.
 enum Wrong {
-    /// A directory was changed.
+    /// A directory was changed, or no quorum says that it was not.
     Changed,
     /// Whether one was is not to be known.
     Unknown(FileStoreError),
@@ -69,8 +73,10 @@ impl Client {
     pub async fn likely_place(&self, root: &Cap, names: &[Name]) -> Option<LikelyPlace> {
         let (last, above) = names.split_last()?;
         let (parent, mut slots) = self.guess_way(root, above).await?;
-        // The change itself finds out whether this one is as it was.
-        slots.pop()?;
+        // The change itself finds out whether this one is as it was. What never changes has no place for a change.
+        parent.version()?;
+        let changed = parent.cap().verify_hash()?;
+        slots.retain(|(read, _)| read.hash != changed);
         let entry = parent.get(last).await.ok()?;
         Some(LikelyPlace { place: Place { parent, name: last.clone(), entry }, above: slots })
     }
@@ -99,6 +105,9 @@ impl Client {
 
     /// The directory at the end of this path, and the slots on the way, its own last.
     async fn guess_way(&self, root: &Cap, names: &[Name]) -> Option<(DirView, Vec<(SlotRead, RecordHash)>)> {
+        if names.len() > GUESSED_DEPTH {
+            return None;
+        }
         let mut slots = Vec::new();
         let mut view = self.guess_directory(root, &mut slots).await?;
         for name in names {
@@ -111,7 +120,11 @@ impl Client {
     async fn guess_directory(&self, cap: &Cap, slots: &mut Vec<(SlotRead, RecordHash)>) -> Option<DirView> {
         if cap.is_mutable() {
             let (view, read, hash) = self.known_directory(cap)?;
-            slots.push((read, hash));
+            match slots.iter().find(|(seen, _)| seen.hash == read.hash) {
+                // A way may lead through one directory again and again, and asks about it once.
+                Some((_, seen)) => (*seen == hash).then_some(())?,
+                None => slots.push((read, hash)),
+            }
             return Some(view);
         }
         self.open_directory(cap).await.ok()
@@ -123,7 +136,7 @@ impl Client {
             let client = self.clone();
             async move {
                 match client.slot_version(&read).await {
-                    Ok(now) if now == hash => Ok(()),
+                    Ok((now, Freshness::Confirmed)) if now == hash => Ok(()),
                     Ok(_) => Err(Wrong::Changed),
                     Err(error) => Err(Wrong::Unknown(error.into())),
                 }

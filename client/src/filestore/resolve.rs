@@ -3,6 +3,7 @@
 use caps::{Cap, VerifyHash};
 use encoding::directory::{Entry, EntryKind, Name};
 
+use super::MAX_DEPTH;
 use super::edit::{DirEdit, Refusal, Replace};
 use super::error::FileStoreError;
 use super::view::DirView;
@@ -142,6 +143,9 @@ impl Client {
     }
 
     async fn descend(&self, root: &Cap, names: &[Name]) -> Result<DirView, FileStoreError> {
+        if names.len() > MAX_DEPTH {
+            return Err(FileStoreError::TooDeep);
+        }
         let mut view = self.open_directory(root).await?;
         for (depth, name) in names.iter().enumerate() {
             let above = &names[..=depth];

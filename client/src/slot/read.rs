@@ -6,7 +6,7 @@ use std::sync::Arc;
 use caps::{PlacementBucket, SlotRead, VerifyHash};
 use encoding::slot::{Member, RecordHash, SignedRecord};
 use protocol::NodeId;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::ask::{Leasing, Round};
 use super::error::SlotError;
@@ -33,9 +33,11 @@ impl Client {
         Ok(SlotView { sections, record, freshness, forgetful })
     }
 
-    /// The record that a slot held when this process last saw it. Nobody is asked, and nothing confirms it.
+    /// The record that a slot held when this process last saw it confirmed, unless it saw a newer one since. Nobody is asked.
     pub(crate) fn known_record(&self, cap: &SlotRead) -> Option<Arc<SignedRecord>> {
-        self.slots().cell(&cap.hash).known().newest
+        let newest = self.slots().cell(&cap.hash).known().newest?;
+        let confirmed = self.slots().memory.confirmed(&cap.hash)?;
+        (confirmed >= newest.ballot()).then_some(newest)
     }
 
     /// What such a record says.
@@ -48,16 +50,16 @@ impl Client {
         Ok(SlotView { sections, record, freshness: Freshness::NewestSeen, forgetful: Vec::new() })
     }
 
-    /// The hash of the record that a slot holds.
+    /// The hash of the record that a slot holds, and how sure that is.
     ///
     /// # Errors
     ///
     /// As [`Client::read_slot`].
-    pub(crate) async fn slot_version(&self, cap: &SlotRead) -> Result<RecordHash, SlotError> {
+    pub(crate) async fn slot_version(&self, cap: &SlotRead) -> Result<(RecordHash, Freshness), SlotError> {
         let bucket = cap.key.slot_storage_index().placement_bucket();
         let seen = self.look(&cap.hash, bucket, &self.slots().cell(&cap.hash)).await?;
         self.slots().doubts.note(seen.freshness, &seen.forgetful);
-        Ok(seen.record.hash())
+        Ok((seen.record.hash(), seen.freshness))
     }
 
     /// Finds the newest record and how sure it is.
@@ -179,6 +181,7 @@ impl<'c> Looking<'c> {
         let mut few = self.few();
         let hedge = self.client.readers().timeouts().hedge;
         let mut timed = Timed::begin();
+        let until = few.as_ref().map(|few| Instant::now() + few.patience(hedge));
         loop {
             let members: Vec<Member> =
                 self.newest().map(|r| r.members().copied().collect()).unwrap_or_default();
@@ -199,19 +202,22 @@ impl<'c> Looking<'c> {
                 self.round.read(store, false);
             }
             if self.is_confirmed() {
-                self.cell.answered(Some(timed.end()));
+                self.cell.answered(Some(timed.end().within(few)));
                 return;
             }
-            let patience = few.as_ref().filter(|_| later).map(|few| few.patience(hedge));
-            let answer = match patience {
-                Some(patience) => timeout(patience, self.round.next()).await.ok().flatten(),
+            let answer = match until.filter(|_| later) {
+                Some(until) => timeout_at(until, self.round.next()).await.ok().flatten(),
                 None => self.round.next().await,
             };
             match answer {
                 None if !later => break,
                 Some((store, _)) if self.shows_newest(&store) => timed.note(store),
-                // The few do not suffice.
-                _ => few = None,
+                // The few do not suffice. How long they were waited for says nothing of the others.
+                _ if few.take().is_some() => {
+                    self.cell.answered(None);
+                    timed.begin_again();
+                }
+                _ => {}
             }
         }
         self.cell.answered(None);
@@ -229,7 +235,7 @@ impl<'c> Looking<'c> {
             newest.is_quorum(|member| quick.stores.contains(&NodeId::new(member.store)))
                 && quick.stores.iter().all(there)
         };
-        [known.quick, known.prompt].into_iter().flatten().find(suffice)
+        [known.prompt, known.quick].into_iter().flatten().find(suffice)
     }
 
     /// Whether this member answered that it holds exactly the newest record.

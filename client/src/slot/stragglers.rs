@@ -37,6 +37,13 @@ impl Quick {
     pub(super) fn patience(&self, longest: Duration) -> Duration {
         (self.took * 4).clamp(SHORTEST_PATIENCE.min(longest), longest)
     }
+
+    /// The same, said to be as quick as `before` was where they were slower: who is a little slower each time is not waited for longer and
+    /// longer.
+    pub(super) fn within(self, before: Option<Self>) -> Self {
+        let took = before.map_or(self.took, |before| self.took.min(before.took));
+        Self { took, ..self }
+    }
 }
 
 /// Members of one slot that are behind.
@@ -148,11 +155,35 @@ impl Timed {
         Self { begun: Instant::now(), stores: Vec::new() }
     }
 
+    /// From now on others are asked too.
+    pub(super) fn begin_again(&mut self) {
+        self.begun = Instant::now();
+    }
+
     pub(super) fn note(&mut self, store: NodeId) {
         self.stores.push(store);
     }
 
     pub(super) fn end(self) -> Quick {
         Quick { stores: self.stores, took: self.begun.elapsed() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gets_slower_bit_by_bit_is_waited_for_no_longer() {
+        let quick = |millis| Quick { stores: Vec::new(), took: Duration::from_millis(millis) };
+        let longest = Duration::from_millis(300);
+        let mut known = quick(5);
+        for _ in 0..5 {
+            let just_in_time = known.patience(longest) - Duration::from_millis(1);
+            known = Quick { took: just_in_time, ..quick(0) }.within(Some(known));
+        }
+        assert_eq!(known.patience(longest), Duration::from_millis(20));
+        // Whoever is compared with nobody is as quick as it is.
+        assert_eq!(quick(50).within(None).patience(longest), Duration::from_millis(200));
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -16,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::Gateway;
-use crate::incoming::is_of_type;
+use crate::incoming::{gathered, is_of_type};
 
 /// The longest JSON body, in bytes.
 const BODY_MAX: usize = 1 << 20;
@@ -37,14 +36,14 @@ impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Asked<T> {
             let detail = "the body is to be application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail));
         }
-        let read = tokio::time::timeout(BODY_PATIENCE, to_bytes(request.into_body(), BODY_MAX)).await;
+        let read = tokio::time::timeout(BODY_PATIENCE, gathered(request.into_body(), BODY_MAX)).await;
         let slow =
             |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body takes too long to arrive");
-        let too_long = |_| {
+        let too_long = || {
             let detail = format!("the body broke off, or is longer than {BODY_MAX} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
         };
-        let body = read.map_err(slow)?.map_err(too_long)?;
+        let body = read.map_err(slow)?.ok_or_else(too_long)?;
         // The message of the parser may quote what was sent: a capability, perhaps.
         serde_json::from_slice(&body).map(Self).map_err(|error| {
             let (line, column) = (error.line(), error.column());

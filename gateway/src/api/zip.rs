@@ -4,7 +4,6 @@ mod format;
 mod room;
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
@@ -286,10 +285,8 @@ fn safe(name: &Name) -> String {
     if end == text.len() && !text.contains(bad) {
         return text.to_owned();
     }
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
     let shown: String = text[..end].chars().map(|c| if bad(c) { '_' } else { c }).collect();
-    let mark = format!("~{:08x}", hasher.finish() as u32);
+    let mark = format!("~{}", &blake3::hash(text.as_bytes()).to_hex()[..16]);
     match shown.rsplit_once('.').filter(|(stem, ending)| !stem.is_empty() && ending.len() <= 8) {
         Some((stem, ending)) => format!("{stem}{mark}.{ending}"),
         None => format!("{shown}{mark}"),

@@ -2,7 +2,7 @@
 
 use axum::http::{StatusCode, Uri};
 use caps::Cap;
-use client::filestore::Replace;
+use client::filestore::{MAX_DEPTH, Replace};
 use encoding::directory::Name;
 use percent_encoding::percent_decode_str;
 
@@ -130,6 +130,9 @@ pub(super) fn path(raw: &str) -> Result<(Cap, Vec<Name>), Problem> {
     let mut rest: Vec<&str> = parts.collect();
     if rest.last() == Some(&"") {
         rest.pop();
+    }
+    if rest.len() > MAX_DEPTH {
+        return Err(Problem::bad(format!("more than {MAX_DEPTH} names in one path")));
     }
     let mut names = Vec::with_capacity(rest.len());
     for part in rest {

@@ -24,6 +24,8 @@ use crate::incoming::CONVERGENT;
 const GATHER: Duration = Duration::from_secs(30);
 /// The longest list of children.
 pub(super) const MAX_JSON: usize = 8 << 20;
+/// What each piece takes in memory beside its bytes, about: a body may come a byte at a time.
+const PIECE_COST: usize = 64;
 /// Pieces between a socket and the grid.
 const PIECES: usize = 4;
 
@@ -85,7 +87,7 @@ async fn read_ahead(
     let memory = &gateway.tahoe().memory;
     let late = Instant::now() + GATHER;
     let mut ahead = Ahead { pieces: VecDeque::new(), held: 0, permit: None, until: Until::End };
-    let mut lent = 0;
+    let (mut cost, mut lent) = (0_usize, 0);
     loop {
         let piece = match timeout_at(late, chunks.chunk()).await {
             Err(_) => return Ok(Ahead { until: Until::Late, ..ahead }),
@@ -93,11 +95,12 @@ async fn read_ahead(
         };
         let Some(piece) = piece else { return Ok(ahead) };
         ahead.held += piece.len();
+        cost += piece.len() + PIECE_COST;
         ahead.pieces.push_back(piece);
         if ahead.held > most {
             return Ok(Ahead { until: Until::Bound, ..ahead });
         }
-        let more = ahead.held.div_ceil(1024) - lent;
+        let more = cost.div_ceil(1024) - lent;
         if more == 0 {
             continue;
         }

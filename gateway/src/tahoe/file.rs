@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use caps::{Cap, SlotWrite};
-use client::filestore::{Child, FileStoreError, LikelyPlace, MutableEdit, Place, Refusal, Replace};
+use client::filestore::{Child, DirEdit, FileStoreError, LikelyPlace, MutableEdit, Place, Refusal, Replace};
 use client::{Client, PutOptions, Source, Transfer};
 use encoding::directory::{Entry, EntryKind, FileContent, Metadata, Name};
 
@@ -98,8 +98,11 @@ async fn put_likely(call: &Call, likely: LikelyPlace, body: &mut Body) -> Answer
     let (child, as_it_was) = tokio::join!(storing, call.client.confirm_above(&likely));
     let child = child?;
     if as_it_was? {
-        let there = place.entry.as_ref().map(|entry| place.parent.cap_of(entry)).transpose()?;
-        match link(call, place, &Expected::just(there), child.clone()).await? {
+        let as_seen = |name, child| {
+            let before = place.entry.clone().map(Box::new);
+            DirEdit::LinkAs { name, child: Box::new(child), before }
+        };
+        match link(call, place, child.clone(), as_seen).await? {
             Ok(linked) => return Ok(linked),
             Err(Refusal::Replaced { .. } | Refusal::Exists { .. } | Refusal::NoEntry { .. }) => {}
             Err(refusal) => return Err(FileStoreError::Refused(refusal).into()),
@@ -184,16 +187,21 @@ async fn into(call: &Call, goal: Goal, chunks: &mut impl Chunks) -> Answer {
 }
 
 async fn link_expected(call: &Call, place: &Place, expected: &Expected, child: Child) -> Answer {
-    let linked = link(call, place, expected, child).await?;
+    let replace = match call.args.replace()? {
+        // A directory that came there meanwhile is not replaced by a file.
+        Replace::Yes => Replace::OnlyFiles,
+        replace => replace,
+    };
+    let linked = link(call, place, child, |name, child| expected.link(name, child, replace)).await?;
     expected.judge(linked.map_err(FileStoreError::Refused))
 }
 
-/// Links what was stored.
+/// Links what was stored by the edit that `edit` makes of its name and the child.
 async fn link(
     call: &Call,
     place: &Place,
-    expected: &Expected,
     child: Child,
+    edit: impl FnOnce(Name, Child) -> DirEdit,
 ) -> Result<Result<Response, Refusal>, Problem> {
     let Some(writer) = place.parent.writer() else {
         return Err(FileStoreError::ReadOnly { what: "putting a file".into() }.into());
@@ -202,12 +210,7 @@ async fn link(
     let mut metadata = children::kept(&place.parent, &place.name).await?;
     metadata.mtime = None;
     let metadata = Metadata { size: child.caps.read.size(), ..metadata };
-    let replace = match call.args.replace()? {
-        // A directory that came there meanwhile is not replaced by a file.
-        Replace::Yes => Replace::OnlyFiles,
-        replace => replace,
-    };
-    let edit = expected.link(place.name.clone(), children::with(child, metadata), replace);
+    let edit = edit(place.name.clone(), children::with(child, metadata));
     let edited = match call.client.edit_entry(writer, edit).await {
         Err(FileStoreError::Refused(refusal)) => return Ok(Err(refusal)),
         edited => edited?,

@@ -253,11 +253,6 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// That the entry names nothing, or just this cap.
-    pub(super) fn just(there: Option<Cap>) -> Self {
-        Self { entry: Some(there), content: None }
-    }
-
     /// Whether there is a condition.
     pub(super) fn is_any(&self) -> bool {
         self.entry.is_some()

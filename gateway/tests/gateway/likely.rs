@@ -4,7 +4,7 @@ use axum::body::Body;
 use caps::{Cap, SlotWrite};
 use client::filestore::{Child, DirEdit, Replace};
 use client::{Client, PutOptions, Source};
-use encoding::directory::Name;
+use encoding::directory::{Metadata, Name};
 use testkit::grid::SimGrid;
 
 use crate::common::Site;
@@ -81,4 +81,31 @@ async fn where_a_directory_was_moved_away_nothing_goes_after_it() {
     site.ask("PUT", &path, &[], Body::from("two")).await.is(201);
     assert_eq!(site.get(&path).await.text(), "two");
     assert_eq!(site.get(&format!("/uri/{below}/x")).await.text(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_said_of_a_file_since_is_kept() {
+    let (site, theirs, dir, writer) = begin(45).await;
+    put(&site, &dir, "one").await.is(201);
+    site.get(&format!("/uri/{dir}/f")).await.ok();
+    let cap = site.get(&format!("/uri/{dir}/f?t=uri")).await.text();
+    let metadata = Metadata { mode: Some(0o100_750), ..Metadata::default() };
+    link(&theirs, &writer, Child::new(cap.parse().unwrap(), None).unwrap().with(metadata)).await;
+    put(&site, &dir, "two").await.is(200);
+    let view = theirs.open_directory(&dir.parse().unwrap()).await.unwrap();
+    let entry = view.get(&Name::new("f").unwrap()).await.unwrap().unwrap();
+    assert_eq!(entry.metadata.mode, Some(0o100_750));
+    assert_eq!(site.get(&format!("/uri/{dir}/f")).await.text(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_through_one_directory_again_and_again_has_a_bound() {
+    let (site, theirs, dir, writer) = begin(46).await;
+    let itself = Child::new(dir.parse().unwrap(), None).unwrap();
+    link(&theirs, &writer, itself).await;
+    let path = |depth: usize| format!("/uri/{dir}{}?t=uri", "/f".repeat(depth));
+    for depth in [1, 60, 200, 1024] {
+        assert_eq!(site.get(&path(depth)).await.is(200).text(), dir, "{depth}");
+    }
+    site.get(&path(1025)).await.is(400);
 }

@@ -74,7 +74,7 @@ impl Recent {
         }
     }
 
-    /// They were, durably. No other change was begun meanwhile: transactions come one after the other.
+    /// They were, durably. No other change of slots was begun meanwhile: whoever makes one holds the store's `Writer`.
     pub(super) fn changed(&self, changed: Vec<(VerifyHash, SlotRow)>) {
         if changed.is_empty() {
             return;

@@ -63,6 +63,34 @@ fn what_has_changed_since_the_last_look_is_read_as_it_is_now() {
 }
 
 #[test]
+fn a_guess_that_no_quorum_confirms_is_not_followed() {
+    simulate(async {
+        let mut grid = SimGrid::start(24, 10).await;
+        let (ours, theirs) = (grid.client("3/7/10").await, grid.client("3/7/10").await);
+        let (top, _, path) = tree(&theirs).await;
+        follow(&ours, &top, &path).await;
+        // The newest that is seen is read all the same, step by step.
+        (0..4).for_each(|index| grid.kill(index));
+        assert_eq!(follow(&ours, &top, &path).await, (b"first".to_vec(), 2));
+    });
+}
+
+#[test]
+fn a_place_in_what_never_changes_is_no_place_for_a_change() {
+    simulate(async {
+        let mut grid = SimGrid::start(25, 10).await;
+        let client = grid.client("3/7/10").await;
+        let leaf = file(&client, &[1; 5000]).await;
+        let fixed = client.make_immutable(vec![(name("f"), leaf.clone()), (name("g"), leaf)]).await.unwrap();
+        let top = client.make_directory().await.unwrap();
+        client.edit_entry(&writer(&top), link("fixed", &fixed)).await.unwrap();
+        client.open_directory(top.cap()).await.unwrap();
+        assert!(client.likely_place(top.cap(), &[name("fixed"), name("x")]).await.is_none());
+        assert!(client.likely_place(top.cap(), &[name("x")]).await.is_some());
+    });
+}
+
+#[test]
 fn a_place_that_the_directories_above_no_longer_lead_to_is_not_likely() {
     simulate(async {
         let mut grid = SimGrid::start(22, 10).await;
