@@ -8,8 +8,6 @@ mod cli;
 mod cmd;
 mod files;
 mod out;
-#[cfg(target_os = "linux")]
-mod patience;
 mod progress;
 mod report;
 mod sizes;
@@ -34,10 +32,6 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("SARSEN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    #[cfg(target_os = "linux")]
-    if cli.command.is_daemon() {
-        patience::wait_in_line();
-    }
     let mut threads = tokio::runtime::Builder::new_multi_thread();
     if cli.command.is_daemon() && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
         threads.worker_threads(daemon_threads());
