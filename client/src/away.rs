@@ -96,13 +96,18 @@ impl Away {
         self.patient.store(true, Ordering::Relaxed);
     }
 
+    /// Whether every server gets its full time.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patient.load(Ordering::Relaxed)
+    }
+
     /// How long to wait for a connection to this server: `full`, or less where it failed in an earlier run, not long ago.
     pub(crate) fn patience(&self, server: &NodeId, now: Duration, full: Duration) -> Duration {
         let state = self.lock();
         let Some(failed) = state.failed.get(server).filter(|failed| !failed.now) else { return full };
         let silent = failed.last_s.saturating_sub(failed.since_s).clamp(BRIEFLY.0, BRIEFLY.1);
         let ago = now.as_secs().checked_sub(failed.last_s);
-        let brief = ago.is_some_and(|ago| ago < silent) && !self.patient.load(Ordering::Relaxed);
+        let brief = ago.is_some_and(|ago| ago < silent) && !self.is_patient();
         if brief { full.min(BRIEF) } else { full }
     }
 
@@ -122,14 +127,16 @@ impl Away {
         state.dirty = true;
     }
 
-    /// It could be reached.
-    pub(crate) fn answered(&self, server: &NodeId) {
+    /// It could be reached. Whether it could not before.
+    pub(crate) fn answered(&self, server: &NodeId) -> bool {
         let mut state = self.lock();
         state.reached = true;
-        if state.failed.remove(server).is_some() {
+        let failed = state.failed.remove(server).is_some();
+        if failed {
             state.touched.insert(*server);
             state.dirty = true;
         }
+        failed
     }
 
     /// It is forgotten until it announces itself with a number above `sequence`.

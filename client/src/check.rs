@@ -8,6 +8,7 @@ mod deep;
 mod leasing;
 mod mending;
 mod object;
+mod pieces;
 mod sample;
 mod slot;
 mod verify;
@@ -22,6 +23,7 @@ use crate::grid::Server;
 pub use deep::{DeepTotals, TreeCheck};
 pub(crate) use deep::{Node, object_children};
 pub(crate) use leasing::lease_all;
+pub use pieces::{PieceGroup, Pieces};
 
 /// What a report rests on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -243,13 +243,14 @@ impl ClientDir {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Missing`].
+    /// [`ConfigError::Missing`], or [`ConfigError::File`] where it cannot be seen whether there is one.
     pub fn open(dir: &Path) -> Result<Self, ConfigError> {
         let found = Self(dir.to_owned());
-        if !found.path(SETTINGS_FILE).exists() {
-            return Err(ConfigError::Missing { dir: dir.to_owned() });
+        let path = found.path(SETTINGS_FILE);
+        match fs::metadata(&path) {
+            Ok(_) => Ok(found),
+            Err(error) => Err(unseen(dir, path, error)),
         }
-        Ok(found)
     }
 
     /// The settings and the convergence secret.
@@ -387,6 +388,16 @@ pub(crate) fn secret_from_text(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     <[u8; 32]>::try_from(&bytes[..]).ok().map(Zeroizing::new)
 }
 
+/// Why there seems to be no client.
+fn unseen(dir: &Path, path: PathBuf, source: io::Error) -> ConfigError {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            ConfigError::Missing { dir: dir.to_owned() }
+        }
+        _ => ConfigError::File { path, source },
+    }
+}
+
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> ConfigError + use<> {
     let path = path.to_owned();
     move |source| ConfigError::File { path, source }
@@ -403,3 +414,21 @@ const SETTINGS_COMMENT: &str = "\
 #              stored; total: so many are made. Files already stored keep what they were stored with.
 
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_may_not_be_read_is_not_a_missing_one() {
+        let (dir, path) = (Path::new("/d"), PathBuf::from("/d/sarsen.toml"));
+        let of = |kind: io::ErrorKind| unseen(dir, path.clone(), kind.into());
+        assert!(matches!(of(io::ErrorKind::NotFound), ConfigError::Missing { .. }));
+        assert!(matches!(of(io::ErrorKind::NotADirectory), ConfigError::Missing { .. }));
+        let denied = of(io::ErrorKind::PermissionDenied);
+        assert_eq!(denied.to_string(), "/d/sarsen.toml cannot be used");
+        assert!(
+            matches!(denied, ConfigError::File { source, .. } if source.to_string() == "permission denied")
+        );
+    }
+}

@@ -328,7 +328,7 @@ impl Opened {
         let params = self.geometry().params();
         let data_only = Params::with_block_len(params.needed(), params.needed(), params.block_len());
         let mut encoder = SegmentEncoder::new(data_only.expect("k-of-k is possible wherever k-of-N is"));
-        let mut plaintext = vec![0; (range.end - range.start) as usize];
+        let mut plaintext = encoding::zeroed((range.end - range.start) as usize);
         let last = segment + 1 == self.geometry().segments();
         file.len().is_ok_and(|len| len >= range.end)
             && file.read_exact_at(range.start, &mut plaintext).is_ok()

@@ -46,6 +46,7 @@ pub mod membership;
 pub mod path;
 pub mod placement;
 pub mod recovery;
+mod room;
 pub mod servers;
 pub mod slot;
 pub mod status;
@@ -74,7 +75,7 @@ pub use progress::Transfer;
 pub use servers::{Servers, Timeouts};
 pub use status::{GridStatus, ServerStatus};
 pub use upload::{PutOptions, PutReport, ShareFailure, Source, UploadError};
-use upload::{SmallEncoders, SmallShares};
+use upload::{SmallEncoders, SmallShares, Turns};
 pub use usage::ServerUsage;
 
 /// What a client needs of the world.
@@ -109,6 +110,7 @@ struct Inner {
     nodes: NodeCache,
     opened_slots: OpenedSlots,
     budget: download::Budget,
+    uploads: Turns,
     small_shares: SmallShares,
     small_encoders: SmallEncoders,
     holds: letting_go::Holds,
@@ -185,6 +187,7 @@ impl Client {
             nodes: NodeCache::default(),
             opened_slots: OpenedSlots::default(),
             budget: download::Budget::default(),
+            uploads: Turns::default(),
             small_shares,
             small_encoders,
             holds: letting_go::Holds::default(),
@@ -275,6 +278,11 @@ impl Client {
         Ok(candidates)
     }
 
+    /// Whose turn it is to send an object.
+    pub(crate) fn uploads(&self) -> &Turns {
+        &self.0.uploads
+    }
+
     /// Small shares on their way.
     pub(crate) fn small_shares(&self) -> &SmallShares {
         &self.0.small_shares
@@ -308,6 +316,11 @@ impl Client {
     /// Whether the server failed a moment ago, at whatever it was asked.
     pub(crate) fn failed_lately(&self, server: &protocol::NodeId) -> bool {
         self.writers().is_shunned(server) || self.readers().is_shunned(server)
+    }
+
+    /// Whether the server did not answer a moment ago, whatever it was asked.
+    pub(crate) fn is_away(&self, server: &protocol::NodeId) -> bool {
+        self.writers().is_away(server) || self.readers().is_away(server)
     }
 
     pub(crate) fn queues(&self) -> &Queues {

@@ -14,6 +14,10 @@ use crate::{Client, DownloadError, ObjectReader, PutOptions, UploadError};
 
 /// What is newly cut has this many bytes; the last piece of a stretch has less than half as much again.
 const CHUNK_LEN: u64 = 1024 * 1024;
+/// The same of long stretches: each chunk costs every server a request. One of these that is changed later is cut into short ones.
+const LONG_CHUNK_LEN: u64 = 4 * CHUNK_LEN;
+/// From so many bytes on a stretch is long.
+const LONG: u64 = 8 * LONG_CHUNK_LEN;
 
 /// The tree that a change led to.
 #[derive(Clone, Debug)]
@@ -169,7 +173,8 @@ impl Patch<'_> {
     async fn rewrite(&mut self) -> Result<(), PatchError> {
         while !self.region.is_empty() {
             let left = self.region.end - self.region.start;
-            let len = if left >= CHUNK_LEN * 3 / 2 { CHUNK_LEN } else { left };
+            let whole = if left >= LONG { LONG_CHUNK_LEN } else { CHUNK_LEN };
+            let len = if left >= whole * 3 / 2 { whole } else { left };
             let piece = self.region.start..self.region.start + len;
             let (bytes, hash) = self.piece(&piece).await?;
             self.writer.add(bytes, hash).await?;
@@ -186,11 +191,14 @@ impl Patch<'_> {
             if let Some(zeros) = self.zeros.as_ref().filter(|(bytes, _)| bytes.len() == len) {
                 return Ok(zeros.clone());
             }
-            let zeros = self.hashed(BytesMut::zeroed(len)).await;
+            let zeros = self.hashed(encoding::zeroed(len).into()).await;
             self.zeros = Some(zeros.clone());
             return Ok(zeros);
         }
-        let mut bytes = BytesMut::zeroed(len);
+        if let Some(bytes) = self.gathered(piece) {
+            return Ok(self.hashed(bytes.freeze()).await);
+        }
+        let mut bytes = encoding::zeroed(len);
         if let Some(base) = self.base.filter(|_| !kept.is_empty() && !self.covers(&kept)) {
             let old = base.read(kept.clone()).await?;
             bytes[..old.len()].copy_from_slice(&old);
@@ -202,7 +210,24 @@ impl Patch<'_> {
                 bytes[(from - piece.start) as usize..(to - piece.start) as usize].copy_from_slice(source);
             }
         }
-        Ok(self.hashed(bytes).await)
+        Ok(self.hashed(bytes.into()).await)
+    }
+
+    /// The bytes of edits that follow each other and cover all of this, as those of a file do that is written from front to back.
+    fn gathered(&self, piece: &Range<u64>) -> Option<BytesMut> {
+        let mut bytes = BytesMut::with_capacity((piece.end - piece.start) as usize);
+        for (start, edit) in self.edits {
+            let (at, end) = (piece.start + bytes.len() as u64, start + edit.len() as u64);
+            if end <= piece.start || *start >= piece.end || edit.is_empty() {
+                continue;
+            }
+            // One over another, or a hole: that is not so simple.
+            if *start > at || (*start < at && !bytes.is_empty()) {
+                return None;
+            }
+            bytes.extend_from_slice(&edit[(at - start) as usize..(end.min(piece.end) - start) as usize]);
+        }
+        (bytes.len() as u64 == piece.end - piece.start).then_some(bytes)
     }
 
     /// Whether one edit covers all of these bytes, so that nobody needs the old ones.
@@ -210,10 +235,10 @@ impl Patch<'_> {
         self.edits.iter().any(|(start, edit)| *start <= range.start && start + edit.len() as u64 >= range.end)
     }
 
-    async fn hashed(&self, bytes: BytesMut) -> (Bytes, [u8; 32]) {
+    async fn hashed(&self, bytes: Bytes) -> (Bytes, [u8; 32]) {
         let job = move || {
             let hash = *blake3::hash(&bytes).as_bytes();
-            (bytes.freeze(), hash)
+            (bytes, hash)
         };
         self.client.pool().run(job).await
     }

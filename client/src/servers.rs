@@ -8,13 +8,17 @@ use protocol::membership::SignedCertificate;
 use protocol::session::{RequestError, Session};
 use protocol::transport::Connector;
 use protocol::{Clock, NodeId};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::away::Away;
+use crate::away::{Away, BRIEF};
 use crate::grid::Server;
 
 /// A connection that was not made in so long, when the client goes, counts as failed.
 const TOO_LONG: Duration = Duration::from_secs(1);
+/// So long at least requests wait for a connection to a server that has not been reached for a while: a round trip or two.
+const BRIEFEST: Duration = Duration::from_millis(200);
 
 /// How long to wait, and how much to ask at once. Everything that waits has a bound here.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +80,41 @@ struct Pooled {
 struct Slot {
     session: tokio::sync::Mutex<Option<Pooled>>,
     failed: Mutex<Option<Instant>>,
-    /// Since when a connection is being made that is given its full time.
-    connecting: Mutex<Option<Instant>>,
+    /// The connection that is being made, if one is.
+    connecting: Mutex<Option<Attempt>>,
+    missed: Mutex<Missed>,
+}
+
+/// A connection that is being made, until `over` has no sender any more.
+#[derive(Clone)]
+struct Attempt {
+    begun: Instant,
+    over: watch::Receiver<()>,
+}
+
+/// How often in a row no connection came about, in this run.
+#[derive(Default)]
+struct Missed {
+    times: u32,
+    last: Option<Instant>,
+}
+
+impl Missed {
+    /// Requests that waited for a connection together count as one.
+    fn note(&mut self) {
+        let now = Instant::now();
+        if self.last.is_none_or(|last| now - last >= BRIEFEST) {
+            *self = Self { times: self.times.saturating_add(1), last: Some(now) };
+        }
+    }
+
+    /// How long a request waits for the next one, of `full`: who never came is waited for less and less.
+    fn patience(&self, full: Duration) -> Duration {
+        match self.times {
+            0 => full,
+            times => full.min(BRIEFEST.max(BRIEF / 2u32.saturating_pow(times - 1))),
+        }
+    }
 }
 
 impl Slot {
@@ -136,42 +173,83 @@ impl Servers {
         if let Some(session) = slot.session.try_lock().ok().and_then(|pooled| usable(&pooled, changes)) {
             return Ok(session);
         }
+        let (full, now) = (self.timeouts.connect, self.clock.unix_time());
+        let mut patience = self.away.patience(&server.id, now, full);
+        if !self.away.is_patient() {
+            patience = patience.min(lock(&slot.missed).patience(full));
+        }
+        if patience < full {
+            return self.session_within(patience, &slot, server).await;
+        }
+        let (connecting, _) = self.connect(&slot, server);
+        connecting.await.unwrap_or(Err(RequestError::Timeout { after: full }))
+    }
+
+    /// The same with a server that did not answer: one connection is tried for all that ask, and goes on when they wait no longer.
+    async fn session_within(
+        &self,
+        patience: Duration,
+        slot: &Arc<Slot>,
+        server: &Server,
+    ) -> Result<Session, RequestError> {
+        let late = RequestError::Timeout { after: patience };
+        let under_way = lock(&slot.connecting).clone();
+        let Some(mut attempt) = under_way else {
+            let (connecting, attempt) = self.connect(slot, server);
+            let Ok(made) = tokio::time::timeout_at(attempt.begun + patience, connecting).await else {
+                slot.blame();
+                return Err(late);
+            };
+            return made.unwrap_or(Err(late));
+        };
+        // Nobody sends: it ends with its sender.
+        let over = tokio::time::timeout_at(attempt.begun + patience, attempt.over.changed()).await.is_ok();
+        let changes = lock(&self.shown).changes;
+        if let Some(session) = slot.session.try_lock().ok().and_then(|pooled| usable(&pooled, changes))
+            && over
+        {
+            return Ok(session);
+        }
+        slot.blame();
+        Err(late)
+    }
+
+    /// Begins to connect, in a task of its own: who asks may find what it wants elsewhere before the time is up, and must not ask a dead
+    /// server anew each time.
+    fn connect(
+        &self,
+        slot: &Arc<Slot>,
+        server: &Server,
+    ) -> (JoinHandle<Result<Session, RequestError>>, Attempt) {
         let shown = lock(&self.shown).clone();
         let (connector, server, after) = (self.connector.clone(), server.clone(), self.timeouts.connect);
-        let (away, clock) = (self.away.clone(), self.clock.clone());
-        let patience = away.patience(&server.id, clock.unix_time(), after);
-        let brief = patience < after;
-        if !brief {
-            lock(&slot.connecting).get_or_insert_with(Instant::now);
-        }
-        let waiting = slot.clone();
-        // A task of its own: who asks may find what it wants elsewhere before the time is up, and must not ask a dead server anew each time.
+        let (away, clock, slot) = (self.away.clone(), self.clock.clone(), slot.clone());
+        let (ends, over) = watch::channel(());
+        let attempt = lock(&slot.connecting).get_or_insert(Attempt { begun: Instant::now(), over }).clone();
         let connecting = tokio::spawn(async move {
             // Whoever waits for a connection that another makes waits no longer than for one of its own.
             let made = within(after, slot.connect(&*connector, &server, shown)).await;
             *lock(&slot.connecting) = None;
             match &made {
-                Ok(_) if brief => *lock(&slot.failed) = None,
-                Ok(_) => {}
-                Err(_) => slot.blame(),
-            }
-            match &made {
-                Err(RequestError::Timeout { .. } | RequestError::Transport(_)) => {
-                    away.failed(server.id, clock.unix_time());
+                Err(error) => {
+                    slot.blame();
+                    if matches!(error, RequestError::Timeout { .. } | RequestError::Transport(_)) {
+                        lock(&slot.missed).note();
+                        away.failed(server.id, clock.unix_time());
+                    }
                 }
-                Err(_) => {}
-                Ok(_) => away.answered(&server.id),
+                Ok(_) => {
+                    let missed = std::mem::take(&mut *lock(&slot.missed)).times > 0;
+                    // It was held against it that it did not answer, and nothing else.
+                    if away.answered(&server.id) || missed {
+                        *lock(&slot.failed) = None;
+                    }
+                }
             }
+            drop(ends);
             made
         });
-        if !brief {
-            return connecting.await.unwrap_or(Err(RequestError::Timeout { after }));
-        }
-        let Ok(made) = tokio::time::timeout(patience, connecting).await else {
-            waiting.blame();
-            return Err(RequestError::Timeout { after: patience });
-        };
-        made.unwrap_or(Err(RequestError::Timeout { after }))
+        (connecting, attempt)
     }
 
     /// What servers are shown from the next connection on. What is under way on older ones goes on; what begins now begins anew.
@@ -187,6 +265,34 @@ impl Servers {
         self.slot(id).blame();
     }
 
+    /// Remembers how a request to the server failed. Who says no does not fail. Of one that says nothing, the connection may be to a
+    /// process that is gone: the next request gets another.
+    pub(crate) fn failed(&self, id: &NodeId, error: &RequestError) {
+        match error {
+            RequestError::Refused(_) => {}
+            RequestError::Timeout { .. } => self.silent(id),
+            _ => self.blame(id),
+        }
+    }
+
+    /// Remembers that the server did not answer in time, on whatever connection: the next one is waited for briefly.
+    pub(crate) fn silent(&self, id: &NodeId) {
+        let slot = self.slot(id);
+        slot.blame();
+        lock(&slot.missed).note();
+        self.let_go(id);
+    }
+
+    /// How much longer these servers are waited for once the others suffice: briefly, if none of them answered lately.
+    pub(crate) fn grace<'a>(&self, servers: impl IntoIterator<Item = &'a NodeId>) -> Duration {
+        let grace = self.timeouts.grace;
+        let patience = |id| match self.away.is_patient() {
+            true => grace,
+            false => lock(&self.slot(id).missed).patience(grace),
+        };
+        servers.into_iter().map(patience).max().unwrap_or(grace)
+    }
+
     /// Takes the connection to the server out of the pool: what is under way on it goes on, the next session is a new one.
     pub(crate) fn let_go(&self, id: &NodeId) {
         if let Ok(mut pooled) = self.slot(id).session.try_lock() {
@@ -197,6 +303,11 @@ impl Servers {
     /// Whether the server failed recently, so that others should be asked first.
     pub fn is_shunned(&self, id: &NodeId) -> bool {
         lock(&self.slot(id).failed).is_some_and(|at| at.elapsed() < self.timeouts.shun)
+    }
+
+    /// Whether the server failed recently by not answering at all: who only failed at something is asked all the same.
+    pub(crate) fn is_away(&self, id: &NodeId) -> bool {
+        self.is_shunned(id) && lock(&self.slot(id).missed).times > 0
     }
 
     /// Whether there is a connection to the server that has not been lost.
@@ -213,9 +324,9 @@ impl Servers {
     /// What connections are still being made, long after it was begun, counts as failed: who was found elsewhere was not waited for.
     pub(crate) fn note_silent(&self) {
         let slots = lock(&self.slots);
-        let silent = slots
-            .iter()
-            .filter(|(_, slot)| lock(&slot.connecting).is_some_and(|begun| begun.elapsed() >= TOO_LONG));
+        let silent = slots.iter().filter(|(_, slot)| {
+            lock(&slot.connecting).as_ref().is_some_and(|attempt| attempt.begun.elapsed() >= TOO_LONG)
+        });
         silent.for_each(|(id, _)| self.away.failed(*id, self.clock.unix_time()));
     }
 

@@ -29,6 +29,7 @@
 //! Deliberately absent: I/O, clocks, global randomness, threads, and any trust in a length that a server states.
 
 mod assemble;
+mod buffer;
 mod cells;
 mod children;
 mod chunker;
@@ -51,6 +52,7 @@ mod tree;
 pub mod slot;
 
 pub use assemble::{AssembleError, Assembly, ShareSource, assemble, check_share};
+pub use buffer::zeroed;
 pub use cells::{CELL_DATA_LEN, CELL_LEN, CellError, ContentKey, TAG_LEN};
 pub use children::{Children, ChildrenError, MAX_CHILDREN, child_of, repair_immutable, repair_slot};
 pub use chunker::{CUT_HORIZON, Chunker, GearTable, MAX_CHUNK_LEN, MIN_CHUNK_LEN};

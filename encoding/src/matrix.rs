@@ -36,7 +36,7 @@ impl Matrix {
 fn combine(engine: &impl Engine, row: &[GfElement], blocks: &[(u16, &[u8])]) -> Vec<u8> {
     let log = &get_exp_log().log;
     let len = blocks[0].1.len();
-    let mut out = vec![0u8; len];
+    let mut out = crate::zeroed(len);
     let (chunks, tail) = out.as_chunks_mut::<64>();
     let mut product = [[0u8; 64]; TILE];
     for (index, sum) in chunks.chunks_mut(TILE).enumerate() {

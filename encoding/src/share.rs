@@ -204,7 +204,7 @@ impl ShareReport {
         let mut own = Vec::new();
         for number in layout.columns() {
             let range = layout.column(number);
-            let mut column = vec![0; (range.end - range.start) as usize];
+            let mut column = crate::zeroed((range.end - range.start) as usize);
             read_at(range.start, &mut column)?;
             if column_root(&column) != descriptor.share_roots[usize::from(number)] {
                 return Err(ShareError::Table { column: number });
@@ -269,7 +269,7 @@ impl ShareCheck {
             let root = match self.roots.get(segment as usize) {
                 Some(root) if usable && full => *root,
                 _ => {
-                    let mut block = vec![0; (range.end - range.start) as usize];
+                    let mut block = crate::zeroed((range.end - range.start) as usize);
                     read_at(range.start, &mut block)?;
                     block_root(&block)
                 }

@@ -194,7 +194,7 @@ impl StoredShare {
         match &self.source {
             Source::Memory(bytes) => Ok(bytes.slice(offset as usize..end as usize)),
             Source::File(file) => {
-                let mut buffer = vec![0; len];
+                let mut buffer = encoding::zeroed(len);
                 file.read_exact_at(&mut buffer, offset).map_err(gone)?;
                 Ok(buffer.into())
             }

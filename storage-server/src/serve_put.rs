@@ -190,7 +190,9 @@ impl Server {
             let piece = tokio::select! {
                 biased;
                 piece = self.piece(sender, recv, buffer, most) => piece?,
-                () = sender.must_make_way() => return Err(Failure::Gone),
+                () = sender.must_make_way() => {
+                    return Err(Failure::refused(ErrorCode::Busy, "another sends the same share, and this one fell silent"));
+                }
             };
             received += piece.len() as u64;
             Ok((piece, room))

@@ -375,7 +375,7 @@ impl Upload {
         let block_len = u64::from(self.block_len);
         let Some(file) = self.file.clone() else { return Ok(()) };
         let end = self.resume_to.min(self.len + RESUME_STEP * block_len);
-        let mut block = vec![0; self.block_len as usize];
+        let mut block = encoding::zeroed(self.block_len as usize);
         while self.len < end {
             if let Err(error) = file.read_exact_at(&mut block, self.len) {
                 tracing::warn!(store = %self.store().id(), %error, "a partial share cannot be read on: it is taken up from here");

@@ -40,7 +40,7 @@ impl Counted {
     }
 
     /// Who holds which of the first `total` shares.
-    fn take(&mut self, hash: &VerifyHash, total: u16) -> Holders {
+    pub(super) fn take(&mut self, hash: &VerifyHash, total: u16) -> Holders {
         let mut holders = self.holders.remove(hash).unwrap_or_default();
         // A share of a number that the object has not is no share of it.
         holders.retain(|number, _| *number < total);
@@ -52,7 +52,7 @@ impl Counted {
 pub(super) async fn census(client: &Client, hashes: &[VerifyHash]) -> Counted {
     let (mut asking, mut counted) = (JoinSet::new(), Counted::default());
     for server in client.grid().servers() {
-        if client.failed_lately(&server.id) {
+        if client.is_away(&server.id) {
             counted.silent.insert(server.id, format!("{}: {SILENT}", server.name()));
             continue;
         }
@@ -101,11 +101,8 @@ async fn ask(client: &Client, server: &Server, hashes: &[VerifyHash]) -> Result<
         let count = asked.len();
         let request = Request::Census(Census { hashes: asked });
         let answered = within(client.readers().timeouts().answer, session.request(&request)).await;
-        let (reply, _): (CensusReply, _) = answered.inspect_err(|error| {
-            if !matches!(error, RequestError::Refused(_)) {
-                client.readers().blame(&server.id);
-            }
-        })?;
+        let (reply, _): (CensusReply, _) =
+            answered.inspect_err(|error| client.readers().failed(&server.id, error))?;
         if !reply.answers(count) {
             return Err(RequestError::Nonsense { what: "it counts what it was not asked about" });
         }

@@ -51,10 +51,10 @@ pub(crate) async fn lease_all(
     let mut asking = JoinSet::new();
     let mut leased = Leased::default();
     for server in client.grid().servers() {
-        if client.failed_lately(&server.id) && client.is_revoked(&server) {
+        if client.is_away(&server.id) && client.is_revoked(&server) {
             continue;
         }
-        if client.failed_lately(&server.id) {
+        if client.is_away(&server.id) {
             leased.failures.push(format!("{}: {SILENT}", server.name()));
             continue;
         }
@@ -97,11 +97,8 @@ async fn lease_at(
         let asked = some.iter().map(|hash| Bytes32(*hash.as_bytes())).collect();
         let request = Request::Lease(Lease { terms, hashes: asked });
         let answered = within(client.writers().timeouts().commit, session.request(&request)).await;
-        let (reply, _): (Flags, _) = answered.inspect_err(|error| {
-            if !matches!(error, RequestError::Refused(_)) {
-                client.writers().blame(&server.id);
-            }
-        })?;
+        let (reply, _): (Flags, _) =
+            answered.inspect_err(|error| client.writers().failed(&server.id, error))?;
         if reply.flags.len() != some.len() {
             return Err(RequestError::Nonsense { what: "not one answer for each object" });
         }

@@ -41,7 +41,7 @@ pub(super) enum How {
 pub(super) async fn verify(client: &Client, object: ObjectRef, how: How) -> Found {
     let (mut asking, mut found) = (JoinSet::new(), Found::default());
     for server in client.grid().servers() {
-        if client.failed_lately(&server.id) {
+        if client.is_away(&server.id) {
             found.away.insert(server.id, format!("{}: {SILENT}", server.name()));
             continue;
         }

@@ -264,8 +264,8 @@ impl Object {
     /// Takes a share out of use and says why.
     pub(crate) fn blame(&self, share: &KnownShare, error: &FetchError) {
         lock(&self.holdings).mark_bad(&key(share));
-        if matches!(error, FetchError::Request(e) if !matches!(e, RequestError::Refused(_))) {
-            self.client.readers().blame(&share.server.id);
+        if let FetchError::Request(error) = error {
+            self.client.readers().failed(&share.server.id, error);
         }
         let complaint = Complaint {
             server: share.server.clone(),

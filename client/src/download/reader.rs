@@ -13,6 +13,9 @@ use crate::Client;
 use crate::progress::Transfer;
 use crate::upload::ReadAt;
 
+/// Bytes for which room is made before they come, of what is read into memory.
+const READ_AT_ONCE: u64 = 16 * 1024 * 1024;
+
 /// A file that was found: its descriptor is verified, its key is right, and enough shares are known. Clones share all of it.
 #[derive(Clone)]
 pub struct ObjectReader(pub(crate) Body);
@@ -59,7 +62,7 @@ impl ObjectReader {
         if let Some(bytes) = self.slice(range.clone()).await? {
             return Ok(bytes);
         }
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity((range.end - range.start).min(READ_AT_ONCE) as usize);
         self.stream(range, &mut out, &Transfer::default()).await?;
         Ok(out)
     }

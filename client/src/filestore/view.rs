@@ -146,6 +146,11 @@ impl DirView {
         self.freshness
     }
 
+    /// Whether no quorum confirmed what it says: it is the newest that was seen.
+    pub fn is_doubtful(&self) -> bool {
+        self.freshness == Some(Freshness::NewestSeen)
+    }
+
     /// What tells this version of it from every other; `None` for what can never change.
     pub fn version(&self) -> Option<RecordHash> {
         self.version

@@ -370,20 +370,7 @@ async fn move_slot(
             accept.lease = lease;
             continue;
         }
-        let (answer, _) = asked.inspect_err(|error| blame(servers, server, error))?;
+        let (answer, _) = asked.inspect_err(|error| servers.failed(&server.id, error))?;
         return Ok(answer);
-    }
-}
-
-/// A server that says no is not a server that fails. Of one that says nothing, the connection may be to a process that is gone: the next
-/// request gets another.
-pub(super) fn blame(servers: &Servers, server: &Server, error: &RequestError) {
-    match error {
-        RequestError::Refused(_) => {}
-        RequestError::Timeout { .. } => {
-            servers.blame(&server.id);
-            servers.let_go(&server.id);
-        }
-        _ => servers.blame(&server.id),
     }
 }

@@ -110,7 +110,7 @@ pub enum SlotError {
     #[error("its content does not open")]
     Sealed(#[from] SectionError),
     /// Too few servers to create it on.
-    #[error("{live} servers can be reached, and {wanted} are wanted")]
+    #[error("{live} {} can be reached, and {wanted} are wanted", if *live == 1 { "server" } else { "servers" })]
     NotHappy {
         /// Servers that can be reached.
         live: usize,

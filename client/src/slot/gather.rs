@@ -11,7 +11,7 @@ use protocol::session::RequestError;
 use protocol::slot_message::{SlotRead, SlotReads, SlotState, SlotStates};
 use tokio::sync::oneshot;
 
-use super::ask::{blame, patience};
+use super::ask::patience;
 use crate::Client;
 use crate::grid::Server;
 use crate::servers::{Servers, within};
@@ -104,7 +104,7 @@ async fn work_off(client: Client, server: Server) {
                 client.slots().gathering.put_back(&server.id, rest);
             }
             Err(error) => {
-                blame(client.readers(), &server, &error);
+                client.readers().failed(&server.id, &error);
                 let error = Arc::new(error);
                 for waiting in batch {
                     let _ = waiting.answer.send(Err(error.clone()));

@@ -368,9 +368,8 @@ impl Client {
     ) -> Result<PutReport, UploadError> {
         let (params, len) = (self.params(), bytes.len() as u64);
         let id = ObjectId::convergent(self.convergence_secret(), params, Kind::Direct, len, &hash);
-        let source = bytes.clone();
-        let prints = self.pool().run(move || Fingerprints::of(&source, hash, params)).await;
-        let form = Form::direct(id, options.lease_tag);
+        let prints = Fingerprints::of(len, hash, params);
+        let form = Form { part: true, ..Form::direct(id, options.lease_tag) };
         self.put_object(Arc::new(BytesSource(bytes)), len, prints, form, &options.transfer).await
     }
 }

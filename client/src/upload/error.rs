@@ -1,5 +1,6 @@
 //! Why an upload failed.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use encoding::{EncodeError, FileIndexError};
@@ -50,7 +51,7 @@ pub enum UploadError {
         known: usize,
     },
     /// Fewer servers than `shares_happy` hold a share of their own.
-    #[error("only {happiness} servers hold a share of their own, {wanted} are wanted")]
+    #[error("{}", unhappy(*happiness, *wanted, failures))]
     NotHappy {
         /// Servers that do.
         happiness: usize,
@@ -108,6 +109,28 @@ impl UploadError {
     }
 }
 
+/// Says how many servers there are and how many it takes, and what kept the others. A server's own words, and its name, are in `failures`.
+fn unhappy(happiness: usize, wanted: usize, failures: &[ShareFailure]) -> String {
+    let are = if wanted == 1 { "is" } else { "are" };
+    let holding = match happiness {
+        0 => "no server holds a share".to_owned(),
+        1 => "only 1 server holds a share of its own".to_owned(),
+        _ => format!("only {happiness} servers hold a share of their own"),
+    };
+    let servers: BTreeSet<_> = failures.iter().map(|failure| failure.server.id).collect();
+    let refused = |failure: &&ShareFailure| failure.code.is_some();
+    let refusing: BTreeSet<_> = failures.iter().filter(refused).map(|failure| failure.server.id).collect();
+    let why = match (servers.len(), refusing.len()) {
+        (0, _) => String::new(),
+        (failed, 0) => format!(" ({failed} cannot be reached, or broke off)"),
+        (failed, refused) if failed == refused => format!(" ({failed} refused)"),
+        (failed, refused) => {
+            format!(" ({refused} refused, {} cannot be reached, or broke off)", failed - refused)
+        }
+    };
+    format!("{holding}, {wanted} {are} wanted{why}")
+}
+
 /// Why a share is not on a server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
@@ -120,6 +143,9 @@ pub(crate) enum SendError {
     /// The server went on from what an earlier upload left there, and that was damaged: it is gone now.
     #[error("what an earlier upload left there was damaged")]
     DamagedPartial,
+    /// The server gave way to another sender of the same share, since nothing was heard of this one.
+    #[error("another sends the same share")]
+    MadeWay,
     /// The server claims to hold the share and cannot prove it.
     #[error("it claims to hold the share and cannot prove it")]
     BadProof,
@@ -157,7 +183,7 @@ impl SendError {
     /// upload comes in twice, or only what was left of an earlier one was bad.
     pub(crate) fn is_worth_another_try(&self) -> bool {
         let request = match self {
-            Self::DamagedPartial => return true,
+            Self::DamagedPartial | Self::MadeWay => return true,
             Self::Request(request) => &**request,
             _ => return false,
         };
@@ -188,5 +214,35 @@ impl SendError {
             Self::TooSlow | Self::Silent | Self::Unreachable | Self::WrongHash => true,
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn too_few_servers_are_counted_and_what_kept_them_is_said() {
+        let failure = |number: u16, code| ShareFailure {
+            number,
+            server: Server::unknown(NodeId::new([number as u8 / 2; 32])),
+            reason: "secret of theirs".into(),
+            code,
+        };
+        let said = |happiness, failures: &[ShareFailure]| {
+            UploadError::NotHappy { happiness, wanted: 7, failures: failures.to_vec() }.to_string()
+        };
+        assert_eq!(said(0, &[]), "no server holds a share, 7 are wanted");
+        let silent = [failure(0, None), failure(1, None), failure(2, None)];
+        assert_eq!(
+            said(1, &silent),
+            "only 1 server holds a share of its own, 7 are wanted (2 cannot be reached, or broke off)"
+        );
+        let full = [failure(4, Some(ErrorCode::NoSpace))];
+        assert_eq!(said(2, &full), "only 2 servers hold a share of their own, 7 are wanted (1 refused)");
+        let both = [&silent[..], &full].concat();
+        assert!(said(2, &both).ends_with("(1 refused, 2 cannot be reached, or broke off)"));
     }
 }

@@ -131,12 +131,16 @@ impl FileOrigin {
     pub(crate) fn encode(&self, upload: &Upload, index: u64) -> Result<FedSegment, UploadError> {
         let step = upload.params.segment_data_len();
         let start = index * step;
-        let mut plaintext = vec![0; step.min(self.size - start) as usize];
+        let last = index as usize + 1 == self.prints.segments.len();
+        if let Some(bytes) = self.file.in_memory() {
+            let piece = bytes.slice(start as usize..self.size.min(start + step) as usize);
+            return Ok(upload.encoders.encode(upload, index, &piece, last)?);
+        }
+        let mut plaintext = encoding::zeroed(step.min(self.size - start) as usize);
         self.file.read_exact_at(start, &mut plaintext).map_err(changed_or_unreadable)?;
         if *blake3::hash(&plaintext).as_bytes() != self.prints.segments[index as usize] {
             return Err(UploadError::SourceChanged);
         }
-        let last = index as usize + 1 == self.prints.segments.len();
         Ok(upload.encoders.encode(upload, index, &plaintext, last)?)
     }
 

@@ -101,8 +101,7 @@ impl Sending {
         let mut assigned: BTreeMap<u16, BTreeSet<NodeId>> = BTreeMap::new();
         let mut answered: BTreeMap<u16, BTreeSet<NodeId>> = BTreeMap::new();
         let mut asking: JoinSet<(u16, NodeId, Result<Offer, SendError>)> = JoinSet::new();
-        let (grace, wanted) =
-            (self.upload.client.writers().timeouts().grace, self.upload.client.shares_happy());
+        let wanted = self.upload.client.shares_happy();
         let mut rounds = STRAGGLER_ROUNDS;
         loop {
             let total = self.upload.params.total();
@@ -113,7 +112,11 @@ impl Sending {
                 asking.spawn(async move { (number, server, offer(&upload, number, &candidate).await) });
             }
             let next = match happiness(&answered) >= wanted {
-                true => timeout(grace, asking.join_next()).await,
+                true => {
+                    let silent = assigned.iter().filter(|(number, _)| !answered.contains_key(number));
+                    let grace = self.upload.client.writers().grace(silent.flat_map(|(_, servers)| servers));
+                    timeout(grace, asking.join_next()).await
+                }
                 false => Ok(asking.join_next().await),
             };
             let (number, server, answer) = match next {
@@ -334,8 +337,10 @@ pub(crate) fn blamed_failure(
     server: NodeId,
     error: &SendError,
 ) -> ShareFailure {
-    if error.is_blameworthy() {
-        client.writers().blame(&server);
+    match error {
+        SendError::Silent | SendError::Unreachable => client.writers().silent(&server),
+        error if error.is_blameworthy() => client.writers().blame(&server),
+        _ => {}
     }
     let server = client.grid().server(&server);
     tracing::info!(number, server = server.name(), %error, "a share was not taken");
@@ -439,6 +444,7 @@ impl Share {
     async fn reason(&self, stream: &mut Stream, error: SendError) -> SendError {
         let answer = within(REASON, read_reply::<PutDone>(stream)).await;
         match answer {
+            Err(RequestError::Refused(refused)) if refused.code == ErrorCode::Busy => SendError::MadeWay,
             Err(RequestError::Refused(refused)) => RequestError::Refused(refused).into(),
             _ => error,
         }
@@ -456,6 +462,9 @@ impl Share {
         let done: PutDone = match within(after, read_reply(&mut stream)).await {
             Err(RequestError::Refused(refused)) if refused.code == ErrorCode::Corrupt && self.offset > 0 => {
                 return Err(SendError::DamagedPartial);
+            }
+            Err(RequestError::Refused(refused)) if refused.code == ErrorCode::Busy => {
+                return Err(SendError::MadeWay);
             }
             done => done?,
         };

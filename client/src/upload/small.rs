@@ -135,7 +135,7 @@ impl Client {
         options: &PutOptions,
     ) -> Result<PutReport, UploadError> {
         let (client, lease_tag) = (self.clone(), options.lease_tag);
-        let in_memory = file.is_in_memory();
+        let in_memory = file.in_memory().is_some();
         let job = move || {
             let mut plaintext = vec![0; size as usize];
             file.read_exact_at(0, &mut plaintext).map_err(changed_or_unreadable)?;
@@ -289,7 +289,10 @@ impl<'a> Placing<'a> {
             if decided.is_none() && (hopeless || happiness(&self.durable) >= wanted) {
                 decided = Some(started.elapsed());
             }
-            let patience = decided.map_or(timeouts.answer, |after| timeouts.grace.max(after));
+            let patience = decided.map_or(timeouts.answer, |after| {
+                let grace = self.client.writers().grace(self.pending.values().flatten());
+                grace.max(after)
+            });
             let until = end.min(Instant::now() + patience);
             match timeout_at(until, self.arrivals.recv()).await {
                 Ok(Some(arrival)) => self.settle(arrival),

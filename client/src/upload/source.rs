@@ -31,9 +31,9 @@ pub trait ReadAt: Send + Sync + 'static {
     /// What the operating system says; [`io::ErrorKind::UnexpectedEof`] if there are not enough bytes.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Whether reading waits for nothing.
-    fn is_in_memory(&self) -> bool {
-        false
+    /// All of it, if it is in memory: then it is neither copied nor read twice.
+    fn in_memory(&self) -> Option<Bytes> {
+        None
     }
 }
 
@@ -88,8 +88,8 @@ impl ReadAt for BytesSource {
         Ok(())
     }
 
-    fn is_in_memory(&self) -> bool {
-        true
+    fn in_memory(&self) -> Option<Bytes> {
+        Some(self.0.clone())
     }
 }
 
@@ -128,15 +128,14 @@ impl Source {
 pub(crate) struct Fingerprints {
     /// BLAKE3 of the file.
     pub(crate) whole: [u8; 32],
-    /// BLAKE3 of each segment's bytes: the second pass must find the same.
+    /// BLAKE3 of each segment's bytes: the second pass must find the same. Of what is in memory, and cannot change, they are zeros.
     pub(crate) segments: Vec<[u8; 32]>,
 }
 
 impl Fingerprints {
-    /// Of bytes in memory, whose hash as a whole is known.
-    pub(crate) fn of(bytes: &[u8], whole: [u8; 32], params: Params) -> Self {
-        let segments = bytes.chunks(params.segment_data_len() as usize);
-        Self { whole, segments: segments.map(|piece| *blake3::hash(piece).as_bytes()).collect() }
+    /// Of `len` bytes in memory, whose hash as a whole is known.
+    pub(crate) fn of(len: u64, whole: [u8; 32], params: Params) -> Self {
+        Self { whole, segments: vec![[0; 32]; len.div_ceil(params.segment_data_len()) as usize] }
     }
 }
 
@@ -150,6 +149,10 @@ pub(crate) async fn fingerprint(
     size: u64,
     params: Params,
 ) -> Result<Fingerprints, UploadError> {
+    if let Some(bytes) = file.in_memory() {
+        let whole = pool.run(move || *blake3::hash(&bytes).as_bytes()).await;
+        return Ok(Fingerprints::of(size, whole, params));
+    }
     let step = params.segment_data_len();
     let mut hasher = blake3::Hasher::new();
     let mut segments = Vec::new();
@@ -158,7 +161,7 @@ pub(crate) async fn fingerprint(
         let file = file.clone();
         let end = size.min(at + step * SEGMENTS_PER_JOB);
         let job = move || {
-            let mut buffer = vec![0; step.min(size - at) as usize];
+            let mut buffer = encoding::zeroed(step.min(size - at) as usize);
             let mut hashes = Vec::new();
             while at < end {
                 let piece = &mut buffer[..step.min(end - at) as usize];

@@ -54,7 +54,7 @@ impl Client {
     ) -> Result<PutReport, UploadError> {
         let client = self.clone();
         let (payload, prints, id) = self.pool().run(move || client.seal(&sections, size, key)).await;
-        let form = Form { id, tree_size: Some(size), directory, lease_tag };
+        let form = Form { id, tree_size: Some(size), directory, lease_tag, part: false };
         let len = payload.len() as u64;
         self.put_object(Arc::new(BytesSource(payload)), len, prints, form, transfer).await
     }
@@ -68,7 +68,7 @@ impl Client {
             TreeKey::Random => ObjectId::random(self.random().bytes()),
         };
         let payload = Bytes::from(seal_tree(&id, sections));
-        let prints = Fingerprints::of(&payload, whole, params);
+        let prints = Fingerprints::of(payload.len() as u64, whole, params);
         (payload, prints, id)
     }
 }

@@ -5,10 +5,12 @@ use client::check::{CheckOptions, DeepTotals, Grade, Health, Renewal, State};
 use client::filestore::{Child, DirEdit, Replace};
 use client::{Client, PutOptions, PutReport, Source};
 use testkit::grid::SimGrid;
+use testkit::liar::{Lie, corrupt};
 use tokio::time::sleep;
 
 use crate::filestore::{file, link, name, writer};
 use crate::support::{SECOND, TWO_SEGMENTS, holder, noise, put, reads_back, simulate, within};
+use crate::upload::to_puts;
 
 const CLAIMED: CheckOptions = CheckOptions { grade: Grade::Claimed, repair: false, renew: None };
 const FULL: CheckOptions = CheckOptions { grade: Grade::Full, repair: false, renew: None };
@@ -33,6 +35,22 @@ fn lose(grid: &mut SimGrid, report: &PutReport, shares: std::ops::Range<u16>) ->
     let lost: Vec<usize> = shares.map(|number| holder(grid, report, number)).collect();
     lost.iter().for_each(|server| grid.kill(*server));
     lost
+}
+
+#[test]
+fn who_failed_at_something_else_is_asked_all_the_same() {
+    simulate(async {
+        let mut grid = SimGrid::start(39, 10).await;
+        let client = grid.client("3/7/10").await;
+        let report = put(&client, &noise(39, TWO_SEGMENTS)).await.unwrap();
+        for index in 0..3 {
+            corrupt(&grid, index, to_puts(Lie::Body(|_, bytes| *bytes.last_mut().unwrap() ^= 1)));
+        }
+        let failed = put(&client, &noise(38, 500_000)).await.unwrap().failures;
+        assert!(!failed.is_empty());
+        let health = check(&client, &report.cap, CLAIMED).await;
+        assert_eq!((health.good, &health.problems[..]), (10, &[][..]));
+    });
 }
 
 #[test]

@@ -91,6 +91,37 @@ async fn who_was_found_elsewhere_in_the_meantime_is_remembered_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_runs_on_waits_for_a_dead_server_once() {
+    let mut grid = SimGrid::start(97, 5).await;
+    let client = grid.client("2/3/5").await;
+    put(&client, &noise(1, 3000)).await.unwrap();
+    let dead = grid.servers[0].key.id();
+    grid.net.isolate(dead);
+    put(&client, &noise(2, 3000)).await.unwrap();
+    put(&client, &noise(3, 800_000)).await.unwrap();
+    let (mut took, mut seed) = (Vec::new(), 4);
+    // For two minutes it stores small and large files, which takes 50 ms for both.
+    let begun = Instant::now();
+    while begun.elapsed() < SECOND * 120 {
+        let started = Instant::now();
+        put(&client, &noise(seed, 3000)).await.unwrap();
+        put(&client, &noise(seed + 1, 800_000)).await.unwrap();
+        took.push(started.elapsed());
+        seed += 2;
+        tokio::time::sleep(SECOND).await;
+    }
+    let (longest, all) = (took.iter().max().unwrap(), took.iter().sum::<Duration>());
+    assert!(*longest < SECOND && all < SECOND * 16, "{longest:?}, {all:?} of {took:?}");
+    // Once it is back it takes its part within seconds.
+    grid.net.rejoin(dead);
+    put(&client, &noise(seed, 3000)).await.unwrap();
+    tokio::time::sleep(SECOND * 5).await;
+    put(&client, &noise(seed + 1, 3000)).await.unwrap();
+    let report = put(&client, &noise(seed + 2, 800_000)).await.unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_reaches_nobody_blames_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let grid = SimGrid::start(92, 3).await;

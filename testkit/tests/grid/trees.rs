@@ -57,6 +57,28 @@ async fn sizes_around_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pieces_of_a_file_are_found_and_an_even_part_of_them_stands_for_all() {
+    let mut grid = SimGrid::start(59, 10).await;
+    let client = grid.client("3/7/10").await;
+    let report = put_chunked(&client, &noise(59, 17 * MIB)).await;
+    let all = client.pieces(&report.cap, 1000).await.unwrap().expect("a tree");
+    assert!(all.total > 8 && all.looked_at() as u64 == all.total && all.closed == 0, "{all:?}");
+    let groups = client.locate(&all).await;
+    assert_eq!((groups.len(), groups[0].count as u64, groups[0].holders.len()), (1, all.total, 10));
+    let part = client.pieces(&report.cap, 5).await.unwrap().expect("a tree");
+    assert_eq!((part.looked_at(), part.total), (5, all.total));
+    // Who may walk it sees as much, who may verify it the root alone, and other things have no pieces.
+    let repair = client.repair_cap(&report.cap).await.unwrap().unwrap();
+    assert_eq!(client.pieces(&repair, 1000).await.unwrap().map(|pieces| pieces.total), Some(all.total));
+    let verify = client.pieces(&report.cap.verify().unwrap(), 1000).await.unwrap().expect("a tree");
+    assert_eq!((verify.total, verify.looked_at(), verify.closed), (1, 1, 1));
+    let small = put(&client, &noise(60, 5000)).await.unwrap();
+    assert!(client.pieces(&small.cap, 1000).await.unwrap().is_none());
+    let dir = client.make_directory().await.unwrap();
+    assert!(client.pieces(dir.cap(), 1000).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_insertion_in_front_sends_little() {
     let mut grid = SimGrid::start(51, 10).await;
     let client = grid.client("3/7/10").await;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use client::check::{CheckOptions, State};
 use client::{Client, GetOptions, GridView, PutOptions, PutReport, Source, Timeouts, Transfer, UploadError};
 use protocol::message::{Bytes32, ErrorCode, PutDone, PutReply, Reply, Request, WireError};
 use storage_server::Admission;
@@ -10,6 +11,7 @@ use testkit::disk::{Faults, Survival};
 use testkit::grid::{DISK, SimGrid};
 use testkit::liar::{Lie, corrupt};
 use testkit::net::Link;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::support::{
@@ -382,6 +384,47 @@ async fn too_few_servers_are_named_and_a_second_try_goes_on() {
     assert_eq!((report.shares.len(), report.happiness), (10, 10), "{:?}", report.failures);
     assert!(report.sent < whole(FIVE_SEGMENTS) * 7 / 10, "sent {} of {}", report.sent, whole(FIVE_SEGMENTS));
     reads_back(&client, &report.cap, &data).await;
+}
+
+async fn at_once(clients: &[&Client], data: &[u8]) -> Vec<PutReport> {
+    let mut putting = JoinSet::new();
+    for client in clients {
+        let (client, data) = ((*client).clone(), data.to_vec());
+        putting.spawn(async move { put(&client, &data).await });
+    }
+    putting.join_all().await.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_file_at_once_is_sent_once() {
+    for size in [ONE_SEGMENT, TWO_SEGMENTS] {
+        let data = noise(14, size);
+        let mut grid = SimGrid::start(14, 10).await;
+        let client = grid.client("3/7/10").await;
+        let reports = within(SECOND, at_once(&[&client; 3], &data)).await;
+        for report in &reports {
+            assert!(report.failures.is_empty(), "{:?}", report.failures);
+            assert_eq!((report.shares.len(), report.happiness), (10, 10));
+        }
+        assert_eq!(reports.iter().filter(|report| report.sent > 0).count(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_file_at_once_from_two_places_blames_no_server() {
+    for seed in 15..20 {
+        let data = noise(seed, TWO_SEGMENTS);
+        let grid = SimGrid::start(seed.into(), 10).await;
+        // As two processes of one account.
+        let (one, two) = (again(&grid, "alice").await, again(&grid, "alice").await);
+        let reports = within(SECOND * 20, at_once(&[&one, &two], &data)).await;
+        assert!(reports.iter().all(|report| report.happiness == 10), "{reports:?}");
+        // Who had to make way knows who is at fault: nobody.
+        for client in [&one, &two] {
+            let checked = client.check(&reports[0].cap, CheckOptions::default()).await.unwrap().unwrap();
+            assert_eq!((checked.now(), checked.good), (State::Healthy, 10), "{checked:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
