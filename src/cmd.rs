@@ -38,6 +38,7 @@ mod scrub;
 pub(crate) mod server;
 mod session;
 mod share;
+mod signals;
 pub(crate) mod slot;
 mod stats;
 mod status;

@@ -24,7 +24,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     let cli = cli::foreign::parse();
     let level = match cli.verbose {
-        0 if cli.command.is_daemon() => "info,quinn=warn,quinn_proto=warn",
+        0 if cli.command.is_daemon() && !cli.quiet => "info,quinn=warn,quinn_proto=warn",
         0 => "error",
         1 => "info,quinn=warn,quinn_proto=warn",
         _ => "debug,quinn=info,quinn_proto=info",

@@ -2,6 +2,7 @@
 
 mod agent;
 mod filestore;
+mod gateway;
 mod members;
 mod trees;
 
@@ -20,6 +21,7 @@ use protocol::message::ErrorCode;
 use storage_server::node::NodeError;
 
 pub(crate) use agent::Unchecked;
+pub(crate) use gateway::GatewayError;
 pub(crate) use members::Unpublished;
 
 use crate::cmd::forget::NoSuchServer;
@@ -91,6 +93,14 @@ pub(crate) struct Partly {
 impl Partly {
     /// Of what was to be read.
     pub(crate) const UNREAD: Self = Self { what: "some of it could not be read", again: true };
+}
+
+/// No server answers, which has been shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", if *known == 0 { "no server is known" } else { "no server answers" })]
+pub(crate) struct NoneAnswers {
+    /// How many are known.
+    pub(crate) known: usize,
 }
 
 /// The servers refuse to lease anything to this account.
@@ -284,9 +294,8 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(error) = error.downcast_ref::<LetGoError>() {
         return trees::classify_let_go(error);
     }
-    if let Some(class) =
-        agent::classify(error).or_else(|| trees::classify(error)).or_else(|| members::classify(error))
-    {
+    let own = [agent::classify, trees::classify, members::classify, gateway::classify];
+    if let Some(class) = own.iter().find_map(|classify| classify(error)) {
         return class;
     }
     if let Some(error) = error.downcast_ref::<UploadError>() {
@@ -351,6 +360,11 @@ fn classify_ours(error: &anyhow::Error) -> Option<(Exit, Option<&'static str>)> 
         };
         return Some((Exit::Refused, Some(hint)));
     }
+    if let Some(NoneAnswers { known }) = error.downcast_ref() {
+        let hint =
+            if *known == 0 { NO_SERVERS } else { "are they running, and is this machine on the network?" };
+        return Some((Exit::Retry, Some(hint)));
+    }
     if error.is::<Damaged>() {
         return Some((Exit::Unhealthy, Some("any other k shares of the file still give it back")));
     }
@@ -398,6 +412,10 @@ fn classify_config(error: Option<&ConfigError>) -> (Exit, Option<&'static str>) 
             Some(
                 "make one with `sarsen init --introducer URL`, or with an invitation, `sarsen join CODE@HOST`; or name another with --dir or SARSEN_DIR",
             ),
+        ),
+        Some(ConfigError::File { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => (
+            Exit::Error,
+            Some("it belongs to another account, mostly: name another with --dir or SARSEN_DIR"),
         ),
         Some(ConfigError::Shares { .. } | ConfigError::SharesForm { .. }) => (Exit::Usage, None),
         _ => (Exit::Error, None),

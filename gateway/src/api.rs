@@ -22,6 +22,7 @@ mod undo;
 mod uploads;
 mod zip;
 
+pub(crate) use problem::Problem;
 pub(crate) use transfers::{One, Way};
 
 use std::sync::Arc;
@@ -29,8 +30,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, head, options, patch, post};
+use axum::routing::{MethodRouter, any, get, head, options, patch, post};
 use encoding::directory::Time;
 use protocol::{OsRandom, Random};
 use tokio::sync::Semaphore;
@@ -49,6 +51,7 @@ pub(crate) struct Shared {
     events: events::Events,
     watch: grid::Watch,
     zips: zip::Room,
+    maps: map::Known,
     adopting: Arc<Semaphore>,
     /// The id of the client's account.
     account: Option<String>,
@@ -65,6 +68,7 @@ impl Shared {
             events: events::Events::default(),
             watch: grid::Watch::default(),
             zips: zip::Room::default(),
+            maps: map::Known::default(),
             adopting: Arc::new(Semaphore::new(ADOPTING)),
         }
     }
@@ -79,6 +83,18 @@ async fn openapi() -> Response {
 
 async fn alive() -> &'static str {
     "ok\n"
+}
+
+/// What is to be read where nothing is.
+const SEE: &str = "GET /api/openapi.json describes every address and what it takes";
+
+async fn no_such_route() -> Problem {
+    Problem::not_found("there is no such address").with_hint(SEE)
+}
+
+async fn no_such_method() -> Problem {
+    let detail = "this address knows other methods";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail).with_hint(SEE)
 }
 
 /// Path and methods of every route.
@@ -117,6 +133,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
     for (path, methods) in table() {
         router = router.route(path, methods);
     }
+    let router = router.method_not_allowed_fallback(no_such_method).route("/api/{*rest}", any(no_such_route));
     // Bodies are bounded where they are read: uploads by what was announced, all others by a megabyte.
     router.layer(DefaultBodyLimit::disable())
 }

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::api::Problem;
 use crate::{Gateway, Settings};
 
 /// Where a request comes from; [`crate::serve()`] says so of each.
@@ -45,28 +46,53 @@ const OPEN_EXACTLY: [&str; 5] = ["/", "/favicon.ico", "/healthz", "/readyz", "/m
 enum Refusal {
     Host,
     CrossSite,
+    /// What no capability authorises wants the token.
     Token,
+    /// Beyond loopback everything does.
+    TokenToo,
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let (status, text) = match self {
-            Self::Host => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "This gateway does not go by that name. Start it with --host NAME if it is to.\n",
-            ),
-            Self::CrossSite => (StatusCode::FORBIDDEN, "A page of another site may not do this.\n"),
+/// The longest name of a host that is told back, in bytes.
+const MAX_HOST: usize = 253 + ":65535".len();
+
+impl Refusal {
+    /// What it says to whoever asked for this host.
+    fn answer(self, host: Option<&Authority>, by_api: bool) -> Response {
+        let (status, code, text) = match self {
+            Self::Host => (StatusCode::MISDIRECTED_REQUEST, "wrong-host", misdirected(host)),
+            Self::CrossSite => {
+                (StatusCode::FORBIDDEN, "cross-site", "A page of another site may not do this.".to_owned())
+            }
             Self::Token => (
                 StatusCode::UNAUTHORIZED,
-                "No capability authorises this: it needs the token in the address that `sarsen gateway url` prints.\n",
+                "no-token",
+                "No capability authorises this: it needs the token in the address that `sarsen gateway url` prints.".to_owned(),
+            ),
+            Self::TokenToo => (
+                StatusCode::UNAUTHORIZED,
+                "no-token",
+                "This gateway is reached from other machines: besides a capability it wants the token, `Authorization: Bearer TOKEN`, that is in the address that `sarsen gateway url` prints.".to_owned(),
             ),
         };
-        let mut response = (status, text).into_response();
-        if self == Self::Token {
+        if by_api {
+            return Problem::new(status, code, text).into_response();
+        }
+        let mut response = (status, text + "\n").into_response();
+        if status == StatusCode::UNAUTHORIZED {
             let value = HeaderValue::from_static("Bearer realm=\"sarsen\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
         }
         response
+    }
+}
+
+/// Names the host that was asked for, and what would let it be one.
+fn misdirected(host: Option<&Authority>) -> String {
+    match host.map(Authority::as_str) {
+        Some(host) if host.len() <= MAX_HOST => {
+            format!("This gateway does not go by the name {host}. If it is to, start it with --host {host}")
+        }
+        _ => "This request names no host, several, or none that there can be.".to_owned(),
     }
 }
 
@@ -75,11 +101,13 @@ pub async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: 
     let (begun, method) = (Instant::now(), request.method().clone());
     // The pattern: paths hold caps.
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let by_api = request.uri().path().starts_with("/api/");
+    let asked = host(&request);
     let mut response = match check(gateway.settings(), &request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
             tracing::info!(?refusal, "a request was refused");
-            refusal.into_response()
+            refusal.answer(asked.as_ref(), by_api)
         }
     };
     let headers = response.headers_mut();
@@ -100,10 +128,10 @@ fn check(settings: &Settings, request: &Request) -> Result<(), Refusal> {
     if is_cross_site(settings, headers, &host) && !is_visit(request) {
         return Err(Refusal::CrossSite);
     }
-    if needs_token(settings, request) && !settings.token.is_in(headers) {
-        return Err(Refusal::Token);
+    if settings.token.is_in(headers) {
+        return Ok(());
     }
-    Ok(())
+    wanted_token(settings, request).map_or(Ok(()), Err)
 }
 
 /// The one host that a request names.
@@ -180,13 +208,13 @@ fn is_visit(request: &Request) -> bool {
         && !request.uri().path().starts_with("/api")
 }
 
-/// Whether a request needs the token. Those of `/api` that do ask for it themselves.
-fn needs_token(settings: &Settings, request: &Request) -> bool {
+/// Whether a request needs the token, and why. Those of `/api` that do always ask for it themselves.
+fn wanted_token(settings: &Settings, request: &Request) -> Option<Refusal> {
     let path = request.uri().path();
     let welcome = path == "/" && crate::tahoe::wants_json(request.uri());
     if !settings.listen.ip().is_loopback() && !settings.insecure {
         let open = OPEN_EXACTLY.contains(&path) || OPEN.iter().any(|open| path.starts_with(open));
-        return welcome || !open;
+        return (welcome || !open).then_some(Refusal::TokenToo);
     }
     let unlinked = matches!(path, "/uri" | "/uri/" | "/cap" | "/cap/")
         && !matches!(*request.method(), Method::GET | Method::HEAD);
@@ -194,7 +222,7 @@ fn needs_token(settings: &Settings, request: &Request) -> bool {
         .iter()
         .any(|start| path.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
         || welcome;
-    (unlinked || about_the_node) && !is_local_program(settings, request)
+    ((unlinked || about_the_node) && !is_local_program(settings, request)).then_some(Refusal::Token)
 }
 
 /// Headers that proxies add.
@@ -355,14 +383,23 @@ mod tests {
     fn beyond_loopback_everything_needs_the_token() {
         let open = Settings { listen: "10.0.0.1:3456".parse().unwrap(), tls: true, ..settings() };
         let at = [("host", "10.0.0.1:3456")];
-        assert_eq!(check(&open, &request("GET", "/uri/x", &at)).err(), Some(Refusal::Token));
-        assert_eq!(check(&open, &request("POST", "/api/list", &at)).err(), Some(Refusal::Token));
+        assert_eq!(check(&open, &request("GET", "/uri/x", &at)).err(), Some(Refusal::TokenToo));
+        assert_eq!(check(&open, &request("POST", "/api/list", &at)).err(), Some(Refusal::TokenToo));
         assert_eq!(check(&open, &request("GET", "/t/ticket/name", &at)).err(), None);
         assert_eq!(check(&open, &request("GET", "/", &at)).err(), None);
         for path in ["/?t=json", "/?x&t=json", "/?%74=%6ason"] {
-            assert_eq!(check(&open, &request("GET", path, &at)).err(), Some(Refusal::Token), "{path}");
+            assert_eq!(check(&open, &request("GET", path, &at)).err(), Some(Refusal::TokenToo), "{path}");
         }
         let insecure = Settings { insecure: true, ..open };
         assert_eq!(check(&insecure, &request("GET", "/uri/x", &at)).err(), None);
+    }
+    #[test]
+    fn who_names_another_host_is_told_which_option_allows_it() {
+        let asked = |name: &str| misdirected(host(&request("GET", "/", &[("host", name)])).as_ref());
+        let said = asked("localhost:8080");
+        assert!(said.contains("name localhost:8080.") && said.ends_with("--host localhost:8080"), "{said}");
+        for name in ["", "a b", "a@b", &"a.".repeat(200)] {
+            assert!(asked(name).contains("names no host"), "{name}");
+        }
     }
 }

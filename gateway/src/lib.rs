@@ -18,8 +18,10 @@ pub mod ui;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use client::Client;
+use tokio::sync::watch;
 
 pub use serve::serve;
 pub use token::Token;
@@ -47,13 +49,32 @@ pub struct Gateway {
     settings: Settings,
     shared: api::Shared,
     tahoe: tahoe::Shared,
+    under_way: Arc<AtomicUsize>,
+    stopping: watch::Sender<bool>,
 }
 
 impl Gateway {
     /// A gateway to the grid of this client.
     pub fn new(client: Client, settings: Settings) -> Arc<Self> {
         let (tahoe, shared) = (tahoe::Shared::default(), api::Shared::new(&settings));
-        Arc::new(Self { client, settings, tahoe, shared })
+        let (under_way, stopping) = (Arc::default(), watch::Sender::new(false));
+        Arc::new(Self { client, settings, tahoe, shared, under_way, stopping })
+    }
+
+    /// Requests that were begun, and whose answers are not yet sent to their ends.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more requests, and ends those that would never end by themselves.
+    fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until it is being stopped.
+    pub(crate) async fn stopped(&self) {
+        // Whoever tells it is this gateway itself, which is there.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// The client that does the work.

@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
@@ -77,7 +77,7 @@ const UNSENT: u32 = 256 * 1024;
 /// How long to wait when the system has no more file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` is done.
+/// Serves until `stop` is done, and says how many requests were given up then.
 ///
 /// # Errors
 ///
@@ -86,11 +86,11 @@ pub async fn serve(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<usize> {
     serve_within(listener, gateway, None, Bounds::default(), stop).await
 }
 
-/// The same with TLS, and bounds of the caller's.
+/// The same with TLS, and bounds of the caller's. Dropped, it gives up all that is under way at once.
 ///
 /// # Errors
 ///
@@ -101,11 +101,10 @@ pub async fn serve_within(
     tls: Option<Tls>,
     bounds: Bounds,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<usize> {
     let room = Arc::new(Semaphore::new(bounds.connections));
     let addresses = Addresses::new((bounds.connections / 2).max(1));
-    let (told, stopping) = watch::channel(false);
-    let serving = Serving { router: router(gateway), tls, bounds, waiting: Arc::default(), stopping };
+    let serving = Serving { router: router(gateway.clone()), gateway, tls, bounds, waiting: Arc::default() };
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -141,25 +140,25 @@ pub async fn serve_within(
         });
     }
     drop(listener);
-    let _ = told.send(true);
+    serving.gateway.stop();
     let ended = timeout(bounds.stop, async { while connections.join_next().await.is_some() {} }).await;
-    if ended.is_err() {
-        tracing::warn!(left = connections.len(), "requests under way were given up");
-    }
-    Ok(())
+    Ok(match ended {
+        Ok(()) => 0,
+        Err(_) => serving.gateway.under_way(),
+    })
 }
 
 #[derive(Clone)]
 struct Serving {
+    gateway: Arc<Gateway>,
     router: axum::Router,
     tls: Option<Tls>,
     bounds: Bounds,
     waiting: Arc<Waiting>,
-    stopping: watch::Receiver<bool>,
 }
 
 impl Serving {
-    async fn connection(mut self, stream: TcpStream, from: SocketAddr) {
+    async fn connection(self, stream: TcpStream, from: SocketAddr) {
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         let place = self.waiting.enter();
@@ -170,7 +169,7 @@ impl Serving {
         }
     }
 
-    async fn exchange(&mut self, stream: TcpStream, from: SocketAddr, place: Place) {
+    async fn exchange(&self, stream: TcpStream, from: SocketAddr, place: Place) {
         match self.tls.clone() {
             None => self.speak(stream, from, place).await,
             Some(tls) => match timeout(self.bounds.head, tls.accept(stream)).await {
@@ -181,13 +180,14 @@ impl Serving {
         }
     }
 
-    async fn speak<S>(&mut self, stream: S, from: SocketAddr, place: Place)
+    async fn speak<S>(&self, stream: S, from: SocketAddr, place: Place)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
         let (place, router, bounds) = (Arc::new(place), self.router.clone(), self.bounds);
+        let under_way = self.gateway.under_way.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let busy = place.busy();
+            let busy = place.busy(&under_way);
             let (parts, body) = request.into_parts();
             let mut request = Request::from_parts(parts, Body::new(IdleBody::new(body, &bounds)));
             request.extensions_mut().insert(CameFrom(from));
@@ -209,7 +209,7 @@ impl Serving {
         let mut connection = std::pin::pin!(connection);
         let done = tokio::select! {
             done = connection.as_mut() => done,
-            () = told_to_stop(&mut self.stopping) => {
+            () = self.gateway.stopped() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -269,9 +269,10 @@ impl Place {
     }
 
     /// A request came.
-    fn busy(self: &Arc<Self>) -> Busy {
+    fn busy(self: &Arc<Self>, under_way: &Arc<AtomicUsize>) -> Busy {
         self.leave();
-        Busy(self.clone())
+        under_way.fetch_add(1, Ordering::Relaxed);
+        Busy { place: self.clone(), under_way: under_way.clone() }
     }
 }
 
@@ -282,7 +283,10 @@ impl Drop for Place {
 }
 
 /// A request under way; when dropped its connection waits again.
-pub(crate) struct Busy(Arc<Place>);
+pub(crate) struct Busy {
+    place: Arc<Place>,
+    under_way: Arc<AtomicUsize>,
+}
 
 impl Busy {
     fn until_end_of(self, body: Body) -> Body {
@@ -292,11 +296,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.wait();
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.place.wait();
     }
-}
-
-async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
-    // Who tells it is gone only when all is over.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
 }

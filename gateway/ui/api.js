@@ -69,10 +69,10 @@ export async function postForText(path, body, signal) {
 }
 
 /** How long lines are worked on before the page has its turn, in milliseconds; the clock is looked at every so many lines. */
-const [SLICE, LINES] = [8, 32];
+export const [SLICE, LINES] = [8, 32];
 
 /** Lets the page do what waits: keys, pointers, drawing. */
-function breathe() {
+export function breathe() {
   if (globalThis.scheduler?.yield) return scheduler.yield();
   return new Promise((yes) => {
     const { port1, port2 } = new MessageChannel();

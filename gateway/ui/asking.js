@@ -7,7 +7,7 @@ import { capInWords } from "./kinds.js";
 import * as session from "./session.js";
 import { format, go } from "./router.js";
 
-/** The question about a cap that came in an address; none where it is that of one of the client's own folders. */
+/** The question about a cap that came in an address; none where it is that of one of the client's own folders, or reads one. */
 export async function asking(main, { handle, path }, signal) {
   document.title = "A shared link · Sarsen";
   const cap = session.offered(handle);
@@ -18,6 +18,12 @@ export async function asking(main, { handle, path }, signal) {
   if (own) {
     session.settle(handle, false);
     location.replace(format(own.name, path));
+    return;
+  }
+  // What one gave away oneself looks as it does to others: nothing more is granted than the link grants.
+  if (aliases.some((alias) => alias.read === cap)) {
+    session.settle(handle, true);
+    go(location.hash);
     return;
   }
   const end = (isWanted) => {

@@ -1,6 +1,6 @@
 // The page of a folder: where it is, what can be done, its entries.
 
-import { h, put } from "./dom.js";
+import { h, put, refill } from "./dom.js";
 import { icon } from "./icons.js";
 import { announce, onChange } from "./changes.js";
 import { get, post } from "./api.js";
@@ -37,6 +37,7 @@ export async function files(main, { root, path }, queue, signal) {
   entitle(title);
   const notice = h("div", { class: "notice" });
   const foot = h("p", { class: "foot quiet" });
+  const doubt = h("div", { class: "doubt", role: "status" });
   put(main, h("div", { class: "files" }, crumbs(root, path), h("p", { class: "quiet loading" }, "Opening…")));
   let cap;
   try {
@@ -60,6 +61,9 @@ export async function files(main, { root, path }, queue, signal) {
 
   function said() {
     put(foot, list.summary());
+    const isSure = folder.listing.dir?.confirmed !== false;
+    refill(doubt, String(isSure), () => !isSure && [icon("warn"), h("span", null, h("b", null, "This may be old. "), "Too few servers answered to be sure: it is the newest that they have."),
+      h("button", { type: "button", onclick: load }, icon("retry"), "Look again")]);
     const none = folder.listing.done && folder.listing.shown.length === 0;
     put(notice, none && empty(folder));
   }
@@ -116,7 +120,7 @@ export async function files(main, { root, path }, queue, signal) {
     }
   }
 
-  const area = h("div", { class: "files" }, crumbs(root, path), bar.element, list.grid, notice, foot);
+  const area = h("div", { class: "files" }, crumbs(root, path), bar.element, doubt, list.grid, notice, foot);
   put(main, area);
   acceptDrops(area, folder, queue, signal);
   acceptMoves(area, folder, can, signal);

@@ -200,7 +200,7 @@ export class List {
   summary() {
     const { entries, shown, done } = this.listing;
     if (!done) return `${many(entries.length, "entry", "entries")} so far`;
-    const size = shown.reduce((sum, entry) => sum + (entry.size ?? 0), 0);
+    const { size } = this.listing;
     const part = shown.length === entries.length ? "" : ` of ${entries.length.toLocaleString()}`;
     return `${many(shown.length, "entry", "entries")}${part}, ${bytes(size)}`;
   }

@@ -1,6 +1,6 @@
 // The entries of a directory as they stream in, ordered and filtered. No page in here.
 
-import { stream } from "./api.js";
+import { LINES, SLICE, breathe, stream } from "./api.js";
 import { sortKey } from "./format.js";
 
 const rank = (entry) => (entry.kind === "dir" ? 0 : 1);
@@ -24,6 +24,8 @@ export class Listing {
   order = { by: "name", down: false };
   filter = "";
   #names = new Map();
+  /** Bytes of lists of entries that were counted. */
+  #sizes = new WeakMap();
   /** Names that were changed here while the directory was read: what was read of them is older. */
   #newer = new Set();
 
@@ -105,10 +107,35 @@ export class Listing {
     this.#arrange();
   }
 
-  /** Shows only names with this text. */
-  setFilter(text) {
+  /** Shows only names with this text: at once where there are few, else in slices. Gives whether it does; another text may have come meanwhile. */
+  async setFilter(text) {
     this.filter = text;
-    this.#sift();
+    const [wanted, { entries }, shown] = [text.toLowerCase(), this, []];
+    let begun = performance.now();
+    let size = 0;
+    for (let at = 0; wanted !== "" && at < entries.length; at += LINES) {
+      for (const entry of entries.slice(at, at + LINES)) {
+        if (!entry.low.includes(wanted)) continue;
+        shown.push(entry);
+        size += entry.size ?? 0;
+      }
+      if (performance.now() - begun <= SLICE) continue;
+      await breathe();
+      if (this.filter !== text) return false;
+      // Whoever changed the entries has sifted them by this text.
+      if (this.entries !== entries) return true;
+      begun = performance.now();
+    }
+    this.shown = wanted === "" ? entries : shown;
+    if (wanted !== "") this.#sizes.set(shown, size);
+    return true;
+  }
+
+  /** Bytes of what is shown. */
+  get size() {
+    const { shown } = this;
+    if (!this.#sizes.has(shown)) this.#sizes.set(shown, shown.reduce((sum, entry) => sum + (entry.size ?? 0), 0));
+    return this.#sizes.get(shown);
   }
 
   /** Whether there is an entry of this name. */

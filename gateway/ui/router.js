@@ -5,6 +5,9 @@
 import * as session from "./session.js";
 import { plain } from "./format.js";
 
+/** A fragment that is a cap, and a path below it. */
+const BARE = /^#\/?((?:\s|%20)*(?:ro\.|imm\.)?URI(?::|%3A)[^/]*)(.*)$/i;
+
 /** What the address says: {page: "start" | "grid" | "files" | "ask", root, handle, path}. */
 export function parse(fragment) {
   const parts = fragment.replace(/^#?\/?/, "").split("/").map(decode).filter((part) => part !== "");
@@ -54,10 +57,18 @@ export function takeSecrets() {
     history.replaceState(null, "", "#/");
     return decode(token[1]);
   }
-  const bare = /^#\/?((?:\s|%20)*(?:ro\.|imm\.)?URI(?::|%3A)[^/]*)(.*)$/i.exec(fragment);
+  const bare = BARE.exec(fragment);
   if (bare) {
     const cap = decode(bare[1]).trim();
     history.replaceState(null, "", session.looksLikeCap(cap) ? `#/~${session.handleOfOffer(cap)}${bare[2]}` : "#/");
   }
   return null;
+}
+
+/** The cap in what somebody was given, alone or in a link to a gateway, and the path below it; null if there is none. */
+export function capIn(text) {
+  const given = text.trim();
+  const link = BARE.exec(given.slice(given.indexOf("#")));
+  const cap = link ? decode(link[1]).trim() : given;
+  return session.looksLikeCap(cap) ? { cap, path: link ? link[2].split("/").map(decode).filter((part) => part !== "") : [] } : null;
 }

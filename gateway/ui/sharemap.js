@@ -2,11 +2,14 @@
 
 import { h, s, put } from "./dom.js";
 import { post } from "./api.js";
-import { bytes, middle, nicknames } from "./format.js";
+import { bytes, many, middle, nicknames } from "./format.js";
 import { open } from "./dialogs.js";
-import { holders, remembering, verdict, sentence } from "./mapmodel.js";
+import { aboutPieces, holders, remembering, verdict, sentence } from "./mapmodel.js";
 
-const EVERY = 2000;
+/** Counts that fit into a knot: 1.4K. */
+const FEW = new Intl.NumberFormat("en", { notation: "compact" });
+/** How often servers are asked, of so many pieces. */
+const [EVERY, MANY] = [2000, 200];
 const [WIDTH, HEIGHT] = [640, 520];
 const CENTRE = { x: WIDTH / 2, y: HEIGHT / 2 };
 const RING = { x: 235, y: 190 };
@@ -74,19 +77,21 @@ export function shareMap(cap, name) {
         map = next;
         if (order.length === 0) order = shuffled(holders(map).map((server) => server.id));
         if (changed) draw();
-        put(facts, [map.size !== undefined && map.size !== null && bytes(map.size), map.k && `any ${map.k} of ${map.n} shares give it back`, map.members && `a slot: a quorum is ${map.quorum} of ${map.members.length}`].filter(Boolean).join(" · "));
+        put(facts, [map.size !== undefined && map.size !== null && bytes(map.size), map.k && `any ${map.k} of ${map.n} shares give ${map.pieces ? "a piece" : "it"} back`, ...aboutPieces(map), map.members && `a slot: a quorum is ${map.quorum} of ${map.members.length}`].filter(Boolean).join(" · "));
       } catch (error) {
         if (error.name === "AbortError") return;
         put(facts, error.message);
         if (map === null) put(words, error.message);
       }
-      await new Promise((yes) => setTimeout(yes, EVERY));
+      // Of many pieces servers are asked much, and so less often.
+      await new Promise((yes) => setTimeout(yes, EVERY * Math.max(1, (map?.pieces?.looked_at ?? 0) / MANY)));
     }
   }
   poll();
 }
 
 function shares(server) {
+  if (server.pieces > 0) return `shares of ${many(server.pieces, "piece")}`;
   if (server.shares[0] === "record") return "a record";
   return server.shares.length === 1 ? `share ${server.shares[0]}` : `shares ${server.shares.join(", ")}`;
 }
@@ -114,8 +119,8 @@ function drawing(servers, off, state, toggle, names) {
   return [lines, heart(state), servers.map((server, i) => knot(server, at(i), isUp(server), toggle, names.get(server.id)))];
 }
 
-/** The file: a ring of as many pieces as there are shares, filled as far as they can be reached. */
-function heart({ present, needed, total, readable, spare }) {
+/** The file: a ring of as many parts as there are shares, filled as far as they can be reached. Of a large file, the worst piece's. */
+function heart({ present, needed, total, readable, spare, pieces: counted }) {
   const radius = 62;
   const around = 2 * Math.PI * radius;
   const gap = total > 1 ? 5 : 0;
@@ -126,13 +131,14 @@ function heart({ present, needed, total, readable, spare }) {
   const angle = ((360 * needed) / total - 90) * (Math.PI / 180);
   const mark = s("line", { class: "need", x1: CENTRE.x + 50 * Math.cos(angle), y1: CENTRE.y + 50 * Math.sin(angle), x2: CENTRE.x + 76 * Math.cos(angle), y2: CENTRE.y + 76 * Math.sin(angle) });
   return s("g", { class: readable ? (spare > 0 ? "heart good" : "heart thin") : "heart bad" },
+    counted && s("title", null, `${present} of ${total} shares of the piece that is worst off can be reached, ${needed} are needed`),
     s("circle", { class: "disc", r: 80, cx: CENTRE.x, cy: CENTRE.y }), pieces, total > needed && mark,
-    s("text", { class: "big", x: CENTRE.x, y: CENTRE.y + 2 }, `${present}`),
-    s("text", { class: "under", x: CENTRE.x, y: CENTRE.y + 24 }, `needs ${needed}`));
+    s("text", { class: counted ? "big many" : "big", x: CENTRE.x, y: CENTRE.y + 2 }, counted ? counted.readable.toLocaleString() : `${present}`),
+    s("text", { class: "under", x: CENTRE.x, y: CENTRE.y + 24 }, counted ? `of ${counted.all.toLocaleString()}` : `needs ${needed}`));
 }
 
 function knot(server, { x, y }, up, toggle, name) {
-  const label = server.shares[0] === "record" ? "✓" : server.shares.slice(0, 3).join(",");
+  const label = server.pieces > 0 ? FEW.format(server.pieces) : server.shares[0] === "record" ? "✓" : server.shares.slice(0, 3).join(",");
   const state = !server.answers ? "dead" : up ? "up" : "off";
   return s("g", { class: `knot ${state}`, onclick: () => server.answers && toggle(server.id) },
     s("title", null, `${server.name}: ${shares(server)}${server.answers ? "" : ", does not answer"}`),

@@ -9,10 +9,9 @@ import { fromInput } from "./upload/drop.js";
 export function toolbar(folder, selection, can, queue, resifted) {
   const left = h("div", { class: "bar-left" });
   const field = h("input", { type: "search", placeholder: "Search", "aria-label": "Search by name: filters as you type, Enter looks below too", id: "search", autocomplete: "off" });
-  field.addEventListener("input", () => {
-    folder.listing.setFilter(field.value);
+  field.addEventListener("input", async () => {
     selection.put([], -1);
-    resifted();
+    if (await folder.listing.setFilter(field.value)) resifted();
   });
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && field.value.trim() !== "") {

@@ -18,7 +18,7 @@ const VERBS: &[(&[&str], &str)] = &[
         "servers and introducers end at SIGTERM or Ctrl-C; a client has no process to stop",
     ),
     (&["invite"], "`sarsen grid invite` prints a code, `sarsen join` and `sarsen server join` use it"),
-    (&["webopen"], "there is no web gateway; `sarsen ls` and `sarsen get` show what is there"),
+    (&["webopen"], "`sarsen gateway run` serves a web page, `sarsen gateway url` prints its address"),
     (&["debug"], "`sarsen cap show` looks into caps, `sarsen share show` into shares"),
 ];
 

@@ -9,22 +9,29 @@ use protocol::{Clock, NodeId, SystemClock};
 use super::grid::date;
 use super::long::day;
 use crate::out::say;
+use crate::report::NoneAnswers;
 use crate::sizes::human;
 
 pub(crate) async fn run(dir: &Path, json: bool) -> anyhow::Result<()> {
     let client = Client::open(dir)?;
     client.grid().away().be_patient();
     let hint = "servers that do not answer are waited for a few seconds each";
-    let status = super::interruptible(&client, hint, async { Ok(client.status().await) }).await?;
+    let asked = async { Ok(tokio::join!(client.status(), client.usage())) };
+    let (status, usage) = super::interruptible(&client, hint, asked).await?;
+    let room = client.room(&status, &usage);
     client.close().await;
     let account = ClientDir::open(dir)?.account_key()?.id();
     match json {
-        true => say!("{}", to_json(&client, &status, &account)),
-        false => print(&client, &status, &account),
+        true => say!("{}", to_json(&client, &status, &account, room))?,
+        false => print(&client, &status, &account, room)?,
+    }
+    match status.servers.iter().any(|server| server.outcome.is_ok()) {
+        true => Ok(()),
+        false => Err(NoneAnswers { known: status.servers.len() }.into()),
     }
 }
 
-fn print(client: &Client, status: &GridStatus, account: &NodeId) -> anyhow::Result<()> {
+fn print(client: &Client, status: &GridStatus, account: &NodeId, room: u64) -> anyhow::Result<()> {
     say!("account {account}")?;
     say_membership(client)?;
     for report in &status.introducers {
@@ -53,7 +60,7 @@ fn print(client: &Client, status: &GridStatus, account: &NodeId) -> anyhow::Resu
                 }
             }
             Ok(up) => {
-                let available = available(server);
+                let available = server.available();
                 free = free.saturating_add(available);
                 reached += 1;
                 let ms = up.round_trip.as_secs_f64() * 1e3;
@@ -68,12 +75,11 @@ fn print(client: &Client, status: &GridStatus, account: &NodeId) -> anyhow::Resu
         }
     }
     let shares = client.settings().shares;
-    let expansion = f64::from(shares.total) / f64::from(shares.needed);
     say!(
         "{reached} of {} servers answer; {} free, room for {} of files at {} of {}",
         status.servers.len(),
         human(free),
-        human((free as f64 / expansion) as u64),
+        human(room),
         shares.needed,
         shares.total
     )
@@ -175,16 +181,7 @@ fn difference(status: &GridStatus) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn available(server: &ServerStatus) -> u64 {
-    let Ok(up) = &server.outcome else { return 0 };
-    up.status
-        .stores
-        .iter()
-        .filter(|store| store.state == StoreState::Writable)
-        .fold(0, |sum, store| store.available.saturating_add(sum))
-}
-
-fn to_json(client: &Client, status: &GridStatus, account: &NodeId) -> serde_json::Value {
+fn to_json(client: &Client, status: &GridStatus, account: &NodeId, room: u64) -> serde_json::Value {
     let introducers: Vec<_> = status
         .introducers
         .iter()
@@ -201,7 +198,7 @@ fn to_json(client: &Client, status: &GridStatus, account: &NodeId) -> serde_json
     let shares = client.settings().shares;
     serde_json::json!({
         "account": account.to_string(), "membership": membership_json(client),
-        "introducers": introducers, "servers": servers,
+        "introducers": introducers, "servers": servers, "can_store": room,
         "shares": { "needed": shares.needed, "happy": shares.happy, "total": shares.total },
     })
 }

@@ -43,7 +43,7 @@ fn verbs_of_tahoe_lead_on() {
         ("create-node", "sarsen server init"),
         ("create-client", "sarsen init"),
         ("run", "sarsen server run"),
-        ("webopen", "no web gateway"),
+        ("webopen", "sarsen gateway url"),
         ("debug", "sarsen cap show"),
     ];
     for (verb, words) in verbs {
@@ -170,6 +170,10 @@ fn too_few_servers_are_5() {
     for name in ["server0 (", "server1 (", "server2 (", "has share"] {
         assert!(ran.err.contains(name), "{name}: {}", ran.err);
     }
+    grid.servers[3].kill();
+    let ran = grid.client.run(["status"]);
+    assert_eq!(ran.code, Some(5), "{}", ran.err);
+    assert!(ran.text().contains("0 of 4 servers answer") && ran.err.contains("no server answers\nhint: "));
     let nobody = grid.another_client("nobody", "1/1/1");
     grid.introducer.kill();
     nobody.run(["put".as_ref(), other.as_os_str()]).fails(5, &["no storage server is known", "hint:"]);
@@ -180,6 +184,9 @@ fn too_few_servers_are_5() {
     alone.run(["put".as_ref(), other.as_os_str()]).fails(5, &["no storage server is known", &hint]);
     alone.run(["get", &cap]).fails(5, &[&hint]);
     alone.run(["mkdir"]).fails(5, &[&hint]);
+    let ran = alone.run(["status", "--json"]);
+    assert_eq!((ran.code, ran.json()["servers"].as_array().unwrap().len()), (Some(5), 0));
+    assert!(ran.err.contains("no server is known") && ran.err.contains(&hint), "{}", ran.err);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The gateway, as programs written for Tahoe-LAFS meet it: the stock client, unchanged, on a live grid.
 
 use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -105,15 +107,71 @@ fn the_token_is_its_owners_alone() {
         assert_eq!(ended(&mut gateway.child).code(), Some(0), "{}", gateway.log());
     }
     assert!(tokens[0] == tokens[1] && tokens[1] != tokens[2]);
+    let first = Gateway::start(&grid, &[]);
+    let url = grid.client.run(["gateway", "url"]).ok().line();
+    let at = url.split('#').next().unwrap();
+    let again = grid.client.run(["gateway", "run", "--listen", "0"]);
+    again.fails(1, &[&format!("runs already, at {at}"), "hint: `sarsen gateway url`"]);
+    assert_eq!(grid.client.run(["gateway", "url"]).ok().line(), url);
+    // Another client's gateway cannot have its port.
+    let port = at.trim_end_matches('/').rsplit(':').next().unwrap();
+    let other = grid.another_client("other", "1/1/1");
+    other
+        .run(["gateway", "run", "--listen", port])
+        .fails(1, &["cannot listen on", "--listen 127.0.0.1:3457"]);
+    let log = grid.path("quiet.log");
+    let mut quiet = other.command(["gateway", "run", "-q", "--listen", "0"]);
+    let mut quiet = quiet.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+    eventually("it listens", || other.run(["gateway", "url"]).code == Some(0));
+    signal(&quiet, Signal::TERM);
+    assert_eq!((ended(&mut quiet).code(), fs::read_to_string(&log).unwrap()), (Some(0), String::new()));
     // One that was killed has said good-bye to nobody.
-    drop(Gateway::start(&grid, &[]));
+    drop(first);
     grid.client.run(["gateway", "url"]).fails(1, &["sarsen gateway run"]);
+}
+
+#[test]
+fn a_gateway_that_is_stopped_says_what_it_waits_for() {
+    let mut grid = Grid::start(1, "1/1/1");
+    let start = |grid: &Grid| {
+        let gateway = Gateway::start(grid, &[]);
+        let log = gateway.log();
+        let at = log.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        (gateway, at)
+    };
+    let (mut gateway, at) = start(&grid);
+    let mut upload = TcpStream::connect(&at).unwrap();
+    write!(upload, "PUT /uri HTTP/1.1\r\nHost: {at}\r\nContent-Length: 1000\r\n\r\nsome").unwrap();
+    let mut answered = TcpStream::connect(&at).unwrap();
+    write!(answered, "GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").unwrap();
+    assert!(std::io::read_to_string(answered).unwrap().ends_with("ok\n"));
+    signal(&gateway.child, Signal::INT);
+    eventually("it says so", || gateway.log().contains("stopping: 1 request under way"));
+    signal(&gateway.child, Signal::INT);
+    assert_eq!(ended(&mut gateway.child).code(), Some(0), "{}", gateway.log());
+    let log = gateway.log();
+    assert!(log.contains("1 request given up") && !log.contains("WARN"), "{log}");
+    // Who is served by nobody is told, and is served.
+    grid.servers[0].kill();
+    let (gateway, _at) = start(&grid);
+    eventually("it says so", || gateway.log().contains("none of 1 known server answers"));
 }
 
 #[test]
 fn a_gateway_beyond_this_machine_wants_tls() {
     let folder = crate::grid::scratch();
-    let mut command = sarsen();
-    command.args(["gateway", "run", "--listen", "0.0.0.0:0"]).env("SARSEN_DIR", folder.path());
-    run(&mut command).fails(2, &["--tls-cert", "--insecure"]);
+    let refused = |args: &[&str], code, words: &[&str]| {
+        let mut command = sarsen();
+        command.args(["gateway", "run", "--listen"]).args(args).env("SARSEN_DIR", folder.path());
+        run(&mut command).fails(code, words);
+    };
+    refused(&["0.0.0.0:0"], 2, &["--tls-cert", "--insecure"]);
+    refused(&["0.0.0.0:0", "--insecure", "--tahoe-dir", "d"], 2, &["--tahoe-dir is of no use"]);
+    refused(&["grid.example"], 2, &["IP:PORT is wanted"]);
+    refused(&["0", "--host", "http://a"], 2, &["a name or an address is wanted"]);
+    refused(&["0"], 1, &["is not a client's directory", "sarsen init"]);
+    run(sarsen().args(["gateway", "url"]).env("SARSEN_DIR", folder.path())).fails(1, &["sarsen init"]);
+    fs::write(folder.path().join("tahoe.cfg"), "").unwrap();
+    let node = folder.path().to_str().unwrap();
+    refused(&["0", "--tahoe-dir", node], 2, &["is the folder of a Tahoe node", "hint: name a new folder"]);
 }

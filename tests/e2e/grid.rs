@@ -356,7 +356,11 @@ impl Client {
     /// What `status --json` says.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
-        self.run(["status", "--json"]).ok().json()
+        let ran = self.run(["status", "--json"]);
+        let status = ran.json();
+        let any = status["servers"].as_array().unwrap().iter().any(|server| server["connected"] == true);
+        assert_eq!(ran.code, Some(if any { 0 } else { 5 }), "{}", ran.err);
+        status
     }
 
     /// What `status --json` says of the server with this nickname.

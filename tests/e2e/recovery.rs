@@ -49,7 +49,7 @@ fn a_lost_directory_comes_back() {
     assert!(ran.err.contains(client.dir.to_str().unwrap()), "{}", ran.err);
     assert_eq!(fs::read(client.dir.join("private/account.key")).unwrap(), key);
     assert_eq!(client.run(["list-aliases"]).ok().text(), format!("photos: {WRITE}\n"));
-    client.run(["status"]).ok();
+    assert!(client.run(["status"]).text().starts_with("account "));
 }
 
 #[test]

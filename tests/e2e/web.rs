@@ -99,8 +99,10 @@ fn folders_show_names_without_tricks_and_let_entries_be_dragged() {
 }
 
 #[test]
-fn sound_film_and_pdf_are_previewed_and_folders_saved_as_zips() {
+fn sound_film_and_pdf_are_previewed_pieces_mapped_and_folders_saved_as_zips() {
     let grid = Grid::start(10, "3/7/10");
     grid.client.run(["alias", "create", "home"]).ok();
+    let many = grid.file("many", 10, 17_000_000);
+    grid.client.run(["put", "--chunked", many.to_str().unwrap(), "home:many.bin"]).ok();
     in_browser(&grid, "content.py", json!({}));
 }

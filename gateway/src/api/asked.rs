@@ -48,6 +48,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Asked<T> {
         serde_json::from_slice(&body).map(Self).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             Problem::bad(format!("the body is not what is wanted here, at line {line}, column {column}"))
+                .with_hint(super::SEE)
         })
     }
 }

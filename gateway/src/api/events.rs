@@ -104,8 +104,11 @@ async fn watch(gateway: &Arc<Gateway>, mut out: Out) -> Result<Out, Gone> {
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut beats, mut before) = (0u32, HashMap::new());
     let mut last = Instant::now();
+    let mut stopped = std::pin::pin!(gateway.stopped());
     loop {
         tokio::select! {
+            // Whoever watches keeps no gateway from being stopped.
+            () = &mut stopped => return Ok(out),
             event = news.recv() => match event {
                 Ok(event) => out.line(&json!({ "event": event })).await?,
                 // Who reads too slowly misses some.

@@ -41,7 +41,9 @@ pub(super) async fn aliases(
         None => Default::default(),
     };
     let aliases = listing.iter().map(|(name, cap)| {
-        json!({ "name": name, "cap": cap.to_string(), "writable": cap.authority() == Authority::Write })
+        let read = cap.read().map(|read| read.to_string());
+        json!({ "name": name, "cap": cap.to_string(), "read": read,
+            "writable": cap.authority() == Authority::Write })
     });
     Ok(Json(json!({ "aliases": aliases.collect::<Vec<_>>() })))
 }
@@ -93,9 +95,9 @@ async fn write_list(view: DirView, mut out: Out) -> Result<Out, Gone> {
     let text = |cap: Option<Cap>| cap.map(|cap| cap.to_string());
     let cap = view.cap();
     let (read, verify) = (text(cap.read()), text(cap.verify()));
-    let writable = view.writer().is_some();
-    out.line(&json!({ "dir": {
-        "writable": writable, "cap": cap.to_string(), "read": read, "verify": verify } }))
+    let (writable, confirmed) = (view.writer().is_some(), !view.is_doubtful());
+    out.line(&json!({ "dir": { "writable": writable, "confirmed": confirmed,
+        "cap": cap.to_string(), "read": read, "verify": verify } }))
         .await?;
     let mut entries = view.entries();
     let mut count = 0u64;

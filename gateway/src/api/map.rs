@@ -1,19 +1,66 @@
 //! Which server holds what of one file or directory.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::extract::State;
 use caps::Cap;
-use client::Server;
-use client::check::{CheckOptions, Health};
+use client::check::{CheckOptions, Health, PieceGroup, Pieces};
+use client::{Client, DownloadError, Server};
 use protocol::NodeId;
 use serde_json::{Value, json};
 
 use super::asked::{Asked, At};
 use super::problem::Problem;
 use crate::Gateway;
+
+/// Pieces of a large file that are looked at.
+const PIECES_MAX: usize = 2000;
+/// Large files whose pieces are remembered: as long as a map is open, it is asked for every few seconds.
+const REMEMBERED: usize = 16;
+
+/// What the files are made of whose maps were asked for last; `None` for those that are one object. None of it ever changes.
+#[derive(Default)]
+pub(super) struct Known(Mutex<VecDeque<(blake3::Hash, Option<Arc<Pieces>>)>>);
+
+impl Known {
+    fn get(&self, id: &blake3::Hash) -> Option<Option<Arc<Pieces>>> {
+        let known = self.0.lock().expect("no code panics while it holds this lock");
+        known.iter().find(|(one, _)| one == id).map(|(_, pieces)| pieces.clone())
+    }
+
+    fn add(&self, id: blake3::Hash, pieces: Option<Arc<Pieces>>) {
+        let mut known = self.0.lock().expect("no code panics while it holds this lock");
+        known.retain(|(one, _)| *one != id);
+        known.push_front((id, pieces));
+        known.truncate(REMEMBERED);
+    }
+}
+
+/// The pieces of a large file, and where they are.
+async fn located(
+    gateway: &Gateway,
+    client: &Client,
+    cap: &Cap,
+) -> Result<Option<(Arc<Pieces>, Vec<PieceGroup>)>, DownloadError> {
+    let known = &gateway.shared().maps;
+    let id = blake3::hash(cap.to_string().as_bytes());
+    let pieces = match known.get(&id) {
+        Some(pieces) => pieces,
+        None => {
+            let pieces = client.pieces(cap, PIECES_MAX).await?.map(Arc::new);
+            // What could not be opened now may be another time.
+            if pieces.as_ref().is_none_or(|pieces| pieces.closed == 0) {
+                known.add(id, pieces.clone());
+            }
+            pieces
+        }
+    };
+    let Some(pieces) = pieces else { return Ok(None) };
+    let groups = client.locate(&pieces).await;
+    Ok(Some((pieces, groups)))
+}
 
 /// The share map.
 pub(super) async fn map(
@@ -29,8 +76,11 @@ pub(super) async fn map(
         (false, false) => "file",
     };
     // Who answers now is known from asking for the shares; servers that hold none of it are asked beside that.
-    let (health, status) =
-        tokio::join!(client.check(cap, CheckOptions::default()), gateway.shared().watch.status(&gateway));
+    let (health, status, pieces) = tokio::join!(
+        client.check(cap, CheckOptions::default()),
+        gateway.shared().watch.status(&gateway),
+        located(&gateway, client, cap)
+    );
     let answering: BTreeSet<NodeId> = status
         .servers
         .iter()
@@ -58,8 +108,30 @@ pub(super) async fn map(
         (out["k"], out["n"]) = (health.needed.into(), health.total.into());
     }
     out["servers"] = shown(&servers, &answering).into();
+    // Where not even the root can be read, its shares say so.
+    if let Ok(Some((pieces, groups))) = pieces {
+        pieced(&pieces, &groups, &servers, &mut out);
+    }
     out["problems"] = health.problems.into();
     Ok(Json(out))
+}
+
+/// Adds where the pieces of a large file are. Servers are told by where they stand among `servers`: their ids are long, and there are many.
+fn pieced(pieces: &Pieces, groups: &[PieceGroup], servers: &BTreeMap<NodeId, Server>, out: &mut Value) {
+    let places: BTreeMap<&NodeId, usize> = servers.keys().enumerate().map(|(at, id)| (id, at)).collect();
+    let mut held = vec![0; servers.len()];
+    let told = groups.iter().map(|group| {
+        let here = |share: &BTreeSet<NodeId>| share.iter().filter_map(|id| places.get(id).copied()).collect();
+        let holders: Vec<Vec<usize>> = group.holders.iter().map(here).collect();
+        let all: BTreeSet<usize> = holders.iter().flatten().copied().collect();
+        all.into_iter().for_each(|at| held[at] += group.count);
+        json!({ "count": group.count, "k": group.needed, "n": group.total, "holders": holders })
+    });
+    out["pieces"] = json!({ "groups": told.collect::<Vec<_>>(), "total": pieces.total,
+        "looked_at": pieces.looked_at(), "closed": pieces.closed });
+    for (at, held) in held.into_iter().enumerate() {
+        out["servers"][at]["pieces"] = held.into();
+    }
 }
 
 fn state(health: &Health) -> &'static str {

@@ -139,7 +139,9 @@ async fn goal(call: &Call) -> Result<Goal, Problem> {
     if call.names.is_empty() {
         let expected = check_conditions(call, Some(&call.root)).await?;
         return match &call.root {
-            cap if cap.is_directory() => Err(Problem::bad("PUT to a directory")),
+            cap if cap.is_directory() => {
+                Err(Problem::bad("this is a directory: name a place in it, /uri/CAP/NAME"))
+            }
             Cap::SlotWrite(write) => Ok(Goal::Over(write.clone(), expected)),
             cap if cap.is_mutable() => Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -156,7 +158,7 @@ async fn goal(call: &Call) -> Result<Goal, Problem> {
     }
     match there {
         Some(cap) if cap.is_directory() => {
-            Err(Problem::new(StatusCode::CONFLICT, "PUT to a directory: there is one by that name"))
+            Err(Problem::new(StatusCode::CONFLICT, "a directory has that name: a file does not replace it"))
         }
         Some(Cap::SlotWrite(write)) => Ok(Goal::Over(write, expected)),
         Some(cap) if cap.is_mutable() => Err(Problem::new(

@@ -3,7 +3,6 @@
 use axum::http::HeaderValue;
 use caps::{Authority, Cap};
 use client::filestore::{DirView, FileStoreError, Target};
-use client::slot::Freshness;
 use encoding::directory::{Entry, EntryKind};
 use serde_json::{Map, Value, json};
 
@@ -107,7 +106,7 @@ async fn directory(call: &Call, cap: &Cap) -> Answer {
     let details = of_cap(cap);
     // The first page of entries tells whether the rest can be read.
     view.entries().next().await.map_err(Problem::from)?;
-    let doubtful = view.freshness() == Some(Freshness::NewestSeen);
+    let doubtful = view.is_doubtful();
     let mut response = streamed(JSON, move |writer| write_directory(writer, view, details));
     if doubtful {
         response.headers_mut().insert(content::FRESHNESS, HeaderValue::from_static("newest-seen"));

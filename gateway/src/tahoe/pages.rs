@@ -2,7 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::http::Method;
+use axum::http::{HeaderValue, Method};
+use axum::response::Response;
 use client::filestore::{DirView, FileStoreError, Target};
 use encoding::directory::{Entry, EntryKind, Name, Time};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,6 +12,7 @@ use super::answer::{
     Answer, HTML, Problem, Writer, escaped, known, page, streamed, tag_of_listing, text, with_tag,
 };
 use super::linked::Call;
+use crate::content;
 
 fn quoted(part: &str) -> String {
     utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()
@@ -29,12 +31,16 @@ fn here(call: &Call) -> String {
 /// How they look: as the page with script does, in what the system calls light or dark, on a phone too.
 const STYLE: &str = ":root{color-scheme:light dark;--line:light-dark(#dde3e4,#333c40);--quiet:light-dark(#566468,#9fb0b5);--accent:light-dark(#0f6b62,#4fc3b4)}\
     *{box-sizing:border-box}body{font:16px/1.45 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;background:light-dark(#f6f7f7,#14181a);color:light-dark(#182023,#e8edee)}\
-    h1{font-size:1.4rem;margin:.6rem 0;overflow-wrap:anywhere}a{color:var(--accent)}nav{overflow-wrap:anywhere}p,.quiet{color:var(--quiet)}\
+    h1{font-size:1.4rem;margin:.6rem 0;overflow-wrap:anywhere}a{color:var(--accent)}nav{overflow-wrap:anywhere}p,.quiet{color:var(--quiet)}.doubt{color:light-dark(#7a4b00,#f0c674);border:1px solid;border-radius:8px;padding:.5rem .8rem}\
     table{border-collapse:collapse;width:100%;background:light-dark(#fff,#1c2124)}th,td{text-align:start;vertical-align:baseline;padding:.55rem .6rem;border-bottom:1px solid var(--line)}\
     thead th{color:var(--quiet);font-size:.85rem}td:first-child{overflow-wrap:anywhere;width:99%}.n{text-align:end;white-space:nowrap;font-variant-numeric:tabular-nums}\
     table:not(.list) td{overflow-wrap:anywhere}table:not(.list) th{white-space:nowrap}td a{display:inline-block;padding:.2rem 0}\
     form p{display:flex;flex-wrap:wrap;gap:.6rem;align-items:center}input,button{font:inherit;color:inherit;background:light-dark(#fff,#252b2f);border:1px solid light-dark(#7d8b8f,#72828a);border-radius:8px;padding:.4rem .7rem;max-width:100%}\
     :focus-visible{outline:2.5px solid var(--accent);outline-offset:2px}@media(max-width:40rem){.wide{display:none}th,td{padding:.55rem .35rem}}";
+
+/// Above a directory that was read without a quorum.
+const DOUBT: &str = "<p class=\"doubt\"><b>This may be old.</b> Too few servers answered to be sure: it is the newest that they have. \
+    What was changed since may be missing.</p>\n";
 
 fn head(title: &str) -> String {
     format!(
@@ -88,16 +94,23 @@ pub(super) async fn directory(call: &Call, target: &Target) -> Answer {
     if let Some(answer) = tag.as_ref().and_then(|tag| known(&call.headers, tag)) {
         return Ok(answer);
     }
-    let tagged = |answer| match &tag {
-        Some(tag) => with_tag(answer, tag),
-        None => answer,
+    let doubtful = view.is_doubtful();
+    let tagged = |mut answer: Response| {
+        if doubtful {
+            answer.headers_mut().insert(content::FRESHNESS, HeaderValue::from_static("newest-seen"));
+        }
+        match &tag {
+            Some(tag) => with_tag(answer, tag),
+            None => answer,
+        }
     };
     view.entries().next().await.map_err(Problem::from)?;
     if call.method == Method::HEAD {
         return Ok(tagged(page(String::new())));
     }
     let title = call.names.last().map_or("Directory", Name::as_str).to_owned();
-    let (start, here) = (head(&title) + &way(call), here(call));
+    let note = if doubtful { DOUBT } else { "" };
+    let (start, here) = (head(&title) + &way(call) + note, here(call));
     Ok(tagged(streamed(HTML, move |writer| write(writer, view, start, here))))
 }
 

@@ -13,14 +13,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::common::settings;
+use crate::common::{TOKEN, settings};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Running {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<std::io::Result<usize>>,
 }
 
 async fn start(bounds: Bounds) -> Running {
@@ -217,5 +217,28 @@ async fn stopping_has_a_bound() {
     under_way.write_all(head.as_bytes()).await.unwrap();
     assert!(running.get().await.ends_with("hello"));
     running.stop.take().unwrap().send(()).unwrap();
-    timeout(PATIENCE, running.task).await.expect("it stops").unwrap().unwrap();
+    let given_up = timeout(PATIENCE, running.task).await.expect("it stops").unwrap().unwrap();
+    assert_eq!(given_up, 1, "those that were answered do not count");
+}
+
+#[tokio::test]
+async fn who_watches_keeps_no_gateway_from_stopping() {
+    let mut running = start(Bounds { stop: PATIENCE, ..Bounds::default() }).await;
+    let mut watching = running.connect().await;
+    let head = format!(
+        "GET /api/events HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n",
+        running.address
+    );
+    watching.write_all(head.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("transfers") {
+        let read = timeout(PATIENCE, watching.read_buf(&mut said)).await.expect("it says something").unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&said));
+    }
+    let begun = Instant::now();
+    running.stop.take().unwrap().send(()).unwrap();
+    let given_up = timeout(PATIENCE, running.task).await.expect("it stops").unwrap().unwrap();
+    assert_eq!(given_up, 0);
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    read_all(&mut watching).await;
 }

@@ -367,6 +367,9 @@ async fn a_listing_is_sent_again_only_if_it_changed() {
     }
     let doubtful = site.get(&format!("/uri/{root}?t=json")).await.is(200);
     assert_eq!((doubtful.header("etag"), doubtful.header("sarsen-freshness")), ("", "newest-seen"));
+    let page = site.get(&format!("/uri/{root}")).await.is(200);
+    assert_eq!((page.header("etag"), page.header("sarsen-freshness")), ("", "newest-seen"));
+    assert!(page.text().contains("<b>This may be old.</b>"), "{}", page.text());
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,9 +83,12 @@ async fn files_that_are_no_certificate_or_key_are_named() {
         let error = error.expect(name);
         assert!(error.to_string().contains(name), "{error}");
     };
-    named(refused("none.pem", "key.pem"), "none.pem");
-    named(refused("cert.pem", "none.pem"), "none.pem");
-    named(refused("key.pem", "key.pem"), "key.pem holds no certificate");
-    named(refused("cert.pem", "cert.pem"), "cert.pem");
-    assert!(matches!(refused("cert.pem", "other-key.pem"), Some(TlsError::Pair(_))));
+    named(refused("none.pem", "key.pem"), "none.pem cannot be read");
+    named(refused("cert.pem", "none.pem"), "none.pem cannot be read");
+    named(refused("", "key.pem"), "cannot be read");
+    named(refused("key.pem", "key.pem"), "key.pem holds no certificate in PEM");
+    named(refused("cert.pem", "cert.pem"), "cert.pem holds no private key in PEM");
+    let unlike = refused("cert.pem", "other-key.pem");
+    assert!(matches!(unlike, Some(TlsError::Pair { .. })));
+    named(unlike, "other-key.pem cannot be used together");
 }

@@ -2,7 +2,7 @@
 
     content.py CONFIG.json     {"url": gateway with the token, "folder": scratch}
 """
-import base64, io, json, math, os, pathlib, struct, sys, wave, zipfile
+import base64, io, json, math, os, pathlib, re, struct, sys, wave, zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "misc"))
 from browser import browser
@@ -97,6 +97,16 @@ def previews(page, scratch):
     assert answer["content-disposition"].startswith("inline") and answer["x-content-type-options"] == "nosniff"
     page.find("dialog").send_keys(Keys.ESCAPE)
 
+def pieces(page):
+    """The map of a file in chunks counts them all."""
+    page.until("the file", lambda: "many.bin" in page.text("#list"))
+    page.find("#list").send_keys("many", Keys.SHIFT + Keys.F10)
+    page.click(".menu button", "Where it is")
+    page.until("the pieces", lambda: (found := re.match(r"(\d+) of (\d+) pieces readable. 7 more", page.text(".map-words"))) and found[1] == found[2] and int(found[1]) > 8)
+    page.find("#map-slider").send_keys(Keys.END)
+    page.sees("Not readable: 0 of", ".map-words")
+    page.find("dialog").send_keys(Keys.ESCAPE)
+
 def tree(scratch):
     """What goes into the zip, by its name there."""
     files = {"a/notes.txt": b"Grey stones.\n", "a/b/empty": b"", "a/b/ä 😀.bin": os.urandom(70_000), "large.bin": os.urandom(3_000_000)}
@@ -146,6 +156,7 @@ def main():
             page.until("the folder", lambda: "Upload" in page.text(".bar-left"))
             upload(page, *(scratch / name for name in ("tone.wav", "film.webm", "paper.pdf")))
             previews(page, scratch)
+            pieces(page)
             zips(page, scratch)
             assert page.complaints() == []
         except BaseException:

@@ -77,6 +77,26 @@ def own(page, base):
     page.until("its own address", lambda: page.driver.current_url.endswith("#/home"))
     page.sees("Nothing in here yet")
 
+    # The one that reads it is nobody else's either: it opens, and grants no more than it says.
+    read = page.run_async("const { get } = await import('/ui/api.js'); return (await get('aliases')).aliases.find((one) => one.name === 'home').read")
+    visit(page, f"{base}/#/{read}")
+    page.sees("read only", ".bar-left")
+    assert "URI" not in page.driver.current_url
+
+def friend(page, base, config):
+    """Who has no token opens a link that somebody gave away, by the field that comes first."""
+    page.run("sessionStorage.clear(); localStorage.clear()")
+    visit(page, base)
+    page.sees("Open something shared with you")
+    assert page.run("return document.querySelector('main input').closest('.open-cap') !== null")
+    assert page.text(".sample") == f"{base}/#token=…", page.text(".sample")
+    page.find(".open-cap input").send_keys("nothing\n")
+    page.sees("There is no cap in that", ".open-cap .wrong")
+    page.run("document.querySelector('.open-cap input').value = ''")
+    page.find(".open-cap input").send_keys(f"http://127.0.0.1:1/#/{config['shared']}/letters\n")
+    page.sees("secret plan", "#list")
+    assert "URI" not in page.driver.current_url
+
 def uploads(page, base, config):
     """Who puts something into somebody's folder is told so; into one's own nothing is said."""
     file = pathlib.Path(config["folder"]) / "private.txt"
@@ -119,6 +139,7 @@ def main():
             caps(page, base, config)
             own(page, base)
             uploads(page, base, config)
+            friend(page, base, config)
             scriptless(page, base, config)
         except BaseException:
             page.driver.save_screenshot(str(pathlib.Path(config["folder"]) / "failed.png"))

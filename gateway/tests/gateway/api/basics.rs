@@ -18,7 +18,10 @@ fn directories_are_made_listed_and_described() {
         let lines = world.post("/api/list", json!({ "where": world.at(&[]) })).await.ok();
         assert_eq!(lines.header("content-type"), "application/x-ndjson");
         let lines = lines.lines();
-        assert_eq!(lines[0]["dir"]["writable"], true);
+        assert_eq!(
+            (&lines[0]["dir"]["writable"], &lines[0]["dir"]["confirmed"]),
+            (&json!(true), &json!(true))
+        );
         assert_eq!(lines[0]["dir"]["cap"], world.root);
         assert!(lines[0]["dir"]["read"].as_str().unwrap().starts_with("URI:DIR2-RO:"));
         assert!(lines[0]["dir"]["verify"].as_str().unwrap().starts_with("URI:DIR2-Verifier:"));
@@ -36,6 +39,21 @@ fn directories_are_made_listed_and_described() {
         let by_reader = world.list(json!({ "cap": read })).await;
         assert!(by_reader.iter().all(|entry| entry["writable"] == false), "{by_reader:?}");
         assert!(by_reader[1]["cap"].as_str().unwrap().starts_with("URI:DIR2-RO:"));
+    });
+}
+
+#[test]
+fn a_list_says_that_no_quorum_confirmed_it() {
+    simulate(async {
+        let mut world = World::new(39).await;
+        world.put(&[], "note", b"1").await;
+        world.leave(2);
+        let lines = world.post("/api/list", json!({ "where": world.at(&[]) })).await.ok().lines();
+        assert_eq!(
+            (&lines[0]["dir"]["confirmed"], &lines[1]["name"]),
+            (&json!(false), &json!("note")),
+            "{lines:?}"
+        );
     });
 }
 
@@ -77,6 +95,18 @@ fn what_may_not_be_done_is_refused_by_name() {
 fn a_token_authorises_what_no_capability_does() {
     simulate(async {
         let world = World::new(3).await;
+        for path in ["/api/nothing", "/api/list/more"] {
+            world.get(path).await.refuses(404, "not-found");
+        }
+        let other = world.get("/api/list").await;
+        other.refuses(405, "method");
+        assert_eq!(other.header("allow"), "POST");
+        for cap in ["", "hello", "URI:DIR2:abc", "URI:CHK:abc:def:3:10:1"] {
+            let at = json!({ "where": { "cap": cap } });
+            world.post("/api/list", at).await.refuses(400, "bad-cap");
+        }
+        let unknown = json!({ "where": { "cap": "URI:NEW:abc" } });
+        world.post("/api/list", unknown).await.refuses(400, "not-a-directory");
         for path in ["/api/aliases", "/api/grid", "/api/events"] {
             world.get(path).await.refuses(401, "no-token");
         }
@@ -87,7 +117,10 @@ fn a_token_authorises_what_no_capability_does() {
         world.ask("GET", "/api/aliases", &lower, axum::body::Body::empty()).await.is(200);
         let made = world.post_with_token("/api/newroot", json!({ "alias": "mine" })).await.ok().json();
         let aliases = world.get_with_token("/api/aliases").await.ok().json();
-        assert_eq!(aliases["aliases"], json!([{ "name": "mine", "cap": made["cap"], "writable": true }]));
+        let share = world.post("/api/share", json!({ "where": { "cap": made["cap"] } })).await.ok().json();
+        let (cap, read) = (&made["cap"], &share["caps"][0]["cap"]);
+        let wanted = json!([{ "name": "mine", "cap": cap, "read": read, "writable": true }]);
+        assert_eq!(aliases["aliases"], wanted);
         world.post_with_token("/api/newroot", json!({ "alias": "mine" })).await.refuses(409, "exists");
         world.post_with_token("/api/newroot", json!({ "alias": "a/b" })).await.refuses(400, "bad-name");
         assert_eq!(world.list(json!({ "cap": made["cap"] })).await.len(), 0);

@@ -80,6 +80,59 @@ fn the_map_shows_who_holds_what_and_who_answers() {
 }
 
 #[test]
+fn the_map_of_a_large_file_shows_its_pieces() {
+    simulate(async {
+        let mut world = World::new(38).await;
+        // Twelve servers and ten shares: pieces are on different ones.
+        world.grid.add_server(None).await;
+        world.grid.add_server(None).await;
+        world.client.refresh().await;
+        let options = client::PutOptions { chunked: true, ..Default::default() };
+        world.put_as(&[], "large", &noise(8, 17_000_000), options).await;
+        let map = async |world: &World, place: Value| {
+            world.post("/api/map", json!({ "where": place })).await.ok().json()
+        };
+        // How many pieces can be read of those servers.
+        let readable = |map: &Value, on: &dyn Fn(usize) -> bool| -> u64 {
+            let is_here =
+                |share: &&Value| share.as_array().unwrap().iter().any(|at| on(at.as_u64().unwrap() as usize));
+            let groups = map["pieces"]["groups"].as_array().unwrap().iter();
+            let whole = groups.filter(|group| {
+                let here = group["holders"].as_array().unwrap().iter().filter(is_here).count();
+                here as u64 >= group["k"].as_u64().unwrap()
+            });
+            whole.map(|group| group["count"].as_u64().unwrap()).sum()
+        };
+        let large = map(&world, world.at(&["large"])).await;
+        let pieces = &large["pieces"];
+        let total = pieces["total"].as_u64().unwrap();
+        assert!(total > 8, "the root and chunks of a megabyte: {pieces}");
+        assert_eq!((&pieces["looked_at"], &pieces["closed"]), (&json!(total), &json!(0)));
+        assert!(pieces["groups"].as_array().unwrap().len() > 1, "{pieces}");
+        let servers = large["servers"].as_array().unwrap();
+        let held: u64 = servers.iter().map(|server| server["pieces"].as_u64().unwrap()).sum();
+        assert_eq!(held, total * 10);
+        assert_eq!((readable(&large, &|_| true), readable(&large, &|at| at < 2)), (total, 0));
+        // Two servers have no share of a piece: where only three answer, some pieces can be read and others not.
+        let some = readable(&large, &|at| at < 3);
+        assert!(0 < some && some < total, "{some} of {total}");
+        // Who may only verify it learns of no chunk, and is told so.
+        let caps = world.post("/api/share", json!({ "where": world.at(&["large"]) })).await.ok().json();
+        let verify = caps["caps"].as_array().unwrap().iter().find(|cap| cap["kind"] == "verify").unwrap();
+        let closed = map(&world, json!({ "cap": verify["cap"] })).await;
+        let told = (&closed["pieces"]["looked_at"], &closed["pieces"]["closed"]);
+        assert_eq!(told, (&json!(1), &json!(1)), "{closed}");
+        // What it is made of stays known when too few servers are left to read it.
+        let read = json!({ "cap": caps["caps"][0]["cap"] });
+        map(&world, read.clone()).await;
+        world.leave(0);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let left = map(&world, read).await;
+        assert_eq!((&left["pieces"]["total"], readable(&left, &|_| true)), (&json!(total), 0), "{left}");
+    });
+}
+
+#[test]
 fn a_check_names_what_is_ill_and_a_repair_mends_it() {
     simulate(async {
         let mut world = World::new(32).await;
@@ -151,6 +204,9 @@ fn the_grid_is_told_as_it_is() {
                 .iter()
                 .all(|server| server["state"] == "up" && server["answers"] == true)
         );
+        // It is what `sarsen status` says, and who has room in every zone fills alike.
+        let (status, usage) = tokio::join!(world.client.status(), world.client.usage());
+        assert_eq!(grid["can_store"], world.client.room(&status, &usage));
         assert!(grid["can_store"].as_u64().unwrap() > 1 << 30);
         assert_eq!((&grid["k"], &grid["happy"], &grid["n"]), (&json!(3), &json!(7), &json!(10)));
         assert_eq!(grid["introducers"][0]["answers"], true);

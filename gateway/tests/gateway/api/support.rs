@@ -119,7 +119,10 @@ impl World {
 
     /// Links a file by the library.
     pub(crate) async fn put(&self, path: &[&str], name: &str, data: &[u8]) {
-        let options = client::PutOptions::default();
+        self.put_as(path, name, data, client::PutOptions::default()).await;
+    }
+
+    pub(crate) async fn put_as(&self, path: &[&str], name: &str, data: &[u8], options: client::PutOptions) {
         let report = self.client.put(client::Source::bytes(data.to_vec()), options).await.unwrap();
         let child = client::filestore::Child::new(report.cap, None).unwrap();
         let names: Vec<_> = path.iter().map(|name| name.parse().unwrap()).collect();
