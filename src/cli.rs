@@ -4,6 +4,7 @@ mod agent;
 pub(crate) mod foreign;
 mod gateway;
 mod members;
+mod mount;
 mod trees;
 mod upkeep;
 
@@ -19,6 +20,7 @@ use crate::sizes::{ByteRange, Size};
 pub(crate) use agent::AgentCommand;
 pub(crate) use gateway::{GatewayCommand, GatewayRun};
 pub(crate) use members::{GridCommand, Join, MemberArgs, ServerJoin};
+pub(crate) use mount::{MountArgs, UmountArgs};
 pub(crate) use trees::{Backup, Cp, Restore};
 pub(crate) use upkeep::{Check, Drain, Rebalance, Renew, Sweep, Thoroughness};
 
@@ -106,6 +108,10 @@ pub(crate) enum Command {
     /// Serve the grid over HTTP: Tahoe's web API and a web page
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// Show a directory as a folder of this machine, to read and to write
+    Mount(MountArgs),
+    /// End a mount, when all that was written is on the grid
+    Umount(UmountArgs),
     /// Find what no root of this account reaches any more, and let it go
     Sweep(Sweep),
     /// Count and measure all there is below a directory
@@ -182,6 +188,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether this is a mount: it works for a program that waits, and may use all processors.
+    pub(crate) fn is_mount(&self) -> bool {
+        matches!(self, Self::Mount(_))
+    }
+
     /// Whether this runs until it is stopped, and logs.
     pub(crate) fn is_daemon(&self) -> bool {
         matches!(
@@ -190,6 +201,7 @@ impl Command {
                 | Self::Introducer(IntroducerCommand::Run { .. })
                 | Self::Agent(AgentCommand::Run { once: false, .. })
                 | Self::Gateway(GatewayCommand::Run(_))
+                | Self::Mount(MountArgs { daemon: false, .. })
         )
     }
 }

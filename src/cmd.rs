@@ -28,6 +28,7 @@ pub(crate) mod long;
 mod ls;
 mod manifest;
 mod mkdir;
+mod mount;
 pub(crate) mod mv;
 mod purge;
 mod put;
@@ -83,6 +84,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Renew(args) => check::renew(&home()?, &args, cli.quiet).await,
         Command::Agent(command) => agent::run(&home()?, &command, cli.quiet).await,
         Command::Gateway(command) => gateway::run(&home()?, &command, cli.quiet).await,
+        Command::Mount(args) => mount::run(&mount::home(&args, home)?, &args, cli.quiet).await,
+        Command::Umount(args) => mount::umount(&home()?, &args, cli.quiet),
         Command::Sweep(args) => sweep::run(&home()?, &args, cli.quiet).await,
         Command::Stats(args) => stats::run(&home()?, &args, cli.quiet).await,
         Command::Find(args) => find::run(&home()?, &args, cli.quiet).await,

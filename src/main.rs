@@ -24,6 +24,8 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     let cli = cli::foreign::parse();
     let level = match cli.verbose {
+        // What a mount logs is for its log, and not for the terminal that it runs in.
+        0 if cli.command.is_mount() && std::io::stderr().is_terminal() => "error",
         0 if cli.command.is_daemon() && !cli.quiet => "info,quinn=warn,quinn_proto=warn",
         0 => "error",
         1 => "info,quinn=warn,quinn_proto=warn",
@@ -33,7 +35,10 @@ fn main() -> ExitCode {
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     let mut threads = tokio::runtime::Builder::new_multi_thread();
-    if cli.command.is_daemon() && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+    if cli.command.is_daemon()
+        && !cli.command.is_mount()
+        && std::env::var_os("TOKIO_WORKER_THREADS").is_none()
+    {
         threads.worker_threads(daemon_threads());
     }
     let runtime = match threads.enable_all().build() {

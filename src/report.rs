@@ -4,6 +4,7 @@ mod agent;
 mod filestore;
 mod gateway;
 mod members;
+mod mount;
 mod trees;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use storage_server::node::NodeError;
 pub(crate) use agent::Unchecked;
 pub(crate) use gateway::GatewayError;
 pub(crate) use members::Unpublished;
+pub(crate) use mount::MountError;
 
 use crate::cmd::forget::NoSuchServer;
 use crate::cmd::long::{escaped, without_controls};
@@ -294,7 +296,7 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     if let Some(error) = error.downcast_ref::<LetGoError>() {
         return trees::classify_let_go(error);
     }
-    let own = [agent::classify, trees::classify, members::classify, gateway::classify];
+    let own = [agent::classify, trees::classify, members::classify, gateway::classify, mount::classify];
     if let Some(class) = own.iter().find_map(|classify| classify(error)) {
         return class;
     }

@@ -34,6 +34,8 @@ mod interrupted;
 mod keys;
 #[path = "e2e/members.rs"]
 mod members;
+#[path = "e2e/mount.rs"]
+mod mount;
 #[path = "e2e/outlives.rs"]
 mod outlives;
 #[path = "e2e/ports.rs"]

@@ -9,7 +9,7 @@ use crate::command::{cargo, command, run as execute, succeeds};
 use crate::{python, tidy};
 
 /// What the gate itself needs on the machine besides Rust: program, Debian package, use.
-const SYSTEM_TOOLS: [(&str, &str, &str); 6] = [
+const SYSTEM_TOOLS: [(&str, &str, &str); 8] = [
     ("git", "git", "lists the project's files"),
     ("cc", "gcc", "links, and compiles the C of ring and jemalloc"),
     ("make", "make", "builds jemalloc"),
@@ -20,6 +20,8 @@ const SYSTEM_TOOLS: [(&str, &str, &str); 6] = [
     ),
     ("chromium", "chromium", "shows the web page to its tests"),
     ("chromedriver", "chromium-driver", "drives it"),
+    ("fusermount3", "fuse3", "mounts file systems for its tests"),
+    ("rsync", "rsync", "copies trees onto a mount"),
 ];
 
 enum Outcome {

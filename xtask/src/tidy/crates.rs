@@ -5,7 +5,7 @@ use super::source::SourceFile;
 
 /// Every crate and the crates of the workspace that it may depend on (ARCHITECTURE.md draws them). A new edge is a decision that wants
 /// a note under `docs/design`. Tests may lean on anything.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("caps", &[]),
     ("encoding", &["caps"]),
     ("protocol", &[]),
@@ -13,8 +13,12 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("introducer", &["protocol"]),
     ("client", &["caps", "encoding", "protocol"]),
     ("gateway", &["caps", "client", "encoding", "protocol"]),
+    ("fuse", &["caps", "client", "encoding", "protocol"]),
     ("testkit", &["caps", "client", "encoding", "introducer", "protocol", "storage-server"]),
-    ("sarsen", &["caps", "client", "encoding", "gateway", "introducer", "protocol", "storage-server"]),
+    (
+        "sarsen",
+        &["caps", "client", "encoding", "fuse", "gateway", "introducer", "protocol", "storage-server"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,277 @@
+//! Changes of names: what is made, removed and renamed.
+
+use encoding::directory::{Metadata, Name};
+use tokio::time::Instant;
+
+use super::{Folder, Node, Owed, State, What, identity};
+use crate::error::FsError;
+use crate::file::File;
+use crate::journal::{NameRow, Record};
+use crate::types::{Ino, Kind, RenameMode};
+
+/// What a name shall lead to.
+struct Want<'n> {
+    folder: Ino,
+    name: &'n Name,
+    to: Option<Ino>,
+    /// What it led to, if that gets another name.
+    moved: Option<Ino>,
+}
+
+impl State {
+    /// Whether names in this folder may be changed.
+    pub(crate) fn check_writable(&self, folder: Ino) -> Result<(), FsError> {
+        if self.read_only {
+            return Err(FsError::ReadOnly);
+        }
+        match &self.node(folder)?.child {
+            // A new one is ours.
+            None => Ok(()),
+            Some(child) if matches!(child.caps.write, Some(caps::Cap::SlotWrite(_))) => Ok(()),
+            Some(_) => Err(FsError::ReadOnly),
+        }
+    }
+
+    /// A folder that was removed takes no names.
+    fn check_stands(&self, folder: Ino) -> Result<(), FsError> {
+        if self.is_reached(folder) { Ok(()) } else { Err(FsError::NotFound) }
+    }
+
+    /// Makes something under a name that leads to nothing.
+    pub(crate) fn make(
+        &mut self,
+        folder: Ino,
+        name: &Name,
+        kind: Kind,
+        meta: Metadata,
+    ) -> Result<Ino, FsError> {
+        self.check_writable(folder)?;
+        self.check_stands(folder)?;
+        if self.child_at(folder, name)?.is_some() {
+            return Err(FsError::Exists);
+        }
+        let what = match kind {
+            Kind::Folder => What::Folder(Folder::default()),
+            Kind::File => What::File(File::new()),
+            Kind::Symlink => What::Symlink,
+            Kind::Unknown => return Err(FsError::NotPermitted),
+        };
+        let ino = self.add(Node::new(what, meta, (folder, name.clone())));
+        self.owe(folder, name, Some(ino)).inspect_err(|_| drop(self.nodes.remove(&ino)))?;
+        Ok(ino)
+    }
+
+    /// Takes a name out. What it led to lives on while it is open.
+    pub(crate) fn remove(&mut self, folder: Ino, name: &Name, kind: Kind) -> Result<Ino, FsError> {
+        self.check_writable(folder)?;
+        let ino = self.child_at(folder, name)?.ok_or(FsError::NotFound)?;
+        match (self.node(ino)?.kind(), kind) {
+            (Kind::Folder, Kind::Folder) if !self.list(ino)?.is_empty() => return Err(FsError::NotEmpty),
+            (Kind::Folder, Kind::Folder) => {}
+            (Kind::Folder, _) => return Err(FsError::IsADirectory),
+            (_, Kind::Folder) => return Err(FsError::NotADirectory),
+            _ => {}
+        }
+        self.owe(folder, name, None)?;
+        self.unplace(ino);
+        Ok(ino)
+    }
+
+    fn unplace(&mut self, ino: Ino) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.place = None;
+        }
+        self.forget_below(ino);
+        self.drop_idle(ino);
+    }
+
+    /// Renames; what was replaced is taken out.
+    pub(crate) fn rename(
+        &mut self,
+        (from, name): (Ino, &Name),
+        (to, new): (Ino, &Name),
+        mode: RenameMode,
+    ) -> Result<Option<Ino>, FsError> {
+        self.folder(from)?;
+        self.folder(to)?;
+        self.check_writable(from)?;
+        self.check_writable(to)?;
+        self.check_stands(to)?;
+        let ino = self.child_at(from, name)?.ok_or(FsError::NotFound)?;
+        let there = self.child_at(to, new)?;
+        if there == Some(ino) {
+            return if mode == RenameMode::NoReplace { Err(FsError::Exists) } else { Ok(None) };
+        }
+        self.check_no_loop(ino, to)?;
+        match (mode, there) {
+            (RenameMode::NoReplace, Some(_)) => return Err(FsError::Exists),
+            (RenameMode::Exchange, None) => return Err(FsError::NotFound),
+            (RenameMode::Exchange, Some(other)) => {
+                self.check_no_loop(other, from)?;
+                let here = Want { folder: from, name, to: Some(other), moved: None };
+                let there = Want { folder: to, name: new, to: Some(ino), moved: None };
+                self.owe_all(&[there, here])?;
+                self.put_at(ino, to, new);
+                self.put_at(other, from, name);
+                return Ok(None);
+            }
+            (_, Some(other)) => self.check_replaceable(ino, other)?,
+            (_, None) => {}
+        }
+        let gone = Want { folder: from, name, to: None, moved: Some(ino) };
+        self.owe_all(&[Want { folder: to, name: new, to: Some(ino), moved: None }, gone])?;
+        self.put_at(ino, to, new);
+        if let Some(other) = there {
+            self.unplace(other);
+        }
+        Ok(there)
+    }
+
+    fn put_at(&mut self, ino: Ino, folder: Ino, name: &Name) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.place = Some((folder, name.clone()));
+        }
+    }
+
+    fn check_replaceable(&self, ino: Ino, other: Ino) -> Result<(), FsError> {
+        match (self.node(ino)?.kind(), self.node(other)?.kind()) {
+            (Kind::Folder, Kind::Folder) if self.list(other)?.is_empty() => Ok(()),
+            (Kind::Folder, Kind::Folder) => Err(FsError::NotEmpty),
+            (Kind::Folder, _) => Err(FsError::NotADirectory),
+            (_, Kind::Folder) => Err(FsError::IsADirectory),
+            _ => Ok(()),
+        }
+    }
+
+    /// No folder may come to stand below itself.
+    fn check_no_loop(&self, ino: Ino, below: Ino) -> Result<(), FsError> {
+        let loops = below == ino || self.above(below).any(|(folder, _)| folder == ino);
+        if loops { Err(FsError::Invalid) } else { Ok(()) }
+    }
+
+    /// A name shall lead to this from now on.
+    pub(crate) fn owe(&mut self, folder: Ino, name: &Name, to: Option<Ino>) -> Result<(), FsError> {
+        self.owe_all(&[Want { folder, name, to, moved: None }])
+    }
+
+    /// Names shall lead elsewhere from now on: all of them, or none.
+    fn owe_all(&mut self, wanted: &[Want<'_>]) -> Result<(), FsError> {
+        for want in wanted {
+            self.log_node(want.folder)?;
+            want.to.map_or(Ok(()), |ino| self.log_node(ino))?;
+        }
+        let mut rows = Vec::with_capacity(wanted.len());
+        for (seq, want) in (self.seq + 1..).zip(wanted) {
+            let parent = self.folder(want.folder)?;
+            let (base, sent, mut moved) = match parent.owed.get(want.name) {
+                Some(owed) => (owed.base.clone(), owed.sent.clone(), owed.moved.clone()),
+                None => (parent.entries.get(want.name).map(identity), Vec::new(), Vec::new()),
+            };
+            moved.extend(want.moved);
+            // What came back, or came to rest elsewhere, is waited for no longer.
+            moved.retain(|ino| {
+                want.moved == Some(*ino) || (want.to != Some(*ino) && self.owed_of(*ino).is_some())
+            });
+            moved.dedup();
+            let (folder, name, to) = (want.folder.0, want.name.to_string(), want.to.map(|ino| ino.0));
+            let moved = moved.into_iter().map(|ino| ino.0).collect();
+            rows.push(NameRow { folder, name, to, base, seq, moved, sent });
+        }
+        self.log(&Record::Names(rows.clone()))?;
+        wanted.iter().zip(rows).try_for_each(|(want, row)| self.owe_now(want, row))
+    }
+
+    fn owe_now(&mut self, want: &Want<'_>, row: NameRow) -> Result<(), FsError> {
+        let Want { folder, name, to, .. } = *want;
+        let NameRow { base, seq, sent, .. } = row;
+        let moved = row.moved.into_iter().map(Ino).collect();
+        self.seq = seq;
+        let parent = self.folder_mut(folder)?;
+        match to {
+            Some(ino) => parent.names.insert(name.clone(), ino),
+            None => parent.names.remove(name),
+        };
+        let before = parent.owed.get(name);
+        let (sending, since) =
+            before.map_or_else(|| (false, Instant::now()), |owed| (owed.sending, owed.since));
+        if to.is_none() && base.is_none() && sent.is_empty() && !sending {
+            // It came and went, and the grid never knew.
+            parent.owed.remove(name);
+            self.forget_debt(folder);
+            return Ok(());
+        }
+        parent.owed.insert(name.clone(), Owed { to, base, seq, since, sent, moved, sending });
+        self.owing.insert(folder);
+        Ok(())
+    }
+
+    /// The grid is about to be asked to let a name lead to this: whatever it answers, that is no change by somebody else.
+    pub(crate) fn note_sent(&mut self, folder: Ino, name: &Name, is: &str) -> Result<(), FsError> {
+        if self.folder(folder)?.owed.get(name).is_none_or(|owed| owed.sent.iter().any(|sent| sent == is)) {
+            return Ok(());
+        }
+        self.log(&Record::Sent { folder: folder.0, name: name.to_string(), is: is.to_owned() })?;
+        self.note_sent_now(folder, name, is.to_owned());
+        Ok(())
+    }
+
+    /// The same, as the journal tells it.
+    pub(super) fn note_sent_now(&mut self, folder: Ino, name: &Name, is: String) {
+        let parent = self.folder_mut(folder).ok();
+        if let Some(owed) = parent.and_then(|parent| parent.owed.get_mut(name)) {
+            owed.sent.push(is);
+        }
+    }
+
+    /// Attributes or content of this changed: its name leads to something new. What stands nowhere is nobody's concern.
+    pub(crate) fn owe_node(&mut self, ino: Ino) -> Result<(), FsError> {
+        match self.node(ino)?.place.clone() {
+            Some((folder, name)) => self.owe(folder, &name, Some(ino)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn forget_debt(&mut self, folder: Ino) {
+        if self.folder(folder).is_ok_and(|folder| folder.owed.is_empty()) {
+            self.owing.remove(&folder);
+            self.drop_idle(folder);
+        }
+    }
+
+    /// The grid says by now what a name leads to: as of the change `seq`, or otherwise because somebody else changed it.
+    pub(crate) fn settle(
+        &mut self,
+        folder: Ino,
+        name: &Name,
+        seq: u64,
+        is: Option<String>,
+    ) -> Result<(), FsError> {
+        self.log(&Record::Settled { folder: folder.0, name: name.to_string(), seq, is: is.clone() })?;
+        self.settle_debt(folder, name, seq, is);
+        Ok(())
+    }
+
+    /// The same, as the journal tells it.
+    pub(super) fn settle_debt(&mut self, folder: Ino, name: &Name, seq: u64, is: Option<String>) {
+        let Ok(parent) = self.folder_mut(folder) else { return };
+        let Some(owed) = parent.owed.get_mut(name) else { return };
+        owed.sending = false;
+        let (to, later) = (owed.to, owed.seq > seq);
+        if later {
+            (owed.base, owed.since) = (is, Instant::now());
+            owed.sent.clear();
+        } else {
+            parent.owed.remove(name);
+        }
+        if let Some(node) = to.and_then(|ino| self.nodes.get_mut(&ino)) {
+            node.linked = node.linked.max(seq);
+        }
+        if later {
+            return;
+        }
+        self.forget_debt(folder);
+        if let Some(ino) = to {
+            self.drop_idle(ino);
+        }
+    }
+}

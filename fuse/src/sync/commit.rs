@@ -1,0 +1,316 @@
+//! One folder's names, in one change.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use caps::{Cap, SlotWrite};
+use client::filestore::{Child, DirEdit, Refusal, Replace};
+use encoding::directory::{Entry, Name};
+
+use crate::error::FsError;
+use crate::journal::{ChildRow, Record};
+use crate::mount::Inner;
+use crate::state::{Owed, identity, identity_of};
+use crate::types::{Ino, Kind};
+
+/// How often a change is made anew because others changed the folder meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// What becomes of one name.
+enum Step {
+    /// The grid says so already, or somebody else's change counts.
+    Settled,
+    /// This edit, and what is so once it is made.
+    Edit(Box<DirEdit>, Done),
+}
+
+/// What an edit did.
+enum Done {
+    /// The name leads to this, or to nothing.
+    Is(Option<String>),
+    /// What somebody else had put there is kept under another name.
+    Aside(String),
+}
+
+impl Inner {
+    /// Brings names of a folder to the grid.
+    pub(super) async fn commit(&self, folder: Ino, mut names: Vec<(Name, Owed)>) -> Result<(), FsError> {
+        names.retain(|(name, owed)| self.is_owed(folder, name, owed));
+        if names.is_empty() {
+            return Ok(());
+        }
+        for (_, owed) in &names {
+            if let Some(ino) = owed.to {
+                self.made(ino).await?;
+            }
+        }
+        let Some(cap) = self.slot_of(folder)? else { return self.make_with(folder, names).await };
+        // What others had put under a name, once it is kept beside it.
+        let mut aside: HashMap<Name, String> = HashMap::new();
+        for _ in 0..ATTEMPTS {
+            self.fresh(folder, Duration::ZERO).await?;
+            let (mut edits, mut counted) = (Vec::new(), Vec::new());
+            for (name, owed) in &names {
+                let kept = aside.get(name).cloned();
+                match self.step(folder, name, owed, (kept, &edits)).await? {
+                    Step::Settled => self.settle_as_is(folder, name, owed)?,
+                    Step::Edit(edit, done) => {
+                        edits.push(*edit);
+                        counted.push((name.clone(), owed.clone(), done));
+                    }
+                }
+            }
+            if edits.is_empty() {
+                return Ok(());
+            }
+            for (name, _, done) in &counted {
+                if let Done::Is(Some(is)) = done {
+                    self.state().note_sent(folder, name, is)?;
+                }
+            }
+            let outcomes = self.client.edit_directory(&cap, edits).await?;
+            self.fresh(folder, Duration::ZERO).await?;
+            let mut again = Vec::new();
+            for ((name, owed, done), outcome) in counted.into_iter().zip(outcomes) {
+                match (outcome, done) {
+                    (Ok(_), Done::Is(is)) => self.settle_as_sent(folder, &name, &owed, is)?,
+                    (Ok(_), Done::Aside(theirs)) => {
+                        aside.insert(name.clone(), theirs);
+                        again.push((name, owed));
+                    }
+                    (Err(Refusal::Entry { .. }), _) => return Err(FsError::Invalid),
+                    // Somebody was quicker: it is looked at once more.
+                    (Err(_), _) => again.push((name, owed)),
+                }
+            }
+            if again.is_empty() {
+                return Ok(());
+            }
+            names = again;
+        }
+        Err(FsError::TimedOut)
+    }
+
+    /// Whether this is still what is wanted of a name.
+    fn is_owed(&self, folder: Ino, name: &Name, owed: &Owed) -> bool {
+        let state = self.state();
+        // Later changes of the same thing are sent later; what is sent now is part of them.
+        state.folder(folder).is_ok_and(|folder| folder.owed.get(name).is_some_and(|now| now.to == owed.to))
+    }
+
+    /// The write cap of a folder; `None` if the grid does not have it.
+    fn slot_of(&self, folder: Ino) -> Result<Option<SlotWrite>, FsError> {
+        match &self.state().node(folder)?.child {
+            None => Ok(None),
+            Some(Child { caps, .. }) => match &caps.write {
+                Some(Cap::SlotWrite(cap)) => Ok(Some(cap.clone())),
+                _ => Err(FsError::ReadOnly),
+            },
+        }
+    }
+
+    /// The grid has what a name leads to.
+    async fn made(&self, ino: Ino) -> Result<(), FsError> {
+        let (kind, known) = {
+            let state = self.state();
+            let node = state.node(ino)?;
+            (node.kind(), node.child.is_some())
+        };
+        match kind {
+            _ if known => Ok(()),
+            Kind::Folder => self.make_with(ino, Vec::new()).await,
+            Kind::Symlink => {
+                let mut state = self.state();
+                let target = state.node(ino)?.meta.symlink.clone().ok_or(FsError::Io)?;
+                let child = Child::symlink(target);
+                state.node_mut(ino)?.child = Some(child);
+                Ok(())
+            }
+            // Its content is stored before; it was written to again, and nothing of it.
+            Kind::File | Kind::Unknown => Err(FsError::Io),
+        }
+    }
+
+    /// Makes a folder with these names in it.
+    async fn make_with(&self, folder: Ino, names: Vec<(Name, Owed)>) -> Result<(), FsError> {
+        let mut children = Vec::new();
+        for (name, owed) in &names {
+            if let Some(ino) = owed.to {
+                children.push((name.clone(), self.child_of(ino)?));
+            }
+        }
+        let child = self.client.make_directory_with(children).await?;
+        {
+            let mut state = self.state();
+            state.log(&Record::Made { node: folder.0, child: Box::new(ChildRow::new(&child)) })?;
+            state.node_mut(folder)?.child = Some(child);
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.fresh(folder, Duration::ZERO).await?;
+        names.iter().try_for_each(|(name, owed)| self.settle_as_is(folder, name, owed))
+    }
+
+    /// What a name shall lead to, attributes and all.
+    fn child_of(&self, ino: Ino) -> Result<Child, FsError> {
+        let state = self.state();
+        let node = state.node(ino)?;
+        let child = node.child.clone().ok_or(FsError::Io)?;
+        let mut meta = node.meta.clone();
+        if let Ok(file) = state.file(ino) {
+            meta.size = Some(file.size);
+        }
+        Ok(child.with(meta))
+    }
+
+    fn settle_as_is(&self, folder: Ino, name: &Name, owed: &Owed) -> Result<(), FsError> {
+        let mut state = self.state();
+        let is = state.folder(folder)?.entries.get(name).map(identity);
+        state.settle(folder, name, owed.seq, is)
+    }
+
+    /// The grid took this; it may say something else again by now.
+    fn settle_as_sent(
+        &self,
+        folder: Ino,
+        name: &Name,
+        owed: &Owed,
+        is: Option<String>,
+    ) -> Result<(), FsError> {
+        let mut state = self.state();
+        let now = state.folder(folder)?.entries.get(name).map(identity);
+        let replaced = now != is;
+        state.settle(folder, name, owed.seq, is)?;
+        if replaced {
+            // It is read anew, as somebody else's change.
+            let parent = state.folder_mut(folder)?;
+            parent.entries.remove(name);
+            (parent.view, parent.checked) = (None, None);
+        }
+        Ok(())
+    }
+
+    /// How to bring one name to the grid, given what it says, what is kept aside of it, and what else is asked for.
+    async fn step(
+        &self,
+        folder: Ino,
+        name: &Name,
+        owed: &Owed,
+        (aside, asked): (Option<String>, &[DirEdit]),
+    ) -> Result<Step, FsError> {
+        let (there, sent) = {
+            let state = self.state();
+            let parent = state.folder(folder)?;
+            let sent = parent.owed.get(name).map(|owed| owed.sent.clone()).unwrap_or_default();
+            (parent.entries.get(name).cloned(), sent)
+        };
+        let is = there.as_ref().map(identity);
+        let ours = is.as_ref().is_some_and(|is| sent.contains(is));
+        let unchanged = is == owed.base || ours || (is.is_some() && is == aside);
+        match (owed.to, there) {
+            (None, None) => Ok(Step::Settled),
+            (None, Some(entry)) if unchanged => {
+                let unlink = DirEdit::Unlink { name: name.clone(), only: Some(entry.cap) };
+                Ok(Step::Edit(Box::new(unlink), Done::Is(None)))
+            }
+            // Somebody changed what was removed here: it stays.
+            (None, Some(_)) => {
+                self.tell_name(folder, name);
+                Ok(Step::Settled)
+            }
+            (Some(ino), there) => {
+                let child = self.child_of(ino)?;
+                let ours = identity_of(&child.caps.read, &child.metadata);
+                match there {
+                    Some(theirs) if !unchanged && is.as_ref() != Some(&ours) => {
+                        self.both(folder, name, ino, (theirs, asked)).await
+                    }
+                    there => {
+                        let link = DirEdit::LinkAs {
+                            name: name.clone(),
+                            child: Box::new(child),
+                            before: there.map(Box::new),
+                        };
+                        Ok(Step::Edit(Box::new(link), Done::Is(Some(ours))))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Somebody else put something under the same name: both are kept. Folders become one.
+    async fn both(
+        &self,
+        folder: Ino,
+        name: &Name,
+        ino: Ino,
+        (theirs, asked): (Entry, &[DirEdit]),
+    ) -> Result<Step, FsError> {
+        let view = self.state().folder(folder)?.view.clone().ok_or(FsError::Io)?;
+        let other = view.child_of(&theirs)?;
+        let ours_is_folder = self.state().folder(ino).is_ok();
+        if ours_is_folder && theirs.kind == encoding::directory::EntryKind::Directory {
+            self.become_one(ino, other).await?;
+            return Ok(Step::Settled);
+        }
+        let aside = self.name_aside(folder, name, asked)?;
+        tracing::warn!(name = %aside, "somebody else changed a file at the same time: theirs is kept beside it");
+        self.tell_name(folder, &aside);
+        // Ours takes the name once theirs has another.
+        let link = DirEdit::Link { name: aside, child: Box::new(other), replace: Replace::No };
+        Ok(Step::Edit(Box::new(link), Done::Aside(identity(&theirs))))
+    }
+
+    /// A folder that was made here and elsewhere under one name is the other's from now on, with what is in it here added.
+    async fn become_one(&self, ino: Ino, other: Child) -> Result<(), FsError> {
+        self.fresh(ino, Duration::ZERO).await?;
+        let mut state = self.state();
+        let mut names: Vec<(Name, Ino)> = Vec::new();
+        for name in state.list(ino)? {
+            if let Some(child) = state.child_at(ino, &name)? {
+                names.push((name, child));
+            }
+        }
+        // Owed first: whoever ends in between finds them in the folder made here, which is then sent as it is.
+        names.iter().try_for_each(|(name, child)| state.owe(ino, name, Some(*child)))?;
+        state.log(&Record::Made { node: ino.0, child: Box::new(ChildRow::new(&other)) })?;
+        state.node_mut(ino)?.child = Some(other);
+        let folder = state.folder_mut(ino)?;
+        (folder.view, folder.checked) = (None, None);
+        folder.entries.clear();
+        Ok(())
+    }
+
+    /// A free name for what somebody else put there.
+    fn name_aside(&self, folder: Ino, name: &Name, asked: &[DirEdit]) -> Result<Name, FsError> {
+        let state = self.state();
+        let mut taken = state.list(folder)?;
+        taken.extend(asked.iter().filter_map(|edit| match edit {
+            DirEdit::Link { name, .. } => Some(name.clone()),
+            _ => None,
+        }));
+        let (stem, ending) = match name.as_str().rsplit_once('.') {
+            Some((stem, ending)) if !stem.is_empty() && ending.len() <= 16 => (stem, format!(".{ending}")),
+            _ => (name.as_str(), String::new()),
+        };
+        let when = date(self.clock.unix_time());
+        for count in 1..1000 {
+            let number = if count == 1 { String::new() } else { format!(" {count}") };
+            let aside = format!(" (conflict, {} {when}{number}){ending}", self.options.host);
+            let room = encoding::directory::MAX_NAME_LEN.saturating_sub(aside.len());
+            let stem = &stem[..stem.floor_char_boundary(room)];
+            let aside = Name::new(&format!("{stem}{aside}")).map_err(|_| FsError::Invalid)?;
+            if !taken.contains(&aside) {
+                return Ok(aside);
+            }
+        }
+        Err(FsError::Exists)
+    }
+}
+
+/// A moment in UTC, as names have it: no colon, which other systems do not take.
+fn date(since_1970: Duration) -> String {
+    let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since_1970).to_string();
+    time.trim_end_matches('Z').replace('T', " ").replace(':', ".")
+}
