@@ -79,6 +79,7 @@ impl Inner {
         if !file.is_busy() && file.content.as_ref() != Some(&content) {
             file.renew(content.size().unwrap_or(0));
             file.content = Some(content);
+            state.node_mut(ino)?.say_anew();
             drop(state);
             self.tell_content(ino);
         }
@@ -143,6 +144,8 @@ impl State {
                 continue;
             }
             let kind = self.node(child)?.kind();
+            let same = before.get(&name).map(identity) == entry.as_ref().map(identity);
+            let written = self.file(child).is_ok_and(|file| file.writers > 0);
             match entry {
                 // Somebody removed or replaced it, and something was put into it here: it comes back.
                 _ if self.owes_below(child)
@@ -150,8 +153,14 @@ impl State {
                 {
                     self.owe_again((ino, &name), child, before.get(&name).cloned())?;
                 }
+                // Whoever has it open to write goes on with what was opened.
+                _ if written && !same => {
+                    self.node_mut(child)?.parted = true;
+                    self.folder_mut(ino)?.names.remove(&name);
+                    outdated.names.push(name);
+                }
                 Some(entry) if kind == Node::of(&view, &entry, (ino, name.clone())).kind() => {
-                    if before.get(&name).map(identity) != Some(identity(&entry)) {
+                    if !same {
                         outdated.contents.push(child);
                     }
                     self.node_mut(child)?.renew(&view, &entry);
@@ -198,6 +207,6 @@ impl State {
     /// Whether anything in this folder or below it is owed.
     fn owes_below(&self, above: Ino) -> bool {
         let within = |ino: &Ino| *ino == above || self.above(*ino).any(|(folder, _)| folder == above);
-        self.owing.iter().any(within)
+        self.owing.iter().chain(&self.filled).any(within)
     }
 }

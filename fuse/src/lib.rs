@@ -7,6 +7,7 @@
 //!
 //! [`KernelSide`] speaks FUSE. Deliberately absent: any lock held while the grid is asked.
 
+mod aside;
 mod attr;
 mod blocks;
 mod cache;

@@ -157,6 +157,7 @@ impl Mount {
         let read_only = options.read_only || view.writer().is_none();
         let child = Child::new(root.clone(), view.salt())?;
         let mut state = State::new(child, options.owner, read_only);
+        state.host.clone_from(&options.host);
         if let Some((dir, key)) = options.journal.as_ref().filter(|_| !read_only) {
             let (journal, records) = Journal::open(dir, key, random.bytes())?;
             let count = records.len();

@@ -3,6 +3,7 @@
 //! What is shown is what the grid said last with what was changed here over it. A change is a name in a folder that shall lead to
 //! something else, or to nothing; content and attributes travel with the name.
 
+mod emptied;
 mod names;
 mod replay;
 #[cfg(test)]
@@ -21,12 +22,16 @@ use crate::file::File;
 use crate::journal::{Journal, NodeKind, NodeRow, Point, Record};
 use crate::types::{Attr, Ino, Kind, Owner, ROOT};
 
+pub(crate) use emptied::{Emptied, Mark, mark};
+
 pub(crate) struct State {
     nodes: HashMap<Ino, Node>,
     next: u64,
     seq: u64,
     /// Folders with names that the grid does not know yet.
     pub(crate) owing: BTreeSet<Ino>,
+    /// Folders into which names were put; whether they still stand is to be seen.
+    pub(crate) filled: BTreeSet<Ino>,
     journal: Option<Journal>,
     /// Bytes of files that the grid does not have.
     pub(crate) dirty: u64,
@@ -34,6 +39,8 @@ pub(crate) struct State {
     pub(crate) trouble: Option<FsError>,
     /// Whose the entries are that do not say.
     pub(crate) owner: Owner,
+    /// This machine's name, for copies of what others changed at the same time.
+    pub(crate) host: String,
     /// Whether the names in folders may change.
     pub(crate) read_only: bool,
 }
@@ -52,6 +59,8 @@ pub(crate) struct Node {
     pub(crate) opens: u32,
     /// The number of the last change of the name that leads to it which the grid took.
     pub(crate) linked: u64,
+    /// Whether somebody else gave its name to something else, or took it out, while it is open to be written.
+    pub(crate) parted: bool,
     /// Whether the journal knows it.
     logged: bool,
 }
@@ -91,6 +100,8 @@ pub(crate) struct Owed {
     pub(crate) sent: Vec<String>,
     /// What it led to, and that got other names: it is taken out here once it stands there.
     pub(crate) moved: Vec<Ino>,
+    /// Of a folder that was removed here: that folder, and those that were removed from below it.
+    pub(crate) emptied: Vec<Arc<Emptied>>,
     /// Whether this is on its way.
     pub(crate) sending: bool,
 }
@@ -115,25 +126,19 @@ fn of_the_disk(error: &std::io::Error) -> FsError {
 
 impl State {
     pub(crate) fn new(root: Child, owner: Owner, read_only: bool) -> Self {
-        let node = Node {
-            what: What::Folder(Folder::default()),
-            meta: Metadata::default(),
-            child: Some(root),
-            place: None,
-            lookups: 1,
-            opens: 0,
-            linked: 0,
-            logged: true,
-        };
+        let node = Node::bare(What::Folder(Folder::default()), Metadata::default(), Some(root), None);
+        let node = Node { lookups: 1, logged: true, ..node };
         Self {
             nodes: HashMap::from([(ROOT, node)]),
             next: ROOT.0 + 1,
             seq: 0,
             owing: BTreeSet::new(),
+            filled: BTreeSet::new(),
             journal: None,
             dirty: 0,
             trouble: None,
             owner,
+            host: String::new(),
             read_only,
         }
     }
@@ -281,6 +286,10 @@ impl State {
             meta: (&node.meta).into(),
             size,
             place: node.place.as_ref().map(|(folder, name)| (folder.0, name.to_string())),
+            content: match &node.what {
+                What::File(file) => file.content.as_ref().map(Cap::to_string),
+                _ => None,
+            },
         })
     }
 
@@ -345,7 +354,9 @@ impl State {
         {
             let place = node.place.clone();
             let busy = match &node.what {
-                What::Folder(folder) => !folder.names.is_empty() || !folder.owed.is_empty(),
+                What::Folder(folder) => {
+                    !folder.names.is_empty() || !folder.owed.is_empty() || self.filled.contains(&ino)
+                }
                 What::File(file) => file.frozen.is_some(),
                 _ => false,
             };
@@ -377,21 +388,17 @@ impl State {
 impl Node {
     /// What an entry of a folder leads to.
     pub(crate) fn of(view: &DirView, entry: &Entry, place: (Ino, Name)) -> Self {
-        Self {
-            what: What::of(entry),
-            meta: entry.metadata.clone(),
-            child: Some(child_of(view, entry)),
-            place: Some(place),
-            lookups: 0,
-            opens: 0,
-            linked: 0,
-            logged: false,
-        }
+        let child = Some(child_of(view, entry));
+        Self::bare(What::of(entry), entry.metadata.clone(), child, Some(place))
     }
 
     /// Something new.
     pub(crate) fn new(what: What, meta: Metadata, place: (Ino, Name)) -> Self {
-        Self { what, meta, child: None, place: Some(place), lookups: 0, opens: 0, linked: 0, logged: false }
+        Self::bare(what, meta, None, Some(place))
+    }
+
+    fn bare(what: What, meta: Metadata, child: Option<Child>, place: Option<(Ino, Name)>) -> Self {
+        Self { what, meta, child, place, lookups: 0, opens: 0, linked: 0, parted: false, logged: false }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -403,13 +410,17 @@ impl Node {
         }
     }
 
+    /// What the journal says of it is out of date.
+    pub(crate) fn say_anew(&mut self) {
+        self.logged = false;
+    }
+
     /// The grid says something else of it by now.
     pub(crate) fn renew(&mut self, view: &DirView, entry: &Entry) {
         let same = self.child.as_ref().is_some_and(|child| child.caps.read == entry.cap);
         self.meta = entry.metadata.clone();
         self.child = Some(child_of(view, entry));
-        // What the journal says of it is out of date.
-        self.logged = false;
+        self.say_anew();
         if let (What::File(file), false) = (&mut self.what, same) {
             file.renew(entry_size(entry));
         }

@@ -1,11 +1,13 @@
 //! Bringing the content of files to the grid.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use caps::{Cap, ImmutableRead, SlotWrite};
-use client::filestore::Child;
+use client::filestore::{Child, DirEdit, FileStoreError, MutableEdit, Refusal, Replace};
 use client::{PutOptions, Source};
+use encoding::directory::FileContent;
 
 use crate::error::FsError;
 use crate::extents::Extents;
@@ -17,6 +19,9 @@ use crate::types::Ino;
 
 /// Files shorter than this are stored whole whenever they change; longer ones are trees, of which only what changes is stored anew.
 const TREE_FROM: u64 = 16 * 1024 * 1024;
+
+/// How often a change is made anew because others changed the file meanwhile.
+const ATTEMPTS: usize = 8;
 
 /// What is to be stored.
 struct Work {
@@ -53,7 +58,8 @@ impl Inner {
     fn take_in_stored(&self, ino: Ino, stored: Result<(Child, Option<Cap>), FsError>) -> Result<(), FsError> {
         let mut state = self.state();
         let logged = stored.and_then(|(child, content)| {
-            state.log(&Record::Stored { node: ino.0, child: Box::new(ChildRow::new(&child)) })?;
+            let (row, says) = (Box::new(ChildRow::new(&child)), content.as_ref().map(Cap::to_string));
+            state.log(&Record::Stored { node: ino.0, child: row, content: says })?;
             Ok((child, content))
         });
         match logged {
@@ -97,15 +103,13 @@ impl Inner {
         if let Some(slot) = &work.slot {
             // Whoever has its cap goes on seeing this file.
             let bytes = self.whole(ino, work).await?;
-            self.client.overwrite(slot, Source::bytes(bytes), PutOptions::default()).await?;
-            let content = self.client.content_cap(&Cap::SlotWrite(slot.clone())).await?;
+            let content = self.overwrite(ino, slot, work.base.as_ref(), bytes).await?;
             let child = self.state().node(ino)?.child.clone().ok_or(FsError::Io)?;
-            return Ok((child, Some(content)));
+            return Ok((child, Some(content.cap())));
         }
         if work.size < TREE_FROM && !tree {
             let bytes = self.whole(ino, work).await?;
-            let report = self.client.put(Source::bytes(bytes), PutOptions::default()).await?;
-            return Ok((child(report.cap, report.tree_salt)?, None));
+            return Ok((self.put_whole(bytes).await?, None));
         }
         let base = match &work.base {
             Some(Cap::ImmutableRead(base)) => Some(base.clone()),
@@ -120,6 +124,62 @@ impl Inner {
         let base = self.cut(base, work).await?;
         let patched = self.client.patch(base.as_ref(), work.size, &edits, PutOptions::default()).await?;
         Ok((child(Cap::ImmutableRead(patched.cap), Some(patched.salt))?, None))
+    }
+
+    /// Overwrites a file that is a slot. What somebody else wrote since it said `base` is kept beside it.
+    async fn overwrite(
+        &self,
+        ino: Ino,
+        slot: &SlotWrite,
+        base: Option<&Cap>,
+        bytes: Bytes,
+    ) -> Result<FileContent, FsError> {
+        let content = self.client.store_for(slot, Source::bytes(bytes), PutOptions::default()).await?;
+        let mut known = base.cloned();
+        for _ in 0..ATTEMPTS {
+            let there = self.client.read_mutable(&slot.to_read()).await?.content;
+            if there == content {
+                return Ok(content);
+            }
+            if known.as_ref() != Some(&there.cap()) {
+                self.keep_beside(ino, &there).await?;
+                known = Some(there.cap());
+            }
+            let edit = MutableEdit::Content(content.clone());
+            match self.client.edit_file_if(slot, edit, Some(there)).await {
+                Ok(()) => return Ok(content),
+                Err(FileStoreError::Refused(Refusal::Replaced { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(FsError::TimedOut)
+    }
+
+    async fn put_whole(&self, bytes: Bytes) -> Result<Child, FsError> {
+        let report = self.client.put(Source::bytes(bytes), PutOptions::default()).await?;
+        child(report.cap, report.tree_salt)
+    }
+
+    /// Keeps a copy of this beside a file, or as near above it as the grid has a folder.
+    async fn keep_beside(&self, ino: Ino, content: &FileContent) -> Result<(), FsError> {
+        let place = {
+            let state = self.state();
+            let mut above = state.above(ino).map(|(folder, name)| (folder, name.clone()));
+            above.find(|(folder, _)| state.node(*folder).is_ok_and(|node| node.child.is_some()))
+        };
+        let Some((folder, name)) = place else { return Ok(()) };
+        let Some(cap) = self.slot_of(folder)? else { return Ok(()) };
+        self.fresh(folder, Duration::ZERO).await?;
+        let beside = self.name_aside(folder, &name, &[])?;
+        let copy = match content {
+            FileContent::Object { cap, salt } => child(Cap::ImmutableRead(cap.clone()), *salt)?,
+            FileContent::Inline(bytes) => self.put_whole(bytes.clone().into()).await?,
+        };
+        tracing::warn!(name = %beside, "somebody else wrote the same file: what that was is kept beside it");
+        self.tell_name(folder, &beside);
+        let link = DirEdit::Link { name: beside, child: Box::new(copy), replace: Replace::No };
+        let outcomes = self.client.edit_directory(&cap, vec![link]).await?;
+        if outcomes.iter().any(Result::is_err) { Err(FsError::Stale) } else { Ok(()) }
     }
 
     /// The stored content without what no longer shows of it: where the file grew again, there are zeros.

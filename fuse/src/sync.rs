@@ -2,6 +2,7 @@
 //! for another last. So nobody ever sees a name before its content, and a move is in two places for a moment, never in none.
 
 mod commit;
+mod emptied;
 mod plan;
 
 use std::collections::{BTreeMap, HashSet};
@@ -146,12 +147,12 @@ impl Inner {
     async fn round(&self, wanted: Wanted) -> Result<(), FsError> {
         let _one = self.sending.lock().await;
         let plan = self.state().plan(wanted, &self.options);
-        if plan.is_empty() {
-            return Ok(());
-        }
-        let done = self.send(&plan).await;
+        let done = if plan.is_empty() { Ok(()) } else { self.send(&plan).await };
         self.state().mark(&plan, false);
-        done
+        if self.state().filled.is_empty() {
+            return done;
+        }
+        done.and(self.look_above().await)
     }
 
     async fn send(&self, plan: &Plan) -> Result<(), FsError> {

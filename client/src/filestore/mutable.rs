@@ -151,10 +151,7 @@ impl Client {
     /// [`FileStoreError`].
     pub async fn content_cap(&self, cap: &Cap) -> Result<Cap, FileStoreError> {
         match cap.read() {
-            Some(Cap::SlotRead(read)) => Ok(match self.read_mutable(&read).await?.content {
-                FileContent::Inline(bytes) => Cap::Literal(caps::Literal { bytes, directory: false }),
-                FileContent::Object { cap, .. } => Cap::ImmutableRead(cap),
-            }),
+            Some(Cap::SlotRead(read)) => Ok(self.read_mutable(&read).await?.content.cap()),
             Some(read) => Ok(read),
             None => Err(FileStoreError::NotReadable { kind: cap.kind() }),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use caps::{Cap, ImmutableRead};
+use caps::{Cap, ImmutableRead, Literal};
 use minicbor::Decoder;
 use minicbor::data::Type;
 
@@ -65,6 +65,16 @@ pub enum FileContent {
         /// The salt of its descriptor, where it is a tree.
         salt: Option<[u8; 32]>,
     },
+}
+
+impl FileContent {
+    /// What names these bytes, and nothing else.
+    pub fn cap(&self) -> Cap {
+        match self {
+            Self::Inline(bytes) => Cap::Literal(Literal { bytes: bytes.clone(), directory: false }),
+            Self::Object { cap, .. } => Cap::ImmutableRead(cap.clone()),
+        }
+    }
 }
 
 impl std::fmt::Debug for FileContent {

@@ -8,6 +8,8 @@ use encoding::directory::{ChildCaps, EntryKind, Metadata, Time};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use crate::state::{Emptied, Mark};
+
 /// One fact.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub(crate) enum Record {
@@ -59,6 +61,9 @@ pub(crate) enum Record {
         node: u64,
         #[n(1)]
         child: Box<ChildRow>,
+        /// Of a file that is a slot: the cap of what it says now.
+        #[n(2)]
+        content: Option<String>,
     },
     /// A folder was made.
     #[n(7)]
@@ -102,7 +107,7 @@ pub(crate) enum Record {
 }
 
 /// A name in a folder shall lead to this, or to nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub(crate) struct NameRow {
     /// The folder's number.
     #[n(0)]
@@ -124,6 +129,40 @@ pub(crate) struct NameRow {
     /// What the grid may say by now.
     #[n(6)]
     pub(crate) sent: Vec<String>,
+    /// Of a folder that is removed: that folder, and those that were removed from below it.
+    #[n(7)]
+    #[cbor(default)]
+    pub(crate) emptied: Vec<EmptiedRow>,
+}
+
+/// A folder that was empty when it was removed.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub(crate) struct EmptiedRow {
+    #[n(0)]
+    child: ChildRow,
+    #[n(1)]
+    meta: MetaRow,
+    /// What was known to be in it, one mark after the other.
+    #[n(2)]
+    known: ByteVec,
+    #[n(3)]
+    seq: u64,
+}
+
+impl From<&Emptied> for EmptiedRow {
+    fn from(emptied: &Emptied) -> Self {
+        let known: Vec<u8> = emptied.known.iter().flatten().copied().collect();
+        let (child, meta) = (ChildRow::new(&emptied.child), (&emptied.child.metadata).into());
+        Self { child, meta, known: known.into(), seq: emptied.seq }
+    }
+}
+
+impl EmptiedRow {
+    pub(crate) fn emptied(self) -> Option<Emptied> {
+        let child = self.child.child(false)?.with(self.meta.into());
+        let known = self.known.as_chunks::<{ size_of::<Mark>() }>().0.iter().copied().collect();
+        Some(Emptied { child, known, version: None, seq: self.seq })
+    }
 }
 
 /// What something is.
@@ -157,6 +196,9 @@ pub(crate) struct NodeRow {
     /// The folder that it stands in and its name there, for one that the grid knows.
     #[n(5)]
     pub(crate) place: Option<(u64, String)>,
+    /// Of a file that is a slot: the cap of what it says on the grid.
+    #[n(6)]
+    pub(crate) content: Option<String>,
 }
 
 /// Capabilities, as text.

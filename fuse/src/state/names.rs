@@ -1,9 +1,13 @@
 //! Changes of names: what is made, removed and renamed.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use encoding::directory::{Metadata, Name};
 use tokio::time::Instant;
 
-use super::{Folder, Node, Owed, State, What, identity};
+use super::{Emptied, Folder, Node, Owed, State, What, identity};
+use crate::aside::aside;
 use crate::error::FsError;
 use crate::file::File;
 use crate::journal::{NameRow, Record};
@@ -16,6 +20,8 @@ struct Want<'n> {
     to: Option<Ino>,
     /// What it led to, if that gets another name.
     moved: Option<Ino>,
+    /// What it led to, if that is removed.
+    removed: Option<Ino>,
 }
 
 impl State {
@@ -72,7 +78,7 @@ impl State {
             (_, Kind::Folder) => return Err(FsError::NotADirectory),
             _ => {}
         }
-        self.owe(folder, name, None)?;
+        self.owe_all(&[Want { folder, name, to: None, moved: None, removed: Some(ino) }])?;
         self.unplace(ino);
         Ok(ino)
     }
@@ -108,8 +114,8 @@ impl State {
             (RenameMode::Exchange, None) => return Err(FsError::NotFound),
             (RenameMode::Exchange, Some(other)) => {
                 self.check_no_loop(other, from)?;
-                let here = Want { folder: from, name, to: Some(other), moved: None };
-                let there = Want { folder: to, name: new, to: Some(ino), moved: None };
+                let here = Want { folder: from, name, to: Some(other), moved: None, removed: None };
+                let there = Want { folder: to, name: new, to: Some(ino), moved: None, removed: None };
                 self.owe_all(&[there, here])?;
                 self.put_at(ino, to, new);
                 self.put_at(other, from, name);
@@ -118,8 +124,9 @@ impl State {
             (_, Some(other)) => self.check_replaceable(ino, other)?,
             (_, None) => {}
         }
-        let gone = Want { folder: from, name, to: None, moved: Some(ino) };
-        self.owe_all(&[Want { folder: to, name: new, to: Some(ino), moved: None }, gone])?;
+        let gone = Want { folder: from, name, to: None, moved: Some(ino), removed: None };
+        let here = Want { folder: to, name: new, to: Some(ino), moved: None, removed: there };
+        self.owe_all(&[here, gone])?;
         self.put_at(ino, to, new);
         if let Some(other) = there {
             self.unplace(other);
@@ -151,7 +158,7 @@ impl State {
 
     /// A name shall lead to this from now on.
     pub(crate) fn owe(&mut self, folder: Ino, name: &Name, to: Option<Ino>) -> Result<(), FsError> {
-        self.owe_all(&[Want { folder, name, to, moved: None }])
+        self.owe_all(&[Want { folder, name, to, moved: None, removed: None }])
     }
 
     /// Names shall lead elsewhere from now on: all of them, or none.
@@ -160,13 +167,15 @@ impl State {
             self.log_node(want.folder)?;
             want.to.map_or(Ok(()), |ino| self.log_node(ino))?;
         }
-        let mut rows = Vec::with_capacity(wanted.len());
+        let (mut rows, mut removed) = (Vec::with_capacity(wanted.len()), Vec::new());
         for (seq, want) in (self.seq + 1..).zip(wanted) {
             let parent = self.folder(want.folder)?;
-            let (base, sent, mut moved) = match parent.owed.get(want.name) {
-                Some(owed) => (owed.base.clone(), owed.sent.clone(), owed.moved.clone()),
-                None => (parent.entries.get(want.name).map(identity), Vec::new(), Vec::new()),
+            let owed = parent.owed.get(want.name).cloned();
+            let (base, sent, mut moved, mut emptied) = match owed {
+                Some(owed) => (owed.base, owed.sent, owed.moved, owed.emptied),
+                None => (parent.entries.get(want.name).map(identity), Vec::new(), Vec::new(), Vec::new()),
             };
+            emptied.extend(want.removed.into_iter().flat_map(|ino| self.emptied(ino, seq)));
             moved.extend(want.moved);
             // What came back, or came to rest elsewhere, is waited for no longer.
             moved.retain(|ino| {
@@ -175,13 +184,16 @@ impl State {
             moved.dedup();
             let (folder, name, to) = (want.folder.0, want.name.to_string(), want.to.map(|ino| ino.0));
             let moved = moved.into_iter().map(|ino| ino.0).collect();
-            rows.push(NameRow { folder, name, to, base, seq, moved, sent });
+            let rows_of = emptied.iter().map(|emptied| (&**emptied).into()).collect();
+            rows.push(NameRow { folder, name, to, base, seq, moved, sent, emptied: rows_of });
+            removed.push(emptied);
         }
         self.log(&Record::Names(rows.clone()))?;
-        wanted.iter().zip(rows).try_for_each(|(want, row)| self.owe_now(want, row))
+        let changes = wanted.iter().zip(rows).zip(removed);
+        changes.into_iter().try_for_each(|((want, row), emptied)| self.owe_now(want, row, emptied))
     }
 
-    fn owe_now(&mut self, want: &Want<'_>, row: NameRow) -> Result<(), FsError> {
+    fn owe_now(&mut self, want: &Want<'_>, row: NameRow, emptied: Vec<Arc<Emptied>>) -> Result<(), FsError> {
         let Want { folder, name, to, .. } = *want;
         let NameRow { base, seq, sent, .. } = row;
         let moved = row.moved.into_iter().map(Ino).collect();
@@ -200,7 +212,7 @@ impl State {
             self.forget_debt(folder);
             return Ok(());
         }
-        parent.owed.insert(name.clone(), Owed { to, base, seq, since, sent, moved, sending });
+        parent.owed.insert(name.clone(), Owed { to, base, seq, since, sent, moved, emptied, sending });
         self.owing.insert(folder);
         Ok(())
     }
@@ -225,10 +237,27 @@ impl State {
 
     /// Attributes or content of this changed: its name leads to something new. What stands nowhere is nobody's concern.
     pub(crate) fn owe_node(&mut self, ino: Ino) -> Result<(), FsError> {
+        self.place_again(ino)?;
         match self.node(ino)?.place.clone() {
             Some((folder, name)) => self.owe(folder, &name, Some(ino)),
             None => Ok(()),
         }
+    }
+
+    /// What somebody else replaced or removed while it was open here, and is changed now, gets a name of its own.
+    fn place_again(&mut self, ino: Ino) -> Result<(), FsError> {
+        let node = self.node(ino)?;
+        let (true, Some((folder, name))) = (node.parted, node.place.clone()) else { return Ok(()) };
+        let since_1970 = node.meta.ctime.map_or(Duration::ZERO, |time| {
+            Duration::from_secs(u64::try_from(time.seconds).unwrap_or_default())
+        });
+        let taken = self.list(folder)?;
+        let is_taken = |name: &Name| taken.binary_search(name).is_ok();
+        let name = if is_taken(&name) { aside(&name, &self.host, since_1970, is_taken)? } else { name };
+        tracing::warn!(%name, "somebody else replaced or removed what was written to: it is kept under this name");
+        let node = self.node_mut(ino)?;
+        (node.place, node.parted, node.logged) = (Some((folder, name)), false, false);
+        Ok(())
     }
 
     pub(super) fn forget_debt(&mut self, folder: Ino) {
@@ -260,6 +289,7 @@ impl State {
         if later {
             (owed.base, owed.since) = (is, Instant::now());
             owed.sent.clear();
+            owed.emptied.retain(|emptied| emptied.seq > seq);
         } else {
             parent.owed.remove(name);
         }

@@ -1,11 +1,13 @@
 //! What the journal says, done again.
 
+use std::sync::Arc;
+
 use encoding::directory::Name;
 use tokio::time::Instant;
 
 use super::{Folder, Node, Owed, State, What};
 use crate::file::File;
-use crate::journal::{NameRow, NodeKind, NodeRow, Record};
+use crate::journal::{EmptiedRow, NameRow, NodeKind, NodeRow, Record};
 use crate::types::{Ino, ROOT};
 
 impl State {
@@ -90,8 +92,11 @@ impl State {
             Record::Past { node, at } => {
                 let _ = self.change(Ino(node), |file| file.went_past(at));
             }
-            Record::Stored { node, child } => {
-                let _ = self.change(Ino(node), File::stored_frozen);
+            Record::Stored { node, child, content } => {
+                let _ = self.change(Ino(node), |file| {
+                    file.stored_frozen();
+                    file.content = content.and_then(|content| content.parse().ok());
+                });
                 if let Ok(node) = self.node_mut(Ino(node)) {
                     node.child = child.child(false);
                 }
@@ -126,14 +131,17 @@ impl State {
         };
         let what = match row.kind {
             NodeKind::File if child.is_none() => What::File(File::new()),
-            NodeKind::File => What::File(File::stored(stored(&child))),
+            NodeKind::File => {
+                let content = row.content.and_then(|content| content.parse().ok());
+                What::File(File { content, ..File::stored(stored(&child)) })
+            }
             NodeKind::Folder => What::Folder(Folder::default()),
             NodeKind::Symlink => What::Symlink,
             NodeKind::Unknown => What::Unknown,
         };
         let place = row.place.and_then(|(folder, name)| Some((Ino(folder), Name::from_stored(&name).ok()?)));
-        let node =
-            Node { what, meta: row.meta.into(), child, place, lookups: 1, opens: 0, linked: 0, logged: true };
+        let node = Node::bare(what, row.meta.into(), child, place);
+        let node = Node { lookups: 1, logged: true, ..node };
         if let (What::Folder(_), Ok(known)) = (&node.what, self.node_mut(ino))
             && matches!(known.what, What::Folder(_))
         {
@@ -154,7 +162,8 @@ impl State {
 
     /// What it led to before, in this folder.
     fn replay_name(&mut self, row: NameRow) -> Option<Ino> {
-        let NameRow { folder, name, to, base, seq, moved, sent } = row;
+        let NameRow { folder, name, to, base, seq, moved, sent, emptied } = row;
+        let emptied = emptied.into_iter().filter_map(EmptiedRow::emptied).map(Arc::new).collect();
         let (folder, to, moved) = (Ino(folder), to.map(Ino), moved.into_iter().map(Ino).collect());
         let name = Name::from_stored(&name).ok()?;
         self.seq = self.seq.max(seq);
@@ -183,7 +192,7 @@ impl State {
             return before;
         }
         let (since, sending) = (Instant::now(), false);
-        parent.owed.insert(name, Owed { to, base, seq, since, sent, moved, sending });
+        parent.owed.insert(name, Owed { to, base, seq, since, sent, moved, emptied, sending });
         self.owing.insert(folder);
         before
     }
@@ -211,10 +220,12 @@ impl State {
                 if let Some(ino) = owed.to {
                     self.say(ino, &mut said, &mut records);
                 }
-                let Owed { to, base, seq, moved, sent, .. } = owed;
+                let Owed { to, base, seq, moved, sent, emptied, .. } = owed;
                 let (folder, name, to) = (folder.0, name.to_string(), to.map(|ino| ino.0));
                 let moved = moved.into_iter().map(|ino| ino.0).collect();
-                records.push(Record::Names(vec![NameRow { folder, name, to, base, seq, moved, sent }]));
+                let emptied = emptied.iter().map(|emptied| (&**emptied).into()).collect();
+                let row = NameRow { folder, name, to, base, seq, moved, sent, emptied };
+                records.push(Record::Names(vec![row]));
             }
         }
         for (ino, node) in &mut self.nodes {

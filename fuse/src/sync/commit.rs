@@ -7,6 +7,7 @@ use caps::{Cap, SlotWrite};
 use client::filestore::{Child, DirEdit, Refusal, Replace};
 use encoding::directory::{Entry, Name};
 
+use crate::aside::aside;
 use crate::error::FsError;
 use crate::journal::{ChildRow, Record};
 use crate::mount::Inner;
@@ -46,14 +47,18 @@ impl Inner {
         }
         let Some(cap) = self.slot_of(folder)? else { return self.make_with(folder, names).await };
         // What others had put under a name, once it is kept beside it.
-        let mut aside: HashMap<Name, String> = HashMap::new();
+        let mut kept: HashMap<Name, String> = HashMap::new();
         for _ in 0..ATTEMPTS {
             self.fresh(folder, Duration::ZERO).await?;
             let (mut edits, mut counted) = (Vec::new(), Vec::new());
             for (name, owed) in &names {
-                let kept = aside.get(name).cloned();
-                match self.step(folder, name, owed, (kept, &edits)).await? {
-                    Step::Settled => self.settle_as_is(folder, name, owed)?,
+                let filled = self.is_filled(&owed.emptied).await?;
+                let theirs = kept.get(name).cloned();
+                match self.step((folder, name), owed, (theirs, filled), &edits).await? {
+                    Step::Settled => {
+                        self.bring_back(folder, &cap, (name, owed)).await?;
+                        self.settle_as_is(folder, name, owed)?;
+                    }
                     Step::Edit(edit, done) => {
                         edits.push(*edit);
                         counted.push((name.clone(), owed.clone(), done));
@@ -68,14 +73,22 @@ impl Inner {
                     self.state().note_sent(folder, name, is)?;
                 }
             }
+            if names.iter().any(|(_, owed)| owed.to.is_some()) {
+                self.state().filled.insert(folder);
+            }
             let outcomes = self.client.edit_directory(&cap, edits).await?;
             self.fresh(folder, Duration::ZERO).await?;
             let mut again = Vec::new();
             for ((name, owed, done), outcome) in counted.into_iter().zip(outcomes) {
                 match (outcome, done) {
-                    (Ok(_), Done::Is(is)) => self.settle_as_sent(folder, &name, &owed, is)?,
+                    (Ok(_), Done::Is(is)) => {
+                        if !kept.contains_key(&name) {
+                            self.bring_back(folder, &cap, (&name, &owed)).await?;
+                        }
+                        self.settle_as_sent(folder, &name, &owed, is)?;
+                    }
                     (Ok(_), Done::Aside(theirs)) => {
-                        aside.insert(name.clone(), theirs);
+                        kept.insert(name.clone(), theirs);
                         again.push((name, owed));
                     }
                     (Err(Refusal::Entry { .. }), _) => return Err(FsError::Invalid),
@@ -99,7 +112,7 @@ impl Inner {
     }
 
     /// The write cap of a folder; `None` if the grid does not have it.
-    fn slot_of(&self, folder: Ino) -> Result<Option<SlotWrite>, FsError> {
+    pub(crate) fn slot_of(&self, folder: Ino) -> Result<Option<SlotWrite>, FsError> {
         match &self.state().node(folder)?.child {
             None => Ok(None),
             Some(Child { caps, .. }) => match &caps.write {
@@ -191,13 +204,14 @@ impl Inner {
         Ok(())
     }
 
-    /// How to bring one name to the grid, given what it says, what is kept aside of it, and what else is asked for.
+    /// How to bring one name to the grid, given what it says, what is kept aside of it, whether somebody filled the folder that was removed
+    /// under it, and what else is asked for.
     async fn step(
         &self,
-        folder: Ino,
-        name: &Name,
+        (folder, name): (Ino, &Name),
         owed: &Owed,
-        (aside, asked): (Option<String>, &[DirEdit]),
+        (kept, filled): (Option<String>, bool),
+        asked: &[DirEdit],
     ) -> Result<Step, FsError> {
         let (there, sent) = {
             let state = self.state();
@@ -207,7 +221,9 @@ impl Inner {
         };
         let is = there.as_ref().map(identity);
         let ours = is.as_ref().is_some_and(|is| sent.contains(is));
-        let unchanged = is == owed.base || ours || (is.is_some() && is == aside);
+        let top = owed.emptied.first().filter(|_| filled);
+        let filled = top.is_some_and(|top| is.as_ref() == Some(&top.identity()));
+        let unchanged = (is == owed.base || ours) && !filled || (is.is_some() && is == kept);
         match (owed.to, there) {
             (None, None) => Ok(Step::Settled),
             (None, Some(entry)) if unchanged => {
@@ -254,11 +270,11 @@ impl Inner {
             self.become_one(ino, other).await?;
             return Ok(Step::Settled);
         }
-        let aside = self.name_aside(folder, name, asked)?;
-        tracing::warn!(name = %aside, "somebody else changed a file at the same time: theirs is kept beside it");
-        self.tell_name(folder, &aside);
+        let beside = self.name_aside(folder, name, asked)?;
+        tracing::warn!(name = %beside, "somebody else changed a file at the same time: theirs is kept beside it");
+        self.tell_name(folder, &beside);
         // Ours takes the name once theirs has another.
-        let link = DirEdit::Link { name: aside, child: Box::new(other), replace: Replace::No };
+        let link = DirEdit::Link { name: beside, child: Box::new(other), replace: Replace::No };
         Ok(Step::Edit(Box::new(link), Done::Aside(identity(&theirs))))
     }
 
@@ -283,34 +299,12 @@ impl Inner {
     }
 
     /// A free name for what somebody else put there.
-    fn name_aside(&self, folder: Ino, name: &Name, asked: &[DirEdit]) -> Result<Name, FsError> {
-        let state = self.state();
-        let mut taken = state.list(folder)?;
-        taken.extend(asked.iter().filter_map(|edit| match edit {
-            DirEdit::Link { name, .. } => Some(name.clone()),
-            _ => None,
-        }));
-        let (stem, ending) = match name.as_str().rsplit_once('.') {
-            Some((stem, ending)) if !stem.is_empty() && ending.len() <= 16 => (stem, format!(".{ending}")),
-            _ => (name.as_str(), String::new()),
+    pub(crate) fn name_aside(&self, folder: Ino, name: &Name, asked: &[DirEdit]) -> Result<Name, FsError> {
+        let taken = self.state().list(folder)?;
+        let asked_for = |name: &Name| {
+            asked.iter().any(|edit| matches!(edit, DirEdit::Link { name: other, .. } if other == name))
         };
-        let when = date(self.clock.unix_time());
-        for count in 1..1000 {
-            let number = if count == 1 { String::new() } else { format!(" {count}") };
-            let aside = format!(" (conflict, {} {when}{number}){ending}", self.options.host);
-            let room = encoding::directory::MAX_NAME_LEN.saturating_sub(aside.len());
-            let stem = &stem[..stem.floor_char_boundary(room)];
-            let aside = Name::new(&format!("{stem}{aside}")).map_err(|_| FsError::Invalid)?;
-            if !taken.contains(&aside) {
-                return Ok(aside);
-            }
-        }
-        Err(FsError::Exists)
+        let taken = |name: &Name| taken.binary_search(name).is_ok() || asked_for(name);
+        aside(name, &self.options.host, self.clock.unix_time(), taken)
     }
-}
-
-/// A moment in UTC, as names have it: no colon, which other systems do not take.
-fn date(since_1970: Duration) -> String {
-    let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since_1970).to_string();
-    time.trim_end_matches('Z').replace('T', " ").replace(':', ".")
 }

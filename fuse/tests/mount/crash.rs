@@ -8,7 +8,7 @@ use fuse::{JournalError, MountError, Options, ROOT, SetAttr};
 use crate::bed::{Bed, ME, Paths, RW, SECOND, noise};
 
 /// What the disk has of a journal at this moment.
-fn as_of_now(journal: &Path, to: &Path) {
+pub(crate) fn as_of_now(journal: &Path, to: &Path) {
     for entry in std::fs::read_dir(journal).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();

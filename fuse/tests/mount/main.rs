@@ -7,4 +7,5 @@ mod bed;
 mod crash;
 mod model;
 mod reading;
+mod removed;
 mod together;
