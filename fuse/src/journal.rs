@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use record::{ChildRow, EmptiedRow, NameRow, NodeKind, NodeRow, Record};
+pub(crate) use record::{ChildRow, EmptiedRow, MetaRow, NameRow, NodeKind, NodeRow, Record};
 use segment::{Reader, Writer};
 
 /// A place in a journal.

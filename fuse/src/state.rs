@@ -22,7 +22,7 @@ use crate::file::File;
 use crate::journal::{Journal, NodeKind, NodeRow, Point, Record};
 use crate::types::{Attr, Ino, Kind, Owner, ROOT};
 
-pub(crate) use emptied::{Emptied, Mark, mark};
+pub(crate) use emptied::{Emptied, Gone, mark};
 
 pub(crate) struct State {
     nodes: HashMap<Ino, Node>,
@@ -101,7 +101,7 @@ pub(crate) struct Owed {
     /// What it led to, and that got other names: it is taken out here once it stands there.
     pub(crate) moved: Vec<Ino>,
     /// Of a folder that was removed here: that folder, and those that were removed from below it.
-    pub(crate) emptied: Vec<Arc<Emptied>>,
+    pub(crate) emptied: Vec<Gone>,
     /// Whether this is on its way.
     pub(crate) sending: bool,
 }

@@ -8,8 +8,6 @@ use encoding::directory::{ChildCaps, EntryKind, Metadata, Time};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use crate::state::{Emptied, Mark};
-
 /// One fact.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub(crate) enum Record {
@@ -92,6 +90,16 @@ pub(crate) enum Record {
         #[n(2)]
         is: String,
     },
+    /// Of a name that was given or taken out before: a folder that was removed by that, the one with the name first.
+    #[n(11)]
+    Emptied {
+        #[n(0)]
+        folder: u64,
+        #[n(1)]
+        name: String,
+        #[n(2)]
+        row: Box<EmptiedRow>,
+    },
     /// The grid says what a name leads to, as of this change; `is` is what it led to then.
     #[n(8)]
     Settled {
@@ -129,40 +137,21 @@ pub(crate) struct NameRow {
     /// What the grid may say by now.
     #[n(6)]
     pub(crate) sent: Vec<String>,
-    /// Of a folder that is removed: that folder, and those that were removed from below it.
-    #[n(7)]
-    #[cbor(default)]
-    pub(crate) emptied: Vec<EmptiedRow>,
 }
 
-/// A folder that was empty when it was removed.
+/// A folder that was empty when it was removed, or more of what was known to be in it.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub(crate) struct EmptiedRow {
+    /// `None`: this goes on with the one before.
     #[n(0)]
-    child: ChildRow,
+    pub(crate) child: Option<ChildRow>,
     #[n(1)]
-    meta: MetaRow,
+    pub(crate) meta: MetaRow,
     /// What was known to be in it, one mark after the other.
     #[n(2)]
-    known: ByteVec,
+    pub(crate) known: ByteVec,
     #[n(3)]
-    seq: u64,
-}
-
-impl From<&Emptied> for EmptiedRow {
-    fn from(emptied: &Emptied) -> Self {
-        let known: Vec<u8> = emptied.known.iter().flatten().copied().collect();
-        let (child, meta) = (ChildRow::new(&emptied.child), (&emptied.child.metadata).into());
-        Self { child, meta, known: known.into(), seq: emptied.seq }
-    }
-}
-
-impl EmptiedRow {
-    pub(crate) fn emptied(self) -> Option<Emptied> {
-        let child = self.child.child(false)?.with(self.meta.into());
-        let known = self.known.as_chunks::<{ size_of::<Mark>() }>().0.iter().copied().collect();
-        Some(Emptied { child, known, version: None, seq: self.seq })
-    }
+    pub(crate) seq: u64,
 }
 
 /// What something is.

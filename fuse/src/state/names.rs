@@ -1,12 +1,11 @@
 //! Changes of names: what is made, removed and renamed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use encoding::directory::{Metadata, Name};
 use tokio::time::Instant;
 
-use super::{Emptied, Folder, Node, Owed, State, What, identity};
+use super::{Folder, Gone, Node, Owed, State, What, identity};
 use crate::aside::aside;
 use crate::error::FsError;
 use crate::file::File;
@@ -184,16 +183,20 @@ impl State {
             moved.dedup();
             let (folder, name, to) = (want.folder.0, want.name.to_string(), want.to.map(|ino| ino.0));
             let moved = moved.into_iter().map(|ino| ino.0).collect();
-            let rows_of = emptied.iter().map(|emptied| (&**emptied).into()).collect();
-            rows.push(NameRow { folder, name, to, base, seq, moved, sent, emptied: rows_of });
+            rows.push(NameRow { folder, name, to, base, seq, moved, sent });
             removed.push(emptied);
         }
         self.log(&Record::Names(rows.clone()))?;
+        for (row, emptied) in rows.iter().zip(&removed) {
+            let new = emptied.iter().filter(|(seq, _)| *seq == row.seq);
+            let records = new.flat_map(|(seq, emptied)| emptied.records(*seq, row.folder, &row.name));
+            records.collect::<Vec<_>>().iter().try_for_each(|record| self.log(record))?;
+        }
         let changes = wanted.iter().zip(rows).zip(removed);
         changes.into_iter().try_for_each(|((want, row), emptied)| self.owe_now(want, row, emptied))
     }
 
-    fn owe_now(&mut self, want: &Want<'_>, row: NameRow, emptied: Vec<Arc<Emptied>>) -> Result<(), FsError> {
+    fn owe_now(&mut self, want: &Want<'_>, row: NameRow, emptied: Vec<Gone>) -> Result<(), FsError> {
         let Want { folder, name, to, .. } = *want;
         let NameRow { base, seq, sent, .. } = row;
         let moved = row.moved.into_iter().map(Ino).collect();
@@ -289,7 +292,7 @@ impl State {
         if later {
             (owed.base, owed.since) = (is, Instant::now());
             owed.sent.clear();
-            owed.emptied.retain(|emptied| emptied.seq > seq);
+            owed.emptied.retain(|(gone, _)| *gone > seq);
         } else {
             parent.owed.remove(name);
         }

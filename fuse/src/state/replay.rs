@@ -1,13 +1,11 @@
 //! What the journal says, done again.
 
-use std::sync::Arc;
-
 use encoding::directory::Name;
 use tokio::time::Instant;
 
 use super::{Folder, Node, Owed, State, What};
 use crate::file::File;
-use crate::journal::{EmptiedRow, NameRow, NodeKind, NodeRow, Record};
+use crate::journal::{NameRow, NodeKind, NodeRow, Record};
 use crate::types::{Ino, ROOT};
 
 impl State {
@@ -111,6 +109,7 @@ impl State {
                     self.note_sent_now(Ino(folder), &name, is);
                 }
             }
+            Record::Emptied { folder, name, row } => self.replay_emptied(Ino(folder), &name, *row),
             Record::Settled { folder, name, seq, is } => {
                 if let Ok(name) = Name::from_stored(&name) {
                     self.settle_debt(Ino(folder), &name, seq, is);
@@ -162,8 +161,7 @@ impl State {
 
     /// What it led to before, in this folder.
     fn replay_name(&mut self, row: NameRow) -> Option<Ino> {
-        let NameRow { folder, name, to, base, seq, moved, sent, emptied } = row;
-        let emptied = emptied.into_iter().filter_map(EmptiedRow::emptied).map(Arc::new).collect();
+        let NameRow { folder, name, to, base, seq, moved, sent } = row;
         let (folder, to, moved) = (Ino(folder), to.map(Ino), moved.into_iter().map(Ino).collect());
         let name = Name::from_stored(&name).ok()?;
         self.seq = self.seq.max(seq);
@@ -192,6 +190,8 @@ impl State {
             return before;
         }
         let (since, sending) = (Instant::now(), false);
+        let emptied = parent.owed.get_mut(&name).map(|owed| std::mem::take(&mut owed.emptied));
+        let emptied = emptied.unwrap_or_default();
         parent.owed.insert(name, Owed { to, base, seq, since, sent, moved, emptied, sending });
         self.owing.insert(folder);
         before
@@ -223,9 +223,10 @@ impl State {
                 let Owed { to, base, seq, moved, sent, emptied, .. } = owed;
                 let (folder, name, to) = (folder.0, name.to_string(), to.map(|ino| ino.0));
                 let moved = moved.into_iter().map(|ino| ino.0).collect();
-                let emptied = emptied.iter().map(|emptied| (&**emptied).into()).collect();
-                let row = NameRow { folder, name, to, base, seq, moved, sent, emptied };
-                records.push(Record::Names(vec![row]));
+                let emptied: Vec<Record> =
+                    emptied.iter().flat_map(|(seq, emptied)| emptied.records(*seq, folder, &name)).collect();
+                records.push(Record::Names(vec![NameRow { folder, name, to, base, seq, moved, sent }]));
+                records.extend(emptied);
             }
         }
         for (ino, node) in &mut self.nodes {

@@ -130,3 +130,45 @@ fn what_the_grid_may_have_is_removed_there_too() {
     assert_eq!(owed.keys().map(Name::as_str).collect::<Vec<_>>(), ["asked"]);
     assert!(owed[&name("asked")].to.is_none() && owed[&name("asked")].sent == ["URI:what it was"]);
 }
+
+#[test]
+fn what_was_in_a_folder_that_was_removed_is_in_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = taken_up(dir.path());
+    let slot = SlotWrite { key: WriteKey::new([5; 16]), hash: VerifyHash::new([6; 32]), directory: true };
+    let [d, e] = ["d", "e"].map(|text| {
+        let folder = if text == "d" { ROOT } else { state.child_at(ROOT, &name("d")).unwrap().unwrap() };
+        let made = make(&mut state, folder, text, Kind::Folder).unwrap();
+        state.node_mut(made).unwrap().child = Some(Child::new(Cap::SlotWrite(slot.clone()), None).unwrap());
+        state.note_sent_now(folder, &name(text), "somewhere".into());
+        made
+    });
+    make(&mut state, e, "x", Kind::File).unwrap();
+    // More than one record holds.
+    for count in 0..150_000 {
+        state.note_sent_now(e, &name("x"), count.to_string());
+    }
+    state.remove(e, &name("x"), Kind::File).unwrap();
+    state.remove(d, &name("e"), Kind::Folder).unwrap();
+    state.remove(ROOT, &name("d"), Kind::Folder).unwrap();
+    let emptied = |state: &State| {
+        let owed = &state.folder(ROOT).unwrap().owed[&name("d")];
+        let told =
+            owed.emptied.iter().map(|(seq, emptied)| (emptied.identity(), emptied.known.clone(), *seq));
+        told.collect::<Vec<_>>()
+    };
+    let before = emptied(&state);
+    assert_eq!(before.iter().map(|(_, known, _)| known.len()).collect::<Vec<_>>(), [1, 150_000]);
+    drop(state);
+    let mut state = taken_up(dir.path());
+    assert!(emptied(&state) == before);
+    state.begin_journal_anew().unwrap();
+    drop(state);
+    let mut state = taken_up(dir.path());
+    assert!(emptied(&state) == before);
+    // What was seen to be removed is not looked for any more, whatever has the name by now.
+    let seq = state.folder(ROOT).unwrap().owed[&name("d")].seq;
+    make(&mut state, ROOT, "d", Kind::File).unwrap();
+    state.settle(ROOT, &name("d"), seq, None).unwrap();
+    assert_eq!(emptied(&state), []);
+}

@@ -222,7 +222,7 @@ impl Inner {
         let is = there.as_ref().map(identity);
         let ours = is.as_ref().is_some_and(|is| sent.contains(is));
         let top = owed.emptied.first().filter(|_| filled);
-        let filled = top.is_some_and(|top| is.as_ref() == Some(&top.identity()));
+        let filled = top.is_some_and(|(_, top)| is.as_ref() == Some(&top.identity()));
         let unchanged = (is == owed.base || ours) && !filled || (is.is_some() && is == kept);
         match (owed.to, there) {
             (None, None) => Ok(Step::Settled),

@@ -2,7 +2,6 @@
 //! removes a folder looks into it before and after, and whoever fills one looks afterwards whether it still stands: of two that do it at
 //! the same time, at least one sees the other.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use caps::SlotWrite;
@@ -15,13 +14,13 @@ use tokio::task::JoinSet;
 use super::AT_ONCE;
 use crate::error::FsError;
 use crate::mount::Inner;
-use crate::state::{Emptied, Owed, identity, mark};
+use crate::state::{Emptied, Gone, Owed, identity, mark};
 use crate::types::Ino;
 
 impl Inner {
     /// Whether somebody put something into one of these folders since it was removed here.
-    pub(super) async fn is_filled(&self, emptied: &[Arc<Emptied>]) -> Result<bool, FsError> {
-        let (mut left, mut looking) = (emptied.iter().cloned(), JoinSet::new());
+    pub(super) async fn is_filled(&self, emptied: &[Gone]) -> Result<bool, FsError> {
+        let (mut left, mut looking) = (emptied.iter().map(|(_, emptied)| emptied.clone()), JoinSet::new());
         let mut begin = |looking: &mut JoinSet<_>| {
             if let Some(emptied) = left.next() {
                 let client = self.client.clone();
@@ -46,7 +45,7 @@ impl Inner {
         cap: &SlotWrite,
         (name, owed): (&Name, &Owed),
     ) -> Result<(), FsError> {
-        let Some(top) = owed.emptied.first() else { return Ok(()) };
+        let Some((_, top)) = owed.emptied.first() else { return Ok(()) };
         let there = self.state().folder(folder)?.entries.get(name).map(identity);
         let stands = there == Some(top.identity());
         if stands || !self.is_filled(&owed.emptied).await? {
