@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use caps::Cap;
 use client::filestore::DirView;
-use encoding::directory::{Entry, EntryKind, Name};
+use encoding::directory::{Entry, Name};
 use tokio::time::Instant;
 
 use crate::error::FsError;
@@ -48,6 +48,7 @@ impl Inner {
         {
             let mut state = self.state();
             let folder = state.folder_mut(ino)?;
+            folder.doubtful = view.is_doubtful();
             let known = folder.view.as_ref().and_then(|known| known.version());
             if known.is_some() && known == view.version() {
                 folder.checked = Some(began);
@@ -55,10 +56,25 @@ impl Inner {
             }
         }
         let entries: BTreeMap<Name, Entry> = view.list().await?.into_iter().collect();
-        let outdated = self.state().take_in(ino, view, entries, began)?;
+        let taken_in = {
+            let mut state = self.state();
+            state.take_in(ino, view, entries, began).inspect_err(|_| {
+                // It is looked at once more, and compared with nothing.
+                if let Ok(folder) = state.folder_mut(ino) {
+                    (folder.view, folder.checked) = (None, None);
+                }
+            })
+        };
+        let outdated = taken_in?;
         outdated.names.iter().for_each(|name| self.tell_name(ino, name));
         outdated.contents.iter().for_each(|ino| self.tell_content(*ino));
         Ok(())
+    }
+
+    /// Makes sure that what is known of a folder is what servers enough say now.
+    pub(crate) async fn fresh_for_sure(&self, ino: Ino) -> Result<(), FsError> {
+        self.fresh(ino, Duration::ZERO).await?;
+        if self.state().folder(ino)?.doubtful { Err(FsError::TimedOut) } else { Ok(()) }
     }
 
     /// Of a file that may change on the grid: how long it is now.
@@ -145,16 +161,13 @@ impl State {
             }
             let kind = self.node(child)?.kind();
             let same = before.get(&name).map(identity) == entry.as_ref().map(identity);
-            let written = self.file(child).is_ok_and(|file| file.writers > 0);
             match entry {
                 // Somebody removed or replaced it, and something was put into it here: it comes back.
-                _ if self.owes_below(child)
-                    && entry.as_ref().is_none_or(|entry| entry.kind != EntryKind::Directory) =>
-                {
+                _ if !same && self.owes_below(child) => {
                     self.owe_again((ino, &name), child, before.get(&name).cloned())?;
                 }
                 // Whoever has it open to write goes on with what was opened.
-                _ if written && !same => {
+                _ if !same && self.is_written(child) => {
                     self.node_mut(child)?.parted = true;
                     self.folder_mut(ino)?.names.remove(&name);
                     outdated.names.push(name);
@@ -207,6 +220,13 @@ impl State {
     /// Whether anything in this folder or below it is owed.
     fn owes_below(&self, above: Ino) -> bool {
         let within = |ino: &Ino| *ino == above || self.above(*ino).any(|(folder, _)| folder == above);
-        self.owing.iter().chain(&self.filled).any(within)
+        self.owing.iter().any(within)
+    }
+
+    /// Whether this, or anything below it, is open to be written.
+    fn is_written(&self, above: Ino) -> bool {
+        let written = |ino: &Ino| self.file(*ino).is_ok_and(|file| file.writers > 0);
+        let within = |ino: &Ino| *ino == above || self.above(*ino).any(|(folder, _)| folder == above);
+        self.inos().iter().any(|ino| written(ino) && within(ino))
     }
 }

@@ -4,6 +4,8 @@
 //! something else, or to nothing; content and attributes travel with the name.
 
 mod emptied;
+#[cfg(test)]
+mod facts;
 mod names;
 mod replay;
 #[cfg(test)]
@@ -30,8 +32,8 @@ pub(crate) struct State {
     seq: u64,
     /// Folders with names that the grid does not know yet.
     pub(crate) owing: BTreeSet<Ino>,
-    /// Folders into which names were put; whether they still stand is to be seen.
-    pub(crate) filled: BTreeSet<Ino>,
+    /// What the journal told of folders that are removed by a change that it tells of next.
+    told: Vec<(Ino, Name, Gone)>,
     journal: Option<Journal>,
     /// Bytes of files that the grid does not have.
     pub(crate) dirty: u64,
@@ -77,6 +79,8 @@ pub(crate) struct Folder {
     /// As it was read last; `None`: it was not, or the grid does not have it.
     pub(crate) view: Option<Arc<DirView>>,
     pub(crate) entries: BTreeMap<Name, Entry>,
+    /// Whether it is only the newest that was seen when it was read last: no quorum said so.
+    pub(crate) doubtful: bool,
     /// When that was known to be so.
     pub(crate) checked: Option<Instant>,
     /// Children that have numbers.
@@ -133,7 +137,7 @@ impl State {
             next: ROOT.0 + 1,
             seq: 0,
             owing: BTreeSet::new(),
-            filled: BTreeSet::new(),
+            told: Vec::new(),
             journal: None,
             dirty: 0,
             trouble: None,
@@ -354,9 +358,7 @@ impl State {
         {
             let place = node.place.clone();
             let busy = match &node.what {
-                What::Folder(folder) => {
-                    !folder.names.is_empty() || !folder.owed.is_empty() || self.filled.contains(&ino)
-                }
+                What::Folder(folder) => !folder.names.is_empty() || !folder.owed.is_empty(),
                 What::File(file) => file.frozen.is_some(),
                 _ => false,
             };

@@ -170,11 +170,15 @@ impl Inner {
         let Some((folder, name)) = place else { return Ok(()) };
         let Some(cap) = self.slot_of(folder)? else { return Ok(()) };
         self.fresh(folder, Duration::ZERO).await?;
-        let beside = self.name_aside(folder, &name, &[])?;
         let copy = match content {
             FileContent::Object { cap, salt } => child(Cap::ImmutableRead(cap.clone()), *salt)?,
             FileContent::Inline(bytes) => self.put_whole(bytes.clone().into()).await?,
         };
+        // An attempt that failed behind this has kept it already.
+        if self.state().folder(folder)?.entries.values().any(|entry| entry.cap == copy.caps.read) {
+            return Ok(());
+        }
+        let beside = self.name_aside(folder, &name, &[])?;
         tracing::warn!(name = %beside, "somebody else wrote the same file: what that was is kept beside it");
         self.tell_name(folder, &beside);
         let link = DirEdit::Link { name: beside, child: Box::new(copy), replace: Replace::No };

@@ -116,13 +116,24 @@ impl Inner {
 
     /// Sends this and the names that lead to it.
     pub(crate) async fn sync_one(&self, ino: Ino) -> Result<(), FsError> {
-        let debts = self.state().debts(ino);
+        let (mut debts, mut moved) = (self.state().debts(ino), false);
         for _ in 0..SYNC_ROUNDS {
             let sent = self.round(Wanted::Chain(ino)).await;
-            if !self.state().owes_any(&debts) {
-                // What went wrong with others is not of this one.
-                return Ok(());
+            let state = self.state();
+            if !state.owes_any(&debts) {
+                // A folder above that somebody removed meanwhile is to stand again, too; and what is in it then, where it became another's.
+                debts = state.debts_above(ino);
+                if debts.is_empty() && std::mem::take(&mut moved) {
+                    debts = state.debts(ino);
+                } else {
+                    moved = !debts.is_empty();
+                }
+                if debts.is_empty() {
+                    // What went wrong with others is not of this one.
+                    return Ok(());
+                }
             }
+            drop(state);
             sent?;
         }
         Err(FsError::TimedOut)
@@ -147,12 +158,12 @@ impl Inner {
     async fn round(&self, wanted: Wanted) -> Result<(), FsError> {
         let _one = self.sending.lock().await;
         let plan = self.state().plan(wanted, &self.options);
-        let done = if plan.is_empty() { Ok(()) } else { self.send(&plan).await };
-        self.state().mark(&plan, false);
-        if self.state().filled.is_empty() {
-            return done;
+        if plan.is_empty() {
+            return Ok(());
         }
-        done.and(self.look_above().await)
+        let done = self.send(&plan).await;
+        self.state().mark(&plan, false);
+        done
     }
 
     async fn send(&self, plan: &Plan) -> Result<(), FsError> {

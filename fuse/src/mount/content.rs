@@ -40,6 +40,14 @@ impl Mount {
         if let Some((folder, _)) = place {
             self.0.in_time(self.0.fresh(folder, Duration::ZERO)).await?;
         }
+        {
+            // Somebody removed or replaced it: whoever opens it by its name looks for that once more.
+            let state = self.0.state();
+            let node = state.node(ino)?;
+            if node.opens == 0 && (node.place.is_none() || node.parted) {
+                return Err(FsError::Stale);
+            }
+        }
         self.0.in_time(self.0.fresh_content(ino)).await?;
         let same = !std::mem::take(&mut self.0.state().file_mut(ino)?.renewed);
         if mode.read {

@@ -7,8 +7,10 @@ use client::filestore::Child;
 use encoding::directory::Name;
 use encoding::slot::RecordHash;
 
-use super::{State, identity, identity_of};
-use crate::journal::{ChildRow, EmptiedRow, MetaRow, Record};
+use super::names::Want;
+use super::{Owed, State, identity, identity_of};
+use crate::error::FsError;
+use crate::journal::{ChildRow, EmptiedRow, MetaRow, NameRow, Record};
 use crate::types::Ino;
 
 /// So many marks in one record of the journal.
@@ -59,23 +61,42 @@ impl Emptied {
     }
 }
 
+impl Owed {
+    /// What the journal is told of it.
+    pub(super) fn row(&self, folder: Ino, name: &Name) -> NameRow {
+        NameRow {
+            folder: folder.0,
+            name: name.to_string(),
+            to: self.to.map(|ino| ino.0),
+            base: self.base.clone(),
+            seq: self.seq,
+            moved: self.moved.iter().map(|ino| ino.0).collect(),
+            sent: self.sent.clone(),
+        }
+    }
+
+    /// The folders that were removed under this name, each with those below it: the first of each is the one that had the name.
+    pub(crate) fn removals(&self) -> impl Iterator<Item = &[Gone]> {
+        self.emptied.chunk_by(|(one, _), (other, _)| one == other)
+    }
+}
+
 impl State {
-    /// The same, as the journal tells it.
+    /// The same, as the journal tells it: of the change that comes next.
     pub(super) fn replay_emptied(&mut self, folder: Ino, name: &str, row: EmptiedRow) {
         let Ok(name) = Name::from_stored(name) else { return };
-        let Ok(parent) = self.folder_mut(folder) else { return };
-        let Some(owed) = parent.owed.get_mut(&name) else { return };
         let EmptiedRow { child, meta, known, seq } = row;
         let marks = known.as_chunks::<{ size_of::<Mark>() }>().0.iter().copied();
         match child.map(|child| child.child(false)) {
             Some(Some(child)) => {
                 let child = child.with(meta.into());
                 let emptied = Emptied { child, known: marks.collect(), version: None };
-                owed.emptied.push((seq, Arc::new(emptied)));
+                self.told.push((folder, name, (seq, Arc::new(emptied))));
             }
             Some(None) => {}
             None => {
-                if let Some(emptied) = owed.emptied.last_mut().and_then(|(_, emptied)| Arc::get_mut(emptied))
+                if let Some(emptied) =
+                    self.told.last_mut().and_then(|(.., (_, emptied))| Arc::get_mut(emptied))
                 {
                     emptied.known.extend(marks);
                 }
@@ -99,5 +120,46 @@ impl State {
         let below = folder.owed.values().flat_map(|owed| owed.emptied.iter().map(|(_, below)| below.clone()));
         let own = Arc::new(Emptied { child, known, version });
         std::iter::once(own).chain(below).map(|emptied| (seq, emptied)).collect()
+    }
+
+    /// Tells the journal of changes of names, and before them what goes with them. What else is to remember what goes: the names that
+    /// something had which was renamed and is removed now.
+    pub(super) fn log_names(
+        &mut self,
+        wanted: &[Want<'_>],
+        rows: &[NameRow],
+        removed: &[Vec<Gone>],
+    ) -> Result<Vec<(Ino, Name, Vec<Gone>)>, FsError> {
+        let left: Vec<(Ino, Name, Vec<Gone>)> =
+            wanted.iter().filter_map(|want| want.removed).flat_map(|ino| self.left_by(ino)).collect();
+        let mut all = rows.to_vec();
+        for (row, emptied) in rows.iter().zip(removed) {
+            let new = emptied.iter().filter(|(seq, _)| *seq == row.seq);
+            let records: Vec<Record> =
+                new.flat_map(|(seq, emptied)| emptied.records(*seq, row.folder, &row.name)).collect();
+            records.iter().try_for_each(|record| self.log(record))?;
+        }
+        for (folder, name, gone) in &left {
+            let records: Vec<Record> = gone
+                .iter()
+                .flat_map(|(seq, emptied)| emptied.records(*seq, folder.0, name.as_str()))
+                .collect();
+            records.iter().try_for_each(|record| self.log(record))?;
+            if let Some(owed) = self.folder(*folder)?.owed.get(name) {
+                all.push(owed.row(*folder, name));
+            }
+        }
+        self.log(&Record::Names(all))?;
+        Ok(left)
+    }
+
+    /// Where the grid may still have a folder that was renamed: there it is removed as well, with what is to be remembered of it.
+    fn left_by(&self, ino: Ino) -> Vec<(Ino, Name, Vec<Gone>)> {
+        let folders = self.owing.iter().filter_map(|folder| Some((*folder, self.folder(*folder).ok()?)));
+        let names =
+            folders.flat_map(|(at, folder)| folder.owed.iter().map(move |(name, owed)| (at, name, owed)));
+        let left = names.filter(|(.., owed)| owed.moved.contains(&ino));
+        let left = left.map(|(at, name, owed)| (at, name.clone(), self.emptied(ino, owed.seq)));
+        left.filter(|(.., gone)| !gone.is_empty()).collect()
     }
 }

@@ -13,14 +13,14 @@ use crate::journal::{NameRow, Record};
 use crate::types::{Ino, Kind, RenameMode};
 
 /// What a name shall lead to.
-struct Want<'n> {
+pub(super) struct Want<'n> {
     folder: Ino,
     name: &'n Name,
     to: Option<Ino>,
     /// What it led to, if that gets another name.
     moved: Option<Ino>,
     /// What it led to, if that is removed.
-    removed: Option<Ino>,
+    pub(super) removed: Option<Ino>,
 }
 
 impl State {
@@ -151,8 +151,12 @@ impl State {
 
     /// No folder may come to stand below itself.
     fn check_no_loop(&self, ino: Ino, below: Ino) -> Result<(), FsError> {
-        let loops = below == ino || self.above(below).any(|(folder, _)| folder == ino);
-        if loops { Err(FsError::Invalid) } else { Ok(()) }
+        if self.loops(ino, below) { Err(FsError::Invalid) } else { Ok(()) }
+    }
+
+    /// Whether this folder is that thing, or stands below it.
+    pub(super) fn loops(&self, ino: Ino, below: Ino) -> bool {
+        below == ino || self.above(below).any(|(folder, _)| folder == ino)
     }
 
     /// A name shall lead to this from now on.
@@ -163,6 +167,7 @@ impl State {
     /// Names shall lead elsewhere from now on: all of them, or none.
     fn owe_all(&mut self, wanted: &[Want<'_>]) -> Result<(), FsError> {
         for want in wanted {
+            self.stand_again(want.folder)?;
             self.log_node(want.folder)?;
             want.to.map_or(Ok(()), |ino| self.log_node(ino))?;
         }
@@ -186,14 +191,15 @@ impl State {
             rows.push(NameRow { folder, name, to, base, seq, moved, sent });
             removed.push(emptied);
         }
-        self.log(&Record::Names(rows.clone()))?;
-        for (row, emptied) in rows.iter().zip(&removed) {
-            let new = emptied.iter().filter(|(seq, _)| *seq == row.seq);
-            let records = new.flat_map(|(seq, emptied)| emptied.records(*seq, row.folder, &row.name));
-            records.collect::<Vec<_>>().iter().try_for_each(|record| self.log(record))?;
-        }
+        let left = self.log_names(wanted, &rows, &removed)?;
         let changes = wanted.iter().zip(rows).zip(removed);
-        changes.into_iter().try_for_each(|((want, row), emptied)| self.owe_now(want, row, emptied))
+        changes.into_iter().try_for_each(|((want, row), emptied)| self.owe_now(want, row, emptied))?;
+        for (folder, name, gone) in left {
+            if let Some(owed) = self.folder_mut(folder)?.owed.get_mut(&name) {
+                owed.emptied.extend(gone);
+            }
+        }
+        Ok(())
     }
 
     fn owe_now(&mut self, want: &Want<'_>, row: NameRow, emptied: Vec<Gone>) -> Result<(), FsError> {
@@ -220,14 +226,21 @@ impl State {
         Ok(())
     }
 
-    /// The grid is about to be asked to let a name lead to this: whatever it answers, that is no change by somebody else.
-    pub(crate) fn note_sent(&mut self, folder: Ino, name: &Name, is: &str) -> Result<(), FsError> {
-        if self.folder(folder)?.owed.get(name).is_none_or(|owed| owed.sent.iter().any(|sent| sent == is)) {
-            return Ok(());
+    /// The grid is about to be asked to let a name lead to this thing, which is `is` there: whatever it answers, that is no change by
+    /// somebody else. Whether the name shall still lead to it.
+    pub(crate) fn note_sent(
+        &mut self,
+        (folder, name): (Ino, &Name),
+        to: Option<Ino>,
+        is: &str,
+    ) -> Result<bool, FsError> {
+        let owed = self.folder(folder)?.owed.get(name).filter(|owed| owed.to == to);
+        let Some(owed) = owed else { return Ok(false) };
+        if !owed.sent.iter().any(|sent| sent == is) {
+            self.log(&Record::Sent { folder: folder.0, name: name.to_string(), is: is.to_owned() })?;
+            self.note_sent_now(folder, name, is.to_owned());
         }
-        self.log(&Record::Sent { folder: folder.0, name: name.to_string(), is: is.to_owned() })?;
-        self.note_sent_now(folder, name, is.to_owned());
-        Ok(())
+        Ok(true)
     }
 
     /// The same, as the journal tells it.
@@ -245,6 +258,19 @@ impl State {
             Some((folder, name)) => self.owe(folder, &name, Some(ino)),
             None => Ok(()),
         }
+    }
+
+    /// A folder that somebody replaced or removed while something below it was open here, and is changed now, gets a name again.
+    fn stand_again(&mut self, folder: Ino) -> Result<(), FsError> {
+        let upwards = std::iter::once(folder).chain(self.above(folder).map(|(folder, _)| folder));
+        let parted: Vec<Ino> = upwards.filter(|ino| self.node(*ino).is_ok_and(|node| node.parted)).collect();
+        for ino in parted.into_iter().rev() {
+            self.place_again(ino)?;
+            if let Some((folder, name)) = self.node(ino)?.place.clone() {
+                self.owe(folder, &name, Some(ino))?;
+            }
+        }
+        Ok(())
     }
 
     /// What somebody else replaced or removed while it was open here, and is changed now, gets a name of its own.

@@ -3,7 +3,7 @@
 use encoding::directory::Name;
 use tokio::time::Instant;
 
-use super::{Folder, Node, Owed, State, What};
+use super::{Folder, Gone, Node, Owed, State, What};
 use crate::file::File;
 use crate::journal::{NameRow, NodeKind, NodeRow, Record};
 use crate::types::{Ino, ROOT};
@@ -14,6 +14,7 @@ impl State {
         for record in records {
             self.replay_one(record);
         }
+        self.told.clear();
         for ino in self.inos() {
             // What was on its way is not any more, and nobody holds anything.
             let _ = self.change(ino, File::thaw);
@@ -139,6 +140,7 @@ impl State {
             NodeKind::Unknown => What::Unknown,
         };
         let place = row.place.and_then(|(folder, name)| Some((Ino(folder), Name::from_stored(&name).ok()?)));
+        let place = place.filter(|(folder, _)| !self.loops(ino, *folder));
         let node = Node::bare(what, row.meta.into(), child, place);
         let node = Node { lookups: 1, logged: true, ..node };
         if let (What::Folder(_), Ok(known)) = (&node.what, self.node_mut(ino))
@@ -164,7 +166,13 @@ impl State {
         let NameRow { folder, name, to, base, seq, moved, sent } = row;
         let (folder, to, moved) = (Ino(folder), to.map(Ino), moved.into_iter().map(Ino).collect());
         let name = Name::from_stored(&name).ok()?;
+        self.folder(folder).ok()?;
+        if to.is_some_and(|ino| self.node(ino).is_err() || self.loops(ino, folder)) {
+            return None;
+        }
         self.seq = self.seq.max(seq);
+        let of_this = |(at, of, _): &mut (Ino, Name, Gone)| *at == folder && *of == name;
+        let told: Vec<Gone> = self.told.extract_if(.., of_this).map(|(.., gone)| gone).collect();
         let before = self.folder(folder).ok().and_then(|parent| parent.names.get(&name).copied());
         if let Some(before) = before
             && Some(before) != to
@@ -191,7 +199,8 @@ impl State {
         }
         let (since, sending) = (Instant::now(), false);
         let emptied = parent.owed.get_mut(&name).map(|owed| std::mem::take(&mut owed.emptied));
-        let emptied = emptied.unwrap_or_default();
+        let mut emptied = emptied.unwrap_or_default();
+        emptied.extend(told);
         parent.owed.insert(name, Owed { to, base, seq, since, sent, moved, emptied, sending });
         self.owing.insert(folder);
         before
@@ -220,13 +229,9 @@ impl State {
                 if let Some(ino) = owed.to {
                     self.say(ino, &mut said, &mut records);
                 }
-                let Owed { to, base, seq, moved, sent, emptied, .. } = owed;
-                let (folder, name, to) = (folder.0, name.to_string(), to.map(|ino| ino.0));
-                let moved = moved.into_iter().map(|ino| ino.0).collect();
-                let emptied: Vec<Record> =
-                    emptied.iter().flat_map(|(seq, emptied)| emptied.records(*seq, folder, &name)).collect();
-                records.push(Record::Names(vec![NameRow { folder, name, to, base, seq, moved, sent }]));
-                records.extend(emptied);
+                let gone = owed.emptied.iter();
+                records.extend(gone.flat_map(|(seq, gone)| gone.records(*seq, folder.0, name.as_str())));
+                records.push(Record::Names(vec![owed.row(folder, &name)]));
             }
         }
         for (ino, node) in &mut self.nodes {

@@ -16,7 +16,7 @@ fn name(text: &str) -> Name {
 }
 
 /// What the journal in `dir` tells, and whether any of it was cut off is all the same.
-fn taken_up(dir: &Path) -> State {
+pub(super) fn taken_up(dir: &Path) -> State {
     let slot = SlotWrite { key: WriteKey::new([3; 16]), hash: VerifyHash::new([4; 32]), directory: true };
     let root = Child::new(Cap::SlotWrite(slot), None).unwrap();
     let mut state = State::new(root, Owner { uid: 0, gid: 0 }, false);
@@ -120,7 +120,8 @@ fn what_the_grid_may_have_is_removed_there_too() {
     make(&mut state, ROOT, "never", Kind::File).unwrap();
     make(&mut state, ROOT, "asked", Kind::File).unwrap();
     // The answer got lost.
-    state.note_sent(ROOT, &name("asked"), "URI:what it was").unwrap();
+    let asked = state.child_at(ROOT, &name("asked")).unwrap();
+    assert!(state.note_sent((ROOT, &name("asked")), asked, "URI:what it was").unwrap());
     for text in ["never", "asked"] {
         state.remove(ROOT, &name(text), Kind::File).unwrap();
     }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use caps::{Cap, SlotWrite};
-use client::filestore::{Child, DirEdit, Refusal, Replace};
+use client::filestore::{Child, DirEdit, Edited, Refusal, Replace};
 use encoding::directory::{Entry, Name};
 
+use super::emptied::Looked;
 use crate::aside::aside;
 use crate::error::FsError;
 use crate::journal::{ChildRow, Record};
@@ -23,6 +24,8 @@ enum Step {
     Settled,
     /// This edit, and what is so once it is made.
     Edit(Box<DirEdit>, Done),
+    /// Something else is wanted of the name by now.
+    Outdated,
 }
 
 /// What an edit did.
@@ -48,60 +51,76 @@ impl Inner {
         let Some(cap) = self.slot_of(folder)? else { return self.make_with(folder, names).await };
         // What others had put under a name, once it is kept beside it.
         let mut kept: HashMap<Name, String> = HashMap::new();
+        // What cannot be done about one name holds up no other.
+        let mut failed = None;
         for _ in 0..ATTEMPTS {
             self.fresh(folder, Duration::ZERO).await?;
+            let looked = self.look_into(names.iter().map(|(_, owed)| owed)).await;
             let (mut edits, mut counted) = (Vec::new(), Vec::new());
             for (name, owed) in &names {
-                let filled = self.is_filled(&owed.emptied).await?;
-                let theirs = kept.get(name).cloned();
-                match self.step((folder, name), owed, (theirs, filled), &edits).await? {
-                    Step::Settled => {
-                        self.bring_back(folder, &cap, (name, owed)).await?;
-                        self.settle_as_is(folder, name, owed)?;
-                    }
-                    Step::Edit(edit, done) => {
+                let done = match self.step((folder, name), owed, (kept.get(name), &looked), &edits).await {
+                    Ok(Step::Edit(edit, done)) => {
                         edits.push(*edit);
                         counted.push((name.clone(), owed.clone(), done));
+                        continue;
                     }
+                    Ok(Step::Settled) => self.settle_as_is(folder, &cap, (name, owed), &looked).await,
+                    Ok(Step::Outdated) => continue,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = done {
+                    failed.get_or_insert(error);
                 }
             }
             if edits.is_empty() {
-                return Ok(());
+                return failed.map_or(Ok(()), Err);
             }
-            for (name, _, done) in &counted {
-                if let Done::Is(Some(is)) = done {
-                    self.state().note_sent(folder, name, is)?;
-                }
-            }
-            if names.iter().any(|(_, owed)| owed.to.is_some()) {
-                self.state().filled.insert(folder);
-            }
-            let outcomes = self.client.edit_directory(&cap, edits).await?;
-            self.fresh(folder, Duration::ZERO).await?;
+            let puts = counted.iter().any(|(_, owed, _)| owed.to.is_some());
+            let outcomes = self.edit(folder, &cap, edits, puts).await?;
+            let looked = self.look_into(counted.iter().map(|(_, owed, _)| owed)).await;
             let mut again = Vec::new();
             for ((name, owed, done), outcome) in counted.into_iter().zip(outcomes) {
                 match (outcome, done) {
                     (Ok(_), Done::Is(is)) => {
-                        if !kept.contains_key(&name) {
-                            self.bring_back(folder, &cap, (&name, &owed)).await?;
+                        let sent = (&name, &owed, is);
+                        let settled = self.settle_as_sent(folder, &cap, sent, &looked).await;
+                        if let Err(error) = settled {
+                            failed.get_or_insert(error);
                         }
-                        self.settle_as_sent(folder, &name, &owed, is)?;
                     }
                     (Ok(_), Done::Aside(theirs)) => {
                         kept.insert(name.clone(), theirs);
                         again.push((name, owed));
                     }
-                    (Err(Refusal::Entry { .. }), _) => return Err(FsError::Invalid),
+                    (Err(Refusal::Entry { .. }), _) => {
+                        failed.get_or_insert(FsError::Invalid);
+                    }
                     // Somebody was quicker: it is looked at once more.
                     (Err(_), _) => again.push((name, owed)),
                 }
             }
             if again.is_empty() {
-                return Ok(());
+                return failed.map_or(Ok(()), Err);
             }
             names = again;
         }
         Err(FsError::TimedOut)
+    }
+
+    /// Changes a folder, and sees what the grid says of it afterwards; where something was put into it, whether it still stands as well.
+    async fn edit(
+        &self,
+        folder: Ino,
+        cap: &SlotWrite,
+        edits: Vec<DirEdit>,
+        puts: bool,
+    ) -> Result<Vec<Result<Edited, Refusal>>, FsError> {
+        let outcomes = self.client.edit_directory(cap, edits).await?;
+        self.fresh(folder, Duration::ZERO).await?;
+        if puts {
+            self.look_above(folder).await?;
+        }
+        Ok(outcomes)
     }
 
     /// Whether this is still what is wanted of a name.
@@ -162,7 +181,7 @@ impl Inner {
             return Ok(());
         }
         self.fresh(folder, Duration::ZERO).await?;
-        names.iter().try_for_each(|(name, owed)| self.settle_as_is(folder, name, owed))
+        names.iter().try_for_each(|(name, owed)| self.settle_now(folder, name, owed))
     }
 
     /// What a name shall lead to, attributes and all.
@@ -177,20 +196,33 @@ impl Inner {
         Ok(child.with(meta))
     }
 
-    fn settle_as_is(&self, folder: Ino, name: &Name, owed: &Owed) -> Result<(), FsError> {
+    /// What the grid says of this name counts.
+    async fn settle_as_is(
+        &self,
+        folder: Ino,
+        cap: &SlotWrite,
+        (name, owed): (&Name, &Owed),
+        looked: &Looked,
+    ) -> Result<(), FsError> {
+        self.bring_back(folder, cap, (name, owed), looked).await?;
+        self.settle_now(folder, name, owed)
+    }
+
+    fn settle_now(&self, folder: Ino, name: &Name, owed: &Owed) -> Result<(), FsError> {
         let mut state = self.state();
         let is = state.folder(folder)?.entries.get(name).map(identity);
         state.settle(folder, name, owed.seq, is)
     }
 
     /// The grid took this; it may say something else again by now.
-    fn settle_as_sent(
+    async fn settle_as_sent(
         &self,
         folder: Ino,
-        name: &Name,
-        owed: &Owed,
-        is: Option<String>,
+        cap: &SlotWrite,
+        (name, owed, is): (&Name, &Owed, Option<String>),
+        looked: &Looked,
     ) -> Result<(), FsError> {
+        self.bring_back(folder, cap, (name, owed), looked).await?;
         let mut state = self.state();
         let now = state.folder(folder)?.entries.get(name).map(identity);
         let replaced = now != is;
@@ -204,13 +236,12 @@ impl Inner {
         Ok(())
     }
 
-    /// How to bring one name to the grid, given what it says, what is kept aside of it, whether somebody filled the folder that was removed
-    /// under it, and what else is asked for.
+    /// How to bring one name to the grid, given what it says, what is kept aside of it, and what else is asked for.
     async fn step(
         &self,
         (folder, name): (Ino, &Name),
         owed: &Owed,
-        (kept, filled): (Option<String>, bool),
+        (kept, looked): (Option<&String>, &Looked),
         asked: &[DirEdit],
     ) -> Result<Step, FsError> {
         let (there, sent) = {
@@ -221,9 +252,12 @@ impl Inner {
         };
         let is = there.as_ref().map(identity);
         let ours = is.as_ref().is_some_and(|is| sent.contains(is));
-        let top = owed.emptied.first().filter(|_| filled);
-        let filled = top.is_some_and(|(_, top)| is.as_ref() == Some(&top.identity()));
-        let unchanged = (is == owed.base || ours) && !filled || (is.is_some() && is == kept);
+        let removed = owed.removals().find(|gone| is.as_ref() == Some(&gone[0].1.identity()));
+        let filled = match removed {
+            Some(gone) => looked.is_filled(gone)?,
+            None => false,
+        };
+        let unchanged = (is == owed.base || ours) && !filled || (is.is_some() && is.as_ref() == kept);
         match (owed.to, there) {
             (None, None) => Ok(Step::Settled),
             (None, Some(entry)) if unchanged => {
@@ -243,6 +277,9 @@ impl Inner {
                         self.both(folder, name, ino, (theirs, asked)).await
                     }
                     there => {
+                        if !self.state().note_sent((folder, name), owed.to, &ours)? {
+                            return Ok(Step::Outdated);
+                        }
                         let link = DirEdit::LinkAs {
                             name: name.clone(),
                             child: Box::new(child),

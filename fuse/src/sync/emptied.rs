@@ -2,6 +2,8 @@
 //! removes a folder looks into it before and after, and whoever fills one looks afterwards whether it still stands: of two that do it at
 //! the same time, at least one sees the other.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use caps::SlotWrite;
@@ -17,69 +19,94 @@ use crate::mount::Inner;
 use crate::state::{Emptied, Gone, Owed, identity, mark};
 use crate::types::Ino;
 
+/// What looking into folders that were removed here told of each.
+pub(super) struct Looked(HashMap<usize, Result<bool, FsError>>);
+
+impl Looked {
+    /// Whether somebody put something into one of these folders since they were removed here.
+    pub(super) fn is_filled(&self, gone: &[Gone]) -> Result<bool, FsError> {
+        let mut failed = None;
+        for (_, emptied) in gone {
+            match self.0.get(&key(emptied)).unwrap_or(&Err(FsError::TimedOut)) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => failed = Some(*error),
+            }
+        }
+        failed.map_or(Ok(false), Err)
+    }
+}
+
+fn key(emptied: &Arc<Emptied>) -> usize {
+    Arc::as_ptr(emptied).addr()
+}
+
 impl Inner {
-    /// Whether somebody put something into one of these folders since it was removed here.
-    pub(super) async fn is_filled(&self, emptied: &[Gone]) -> Result<bool, FsError> {
-        let (mut left, mut looking) = (emptied.iter().map(|(_, emptied)| emptied.clone()), JoinSet::new());
+    /// Looks into the folders that are removed with these names.
+    pub(super) async fn look_into(&self, owed: impl Iterator<Item = &Owed>) -> Looked {
+        let removed = owed.flat_map(|owed| owed.emptied.iter().map(|(_, emptied)| emptied.clone()));
+        let removed: Vec<Arc<Emptied>> = removed.collect();
+        let (mut left, mut looking) = (removed.into_iter(), JoinSet::new());
         let mut begin = |looking: &mut JoinSet<_>| {
             if let Some(emptied) = left.next() {
                 let client = self.client.clone();
-                looking.spawn(async move { has_more(&client, &emptied).await });
+                looking.spawn(async move { (key(&emptied), has_more(&client, &emptied).await) });
             }
         };
         (0..AT_ONCE).for_each(|_| begin(&mut looking));
+        let mut told = HashMap::new();
         while let Some(looked) = looking.join_next().await {
-            if looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))? {
-                return Ok(true);
-            }
+            told.extend([looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))]);
             begin(&mut looking);
         }
-        Ok(false)
+        Looked(told)
     }
 
-    /// The folder that was removed under this name, if it does not stand there any more and somebody filled it: it comes back, beside
+    /// Folders that were removed under this name, do not stand in this folder any more, and were filled by somebody: they come back, beside
     /// what has the name by now.
     pub(super) async fn bring_back(
         &self,
         folder: Ino,
         cap: &SlotWrite,
         (name, owed): (&Name, &Owed),
+        looked: &Looked,
     ) -> Result<(), FsError> {
-        let Some((_, top)) = owed.emptied.first() else { return Ok(()) };
-        let there = self.state().folder(folder)?.entries.get(name).map(identity);
-        let stands = there == Some(top.identity());
-        if stands || !self.is_filled(&owed.emptied).await? {
-            return Ok(());
-        }
-        tracing::warn!(%name, "somebody put something into a folder that was removed here: it comes back");
-        let name = if there.is_none() { name.clone() } else { self.name_aside(folder, name, &[])? };
-        self.tell_name(folder, &name);
-        let link = DirEdit::Link { name, child: Box::new(top.child.clone()), replace: Replace::No };
-        let outcomes = self.client.edit_directory(cap, vec![link]).await?;
-        // Somebody took that name just now: it is tried again with the next round.
-        if outcomes.iter().any(Result::is_err) {
-            return Err(FsError::Stale);
-        }
-        self.fresh(folder, Duration::ZERO).await
-    }
-
-    /// Looks whether the folders into which names were put still stand. One that somebody removed meanwhile is owed again.
-    pub(super) async fn look_above(&self) -> Result<(), FsError> {
-        let filled: Vec<Ino> = self.state().filled.iter().copied().collect();
-        let mut above: Vec<(usize, Ino)> = {
-            let state = self.state();
-            let folders = filled.iter().flat_map(|ino| state.above(*ino).map(|(folder, _)| folder));
-            folders.map(|folder| (state.depth(folder), folder)).collect()
-        };
-        above.sort_unstable();
-        above.dedup();
-        for (_, folder) in above {
+        for gone in owed.removals() {
+            let top = &gone[0].1;
+            let (taken, stands) = {
+                let state = self.state();
+                let entries = &state.folder(folder)?.entries;
+                let stands = entries.values().any(|entry| entry.cap == top.child.caps.read);
+                (entries.contains_key(name), stands)
+            };
+            if stands || !looked.is_filled(gone)? {
+                continue;
+            }
+            tracing::warn!(%name, "somebody put something into a folder that was removed here: it comes back");
+            let name = if taken { self.name_aside(folder, name, &[])? } else { name.clone() };
+            self.tell_name(folder, &name);
+            let link = DirEdit::Link { name, child: Box::new(top.child.clone()), replace: Replace::No };
+            let outcomes = self.client.edit_directory(cap, vec![link]).await?;
+            // Somebody took that name just now: it is tried again with the next round.
+            if outcomes.iter().any(Result::is_err) {
+                return Err(FsError::Stale);
+            }
             self.fresh(folder, Duration::ZERO).await?;
         }
-        let mut state = self.state();
-        for ino in filled {
-            state.filled.remove(&ino);
-            state.drop_idle(ino);
+        Ok(())
+    }
+
+    /// Looks whether a folder into which names were put still stands. If somebody removed it meanwhile it is owed again, or what is above it.
+    pub(super) async fn look_above(&self, folder: Ino) -> Result<(), FsError> {
+        let above: Vec<Ino> = self.state().above(folder).map(|(folder, _)| folder).collect();
+        let mut looking = JoinSet::new();
+        for folder in above {
+            if let Some(inner) = self.me.upgrade() {
+                looking.spawn(async move { inner.fresh_for_sure(folder).await });
+            }
+        }
+        while let Some(looked) = looking.join_next().await {
+            looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         }
         Ok(())
     }
@@ -89,8 +116,14 @@ impl Inner {
 async fn has_more(client: &Client, emptied: &Emptied) -> Result<bool, FsError> {
     let view = match client.open_directory(emptied.child.cap()).await {
         Err(FileStoreError::Slot(SlotError::Deleted)) => return Ok(false),
+        Err(FileStoreError::Slot(SlotError::NotFound { failures, .. })) if failures.is_empty() => {
+            return Ok(false);
+        }
         view => view?,
     };
+    if view.is_doubtful() {
+        return Err(FsError::TimedOut);
+    }
     if emptied.version.is_some() && emptied.version == view.version() {
         return Ok(false);
     }

@@ -166,9 +166,15 @@ impl State {
                 None => Debt::Unlink(target, name.clone(), owed.seq),
             }));
         }
-        let upwards = std::iter::once(target).chain(self.above(target).map(|(folder, _)| folder));
-        debts.extend(upwards.filter_map(|ino| Some(Debt::Link(ino, self.owed_of(ino)?.seq))));
+        debts.extend(self.owed_of(target).map(|owed| Debt::Link(target, owed.seq)));
+        debts.extend(self.debts_above(target));
         debts
+    }
+
+    /// What is owed of the names that lead to the folders above this.
+    pub(super) fn debts_above(&self, target: Ino) -> Vec<Debt> {
+        let above = self.above(target).map(|(folder, _)| folder);
+        above.filter_map(|ino| Some(Debt::Link(ino, self.owed_of(ino)?.seq))).collect()
     }
 
     /// What is owed of the name that leads to this.

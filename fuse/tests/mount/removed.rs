@@ -238,3 +238,86 @@ async fn what_others_wrote_into_a_file_that_may_change_is_kept_beside_it() {
     }
     assert_eq!(one.ls("").await.unwrap().len(), 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_open_in_a_folder_that_somebody_removed_brings_it_back_when_it_is_written() {
+    let bed = Bed::new(47).await;
+    tree(&bed.mount("one").await).await;
+    let (one, two) = (bed.mount("one").await, bed.mount("two").await);
+    let f = one.write_file("f", b"f").await.unwrap();
+    one.fsync(f).await.unwrap();
+    let ino = two.at("d/b/c/three").await.unwrap().ino;
+    let written = two.open(ino, RW).await.unwrap();
+    let removed = two.at("f").await.unwrap().ino;
+    one.rm("f").await.unwrap();
+    rm_r(&one, "d").await.unwrap();
+    one.make_folder("d").await.unwrap();
+    one.write_file("d/another", b"another").await.unwrap();
+    one.fsync(ROOT).await.unwrap();
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(two.ls("d").await.unwrap(), ["another"]);
+    // Who comes with a number from before is told to look again.
+    assert_eq!(two.open(removed, RW).await, Err(FsError::Stale));
+    two.write(written, 0, b"NEW").await.unwrap();
+    two.fsync(ino).await.unwrap();
+    tokio::time::sleep(SECOND * 2).await;
+    let names = one.ls("").await.unwrap();
+    assert!(names.len() == 2 && names[0] == "d" && names[1].starts_with("d (conflict, two "), "{names:?}");
+    assert_eq!(one.read_path(&format!("{}/b/c/three", names[1])).await.unwrap(), b"NEW");
+    assert_eq!(one.ls("d").await.unwrap(), ["another"]);
+    two.release(written);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_into_a_folder_that_somebody_made_anew_is_in_the_new_one() {
+    let bed = Bed::new(48).await;
+    let (one, two) = (bed.mount("one").await, bed.mount("two").await);
+    let d = one.make_folder("d").await.unwrap();
+    one.fsync(d).await.unwrap();
+    tokio::time::sleep(SECOND * 2).await;
+    let there = two.at("d").await.unwrap().ino;
+    one.rmdir(ROOT, OsStr::new("d")).await.unwrap();
+    one.make_folder("d").await.unwrap();
+    let first = one.write_file("d/one", b"one").await.unwrap();
+    one.fsync(first).await.unwrap();
+    // Without a look at what is above it, as who stands in it.
+    let (attr, handle) = two.create(there, OsStr::new("f"), (0o644, crate::bed::ME), RW).await.unwrap();
+    two.write(handle, 0, b"two").await.unwrap();
+    two.fsync(attr.ino).await.unwrap();
+    two.release(handle);
+    // What was acknowledged is there at once.
+    let third = bed.mount("third").await;
+    let mut found = Vec::new();
+    for name in third.ls("").await.unwrap() {
+        found.extend(third.ls(&name).await.unwrap());
+    }
+    found.sort();
+    assert_eq!(found, ["f", "one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_is_renamed_and_removed_is_looked_into_as_well() {
+    for journal in [false, true] {
+        let bed = Bed::new(49).await;
+        let (dir, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        tree(&bed.mount("one").await).await;
+        let of_disk = Some((dir.path().to_owned(), [7; 32]));
+        let one = bed.mount_with("one", Options { journal: of_disk, ..slow() }).await;
+        one.mv("d", "e").await.unwrap();
+        rm_r(&one, "e").await.unwrap();
+        let two = bed.mount("two").await;
+        let ino = two.write_file("d/b/new", b"new").await.unwrap();
+        two.fsync(ino).await.unwrap();
+        if journal {
+            bed.grid.net.isolate(bed.grid.client_host("one"));
+            as_of_now(dir.path(), after.path());
+            let next = bed.journaled("next", after.path()).await;
+            assert_eq!(next.stop(SECOND * 60).await, 0);
+        } else {
+            one.fsync(ROOT).await.unwrap();
+        }
+        tokio::time::sleep(SECOND * 2).await;
+        assert_eq!(two.ls("").await.unwrap(), ["d"], "{journal}");
+        assert_eq!(two.read_path("d/b/new").await.unwrap(), b"new");
+    }
+}
