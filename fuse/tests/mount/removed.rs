@@ -321,3 +321,39 @@ async fn a_folder_that_is_renamed_and_removed_is_looked_into_as_well() {
         assert_eq!(two.read_path("d/b/new").await.unwrap(), b"new");
     }
 }
+
+/// Whether somebody who follows this path from the root finds something.
+async fn finds(client: &client::Client, root: &caps::Cap, path: &str) -> bool {
+    let mut cap = root.clone();
+    for name in path.split('/') {
+        let view = client.open_directory(&cap).await.unwrap();
+        let name = encoding::directory::Name::new(name).unwrap();
+        let Some(entry) = view.get(&name).await.unwrap() else { return false };
+        cap = view.cap_of(&entry).unwrap();
+    }
+    true
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_leaves_a_folder_before_that_is_removed_is_never_nowhere() {
+    let bed = Bed::new(50).await;
+    let one = bed.mount_with("one", slow()).await;
+    one.make_folder("p").await.unwrap();
+    one.make_folder("p/d").await.unwrap();
+    let ino = one.write_file("p/d/x", b"x").await.unwrap();
+    one.fsync(ino).await.unwrap();
+    one.mv("p/d/x", "x").await.unwrap();
+    let p = one.at("p").await.unwrap().ino;
+    one.rmdir(p, OsStr::new("d")).await.unwrap();
+    let observer = bed.client("observer").await;
+    let watching = async {
+        while !finds(&observer, &bed.root, "x").await || finds(&observer, &bed.root, "p/d").await {
+            // What is seen first may be gone when the other is looked at, but not the other way round.
+            let old = finds(&observer, &bed.root, "p/d/x").await;
+            assert!(old || finds(&observer, &bed.root, "x").await, "it is nowhere");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let sending = async { assert_eq!(one.stop(SECOND * 60).await, 0) };
+    tokio::join!(watching, sending);
+}
