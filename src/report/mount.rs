@@ -24,6 +24,8 @@ pub(crate) enum MountError {
     NotMounted { at: PathBuf },
     #[error("what is mounted on {} is not sarsen's, but {kind}", at.display())]
     NotOurs { at: PathBuf, kind: String },
+    #[error("the mount's option {word} {wants}")]
+    Option { word: String, wants: &'static str },
     /// It was killed, or fell.
     #[error("the mount ended without a word: what it had not sent is in its journal")]
     Died,
@@ -45,6 +47,9 @@ pub(super) fn classify(error: &anyhow::Error) -> Option<(Exit, Option<&'static s
             Exit::Retry,
             Some("`sarsen umount` of where it was waits for it; `sarsen status` shows which servers answer"),
         ),
+        MountError::Option { .. } => {
+            (Exit::Usage, Some("docs/mount.md has a table of them, and `sarsen mount --help` a list"))
+        }
         MountError::NotMounted { .. } => (Exit::NotFound, None),
         MountError::NotOurs { .. } => (Exit::Error, Some("`umount` takes it away")),
         MountError::Owed { .. } | MountError::Died => (Exit::Retry, Some(AGAIN)),

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
 use fuse::Durable;
 
-use crate::report::Usage;
+use crate::report::MountError;
 use crate::sizes::Size;
 
 /// The longest that a call may be told to wait.
@@ -35,15 +34,12 @@ impl MountOptions {
     ///
     /// # Errors
     ///
-    /// [`Usage`] for what is not known or has a bad value.
+    /// [`MountError::Option`] for what is not known or has a bad value.
     pub(crate) fn parse(lists: &[String]) -> anyhow::Result<Self> {
         let mut options = Self::default();
         for word in lists.iter().flat_map(|list| list.split(',')).filter(|word| !word.is_empty()) {
             if options.one(word).is_none() {
-                eprintln!("option: {word}");
-                bail!(Usage(
-                    "an option of the mount is not known, or its value is none: `sarsen mount --help` lists them"
-                ));
+                return Err(MountError::Option { word: word.to_owned(), wants: wants(word) }.into());
             }
         }
         Ok(options)
@@ -87,6 +83,20 @@ impl MountOptions {
     }
 }
 
+/// What would have been good in place of an option that is not.
+fn wants(word: &str) -> &'static str {
+    match word.split_once('=').map_or(word, |(name, _)| name) {
+        "cache" | "memory" => "wants a size, such as 512MiB or 10G",
+        "dirty" => "wants a size from 1 MB on, such as 256MiB",
+        "timeout" => "wants seconds, from 1 to 3600",
+        "fsync" => "wants grid or local",
+        "uid" | "gid" => "wants a number",
+        "client" => "wants a client's directory",
+        "ro" | "rw" | "allow_other" => "takes no value",
+        _ => "is not known",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +121,7 @@ mod tests {
         for bad in ["cache=much", "timeout=0", "fsync=never", "colour", "dirty=1", "ro=yes"] {
             assert!(MountOptions::parse(&[bad.to_owned()]).is_err(), "{bad}");
         }
+        let error = MountOptions::parse(&["ro,timeout=soon".to_owned()]).unwrap_err();
+        assert_eq!(error.to_string(), "the mount's option timeout=soon wants seconds, from 1 to 3600");
     }
 }
