@@ -16,7 +16,7 @@ mod error;
 mod split;
 mod tree;
 
-pub use changes::{Change, Diff, diff};
+pub use changes::{Change, Diff, diff, diff_all};
 pub use entries::Entries;
 pub use error::TreeError;
 pub use tree::{NodeStore, Tree};

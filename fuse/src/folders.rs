@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caps::Cap;
+use client::directory::Change;
 use client::filestore::DirView;
 use encoding::directory::{Entry, Name};
 use tokio::time::Instant;
 
 use crate::error::FsError;
 use crate::mount::Inner;
-use crate::state::{Node, State, What, identity};
+use crate::state::{Node, State, What, identity, identity_of};
 use crate::types::Ino;
 
 /// What whoever asks may remember wrongly.
@@ -45,30 +46,46 @@ impl Inner {
         }
         let began = Instant::now();
         let view = Arc::new(self.client.open_directory(&cap).await?);
-        {
+        let known = {
             let mut state = self.state();
             let folder = state.folder_mut(ino)?;
             folder.doubtful = view.is_doubtful();
-            let known = folder.view.as_ref().and_then(|known| known.version());
-            if known.is_some() && known == view.version() {
+            let version = folder.view.as_ref().and_then(|known| known.version());
+            if version.is_some() && version == view.version() {
                 folder.checked = Some(began);
                 return Ok(());
             }
-        }
-        let entries: BTreeMap<Name, Entry> = view.list().await?.into_iter().collect();
-        let taken_in = {
-            let mut state = self.state();
-            state.take_in(ino, view, entries, began).inspect_err(|_| {
-                // It is looked at once more, and compared with nothing.
-                if let Ok(folder) = state.folder_mut(ino) {
-                    (folder.view, folder.checked) = (None, None);
-                }
-            })
+            folder.view.clone()
         };
-        let outdated = taken_in?;
+        let outdated = match self.changes(ino, known, &view, began).await? {
+            Some(outdated) => outdated,
+            None => {
+                let entries: BTreeMap<Name, Entry> = view.list().await?.into_iter().collect();
+                self.state().take_in(ino, view, entries, began)?
+            }
+        };
         outdated.names.iter().for_each(|name| self.tell_name(ino, name));
         outdated.contents.iter().for_each(|ino| self.tell_content(*ino));
         Ok(())
+    }
+
+    /// Takes in what is otherwise than what is known, which costs what that is. `None`: it has to be read as a whole.
+    async fn changes(
+        &self,
+        ino: Ino,
+        known: Option<Arc<DirView>>,
+        view: &Arc<DirView>,
+        began: Instant,
+    ) -> Result<Option<Outdated>, FsError> {
+        let Some(known) = known else { return Ok(None) };
+        // What was replaced an hour ago may be gone.
+        let Ok(changes) = known.changes(view).await else { return Ok(None) };
+        let mut state = self.state();
+        // It was let go meanwhile, to be read anew.
+        if state.folder(ino)?.view.as_ref().is_none_or(|now| !Arc::ptr_eq(now, &known)) {
+            return Ok(None);
+        }
+        state.take_in_changes(ino, view.clone(), changes, began).map(Some)
     }
 
     /// Makes sure that what is known of a folder is what servers enough say now.
@@ -148,7 +165,52 @@ impl State {
         let folder = self.folder_mut(ino)?;
         let before = std::mem::replace(&mut folder.entries, entries);
         (folder.view, folder.checked) = (Some(view.clone()), Some(began));
-        let known: Vec<(Name, Ino)> = folder.names.iter().map(|(name, ino)| (name.clone(), *ino)).collect();
+        let known = folder.names.iter().map(|(name, ino)| (name.clone(), *ino)).collect();
+        let compared = self.compare(ino, &view, known, &before);
+        if compared.is_err() {
+            // The journal takes nothing. Next time it is read and compared once more.
+            let folder = self.folder_mut(ino)?;
+            (folder.entries, folder.view, folder.checked) = (before, None, None);
+        }
+        compared
+    }
+
+    /// The same of the entries that changed.
+    fn take_in_changes(
+        &mut self,
+        ino: Ino,
+        view: Arc<DirView>,
+        changes: Vec<Change>,
+        began: Instant,
+    ) -> Result<Outdated, FsError> {
+        let folder = self.folder_mut(ino)?;
+        (folder.view, folder.checked) = (Some(view.clone()), Some(began));
+        let (mut known, mut before) = (Vec::new(), BTreeMap::new());
+        for Change { name, new, .. } in changes {
+            known.extend(folder.names.get(&name).map(|child| (name.clone(), *child)));
+            let old = match new {
+                Some(new) => folder.entries.insert(name.clone(), new),
+                None => folder.entries.remove(&name),
+            };
+            before.extend(old.map(|old| (name, old)));
+        }
+        let compared = self.compare(ino, &view, known, &before);
+        if compared.is_err() {
+            let folder = self.folder_mut(ino)?;
+            folder.entries.extend(before);
+            (folder.view, folder.checked) = (None, None);
+        }
+        compared
+    }
+
+    /// What became of these things in a folder, given what their names led to before.
+    fn compare(
+        &mut self,
+        ino: Ino,
+        view: &DirView,
+        known: Vec<(Name, Ino)>,
+        before: &BTreeMap<Name, Entry>,
+    ) -> Result<Outdated, FsError> {
         let mut outdated = Outdated::default();
         for (name, child) in known {
             let folder = self.folder(ino)?;
@@ -159,8 +221,10 @@ impl State {
             if entry.is_some() && entry.as_ref() == before.get(&name) {
                 continue;
             }
-            let kind = self.node(child)?.kind();
-            let same = before.get(&name).map(identity) == entry.as_ref().map(identity);
+            let node = self.node(child)?;
+            let (kind, is) = (node.kind(), entry.as_ref().map(identity));
+            let stored = node.child.as_ref().map(|child| identity_of(&child.caps.read, &node.meta));
+            let same = before.get(&name).map(identity) == is || (is.is_some() && stored == is);
             match entry {
                 // Somebody removed or replaced it, and something was put into it here: it comes back.
                 _ if !same && self.owes_below(child) => {
@@ -172,11 +236,11 @@ impl State {
                     self.folder_mut(ino)?.names.remove(&name);
                     outdated.names.push(name);
                 }
-                Some(entry) if kind == Node::of(&view, &entry, (ino, name.clone())).kind() => {
+                Some(entry) if kind == Node::of(view, &entry, (ino, name.clone())).kind() => {
                     if !same {
                         outdated.contents.push(child);
                     }
-                    self.node_mut(child)?.renew(&view, &entry);
+                    self.node_mut(child)?.renew(view, &entry);
                 }
                 _ => {
                     self.node_mut(child)?.place = None;
@@ -226,6 +290,9 @@ impl State {
     /// Whether this, or anything below it, is open to be written.
     fn is_written(&self, above: Ino) -> bool {
         let written = |ino: &Ino| self.file(*ino).is_ok_and(|file| file.writers > 0);
+        if self.folder(above).is_err() {
+            return written(&above);
+        }
         let within = |ino: &Ino| *ino == above || self.above(*ino).any(|(folder, _)| folder == above);
         self.inos().iter().any(|ino| written(ino) && within(ino))
     }

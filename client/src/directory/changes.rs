@@ -22,6 +22,7 @@ pub struct Change {
 pub struct Diff<'a, S: NodeStore, T: NodeStore> {
     left: Side<'a, S>,
     right: Side<'a, T>,
+    same: fn(&Entry, &Entry) -> bool,
 }
 
 /// The differences between two trees, which may be in two stores. Entries that readers see as equal are equal
@@ -30,7 +31,15 @@ pub fn diff<'a, S: NodeStore, T: NodeStore<Error = S::Error>>(
     left: (&'a Tree<S>, Option<&NodeRef>),
     right: (&'a Tree<T>, Option<&NodeRef>),
 ) -> Diff<'a, S, T> {
-    Diff { left: Side::new(left.0, left.1), right: Side::new(right.0, right.1) }
+    Diff { left: Side::new(left.0, left.1), right: Side::new(right.0, right.1), same: Entry::shows_same }
+}
+
+/// The same of entries that are equal only if all of them is, what readers cannot see as well.
+pub fn diff_all<'a, S: NodeStore, T: NodeStore<Error = S::Error>>(
+    left: (&'a Tree<S>, Option<&NodeRef>),
+    right: (&'a Tree<T>, Option<&NodeRef>),
+) -> Diff<'a, S, T> {
+    Diff { same: PartialEq::eq, ..diff(left, right) }
 }
 
 enum Item {
@@ -164,7 +173,7 @@ impl<S: NodeStore, T: NodeStore<Error = S::Error>> Diff<'_, S, T> {
                     let old = if left { self.left.take() } else { None };
                     let new = if right { self.right.take() } else { None };
                     if let (Some((_, old)), Some((_, new))) = (&old, &new)
-                        && old.shows_same(new)
+                        && (self.same)(old, new)
                     {
                         continue;
                     }

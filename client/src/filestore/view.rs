@@ -1,6 +1,6 @@
 //! A directory as it was read.
 
-use std::collections::btree_map;
+use std::collections::{BTreeSet, btree_map};
 use std::iter::Peekable;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::error::FileStoreError;
 use super::nodes::DirNodes;
 use super::opened::{Edits, OpenedSlot};
 use crate::Client;
-use crate::directory::{Entries, Tree};
+use crate::directory::{Change, Entries, Tree, diff_all};
 use crate::slot::{Freshness, SlotView};
 
 /// A directory as it was read. Its entries are read when they are asked for.
@@ -189,6 +189,27 @@ impl DirView {
             list.push(entry);
         }
         Ok(list)
+    }
+
+    /// What another view of the same directory says otherwise, in order of name; what both have in common is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError`].
+    pub async fn changes(&self, other: &Self) -> Result<Vec<Change>, FileStoreError> {
+        let mut names: BTreeSet<Name> = self.edits.keys().chain(other.edits.keys()).cloned().collect();
+        let mut bases = diff_all((&self.tree, self.base.as_ref()), (&other.tree, other.base.as_ref()));
+        while let Some(change) = bases.next().await? {
+            names.insert(change.name);
+        }
+        let mut changes = Vec::new();
+        for name in names {
+            let (old, new) = (self.get(&name).await?, other.get(&name).await?);
+            if old != new {
+                changes.push(Change { name, old, new });
+            }
+        }
+        Ok(changes)
     }
 
     /// The strongest cap of an entry that this view grants: its write cap if the directory may be written and there is one.

@@ -1,10 +1,12 @@
 //! The file store: directories, mutable files, paths, walks.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use caps::{Cap, SlotWrite};
 use client::filestore::{Child, DirEdit, FileStoreError, GAP_MAX, MutableEdit, Refusal, Replace};
 use client::{Client, GetOptions, PutOptions, Source};
-use encoding::directory::{EntryKind, Name};
+use encoding::directory::{Entry, EntryKind, Name};
 use testkit::grid::SimGrid;
 
 use crate::support::{SECOND, noise, put, simulate, within};
@@ -192,5 +194,50 @@ fn an_entry_with_a_wrong_key_hides_nothing_from_a_walk() {
             opened.push((walked.path.len(), walked.opened.map(|opened| opened.is_ok())));
         }
         assert_eq!(opened, [(0, Some(true)), (1, Some(false)), (1, Some(true)), (2, None)]);
+    });
+}
+
+#[test]
+fn two_views_tell_all_that_differs_and_nothing_else() {
+    simulate(async {
+        let mut grid = SimGrid::start(9, 10).await;
+        let client = grid.client("3/7/10").await;
+        let children = [file(&client, b"one").await, file(&client, b"other").await];
+        let many = (0..2000).map(|i| (name(&format!("n{i:05}")), children[0].clone())).collect();
+        let top = client.make_directory_with(many).await.unwrap();
+        let mut views = vec![client.open_directory(top.cap()).await.unwrap()];
+        let mut word = 1_u64;
+        for round in 0..12 {
+            let edits = (0..1 + round * 20).map(|_| {
+                word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (text, child) =
+                    (format!("n{:05}", (word >> 33) % 2500), &children[(word >> 60) as usize % 2]);
+                match (word >> 40) % 3 {
+                    0 => DirEdit::Unlink { name: name(&text), only: None },
+                    _ => DirEdit::Link {
+                        name: name(&text),
+                        child: Box::new(child.clone()),
+                        replace: Replace::Yes,
+                    },
+                }
+            });
+            client.edit_directory(&writer(&top), edits.collect()).await.unwrap();
+            views.push(client.open_directory(top.cap()).await.unwrap());
+        }
+        for (old, new) in
+            views.iter().zip(&views[1..]).chain([(&views[0], &views[12]), (&views[12], &views[3])])
+        {
+            let before: BTreeMap<Name, Entry> = old.list().await.unwrap().into_iter().collect();
+            let after: BTreeMap<Name, Entry> = new.list().await.unwrap().into_iter().collect();
+            let all: BTreeSet<&Name> = before.keys().chain(after.keys()).collect();
+            let differ = all.into_iter().filter(|name| before.get(*name) != after.get(*name));
+            let expected: Vec<_> = differ.map(|name| (name, before.get(name), after.get(name))).collect();
+            let told = old.changes(new).await.unwrap();
+            let told: Vec<_> =
+                told.iter().map(|one| (&one.name, one.old.as_ref(), one.new.as_ref())).collect();
+            assert!(told == expected && !told.is_empty());
+        }
+        // Of a long one, little is read: what both have in common is not looked at.
+        assert!(views[12].changes(&views[12]).await.unwrap().is_empty());
     });
 }
