@@ -13,6 +13,7 @@ use encoding::directory::Name;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::plan::Debt;
 use crate::error::FsError;
 use crate::mount::Inner;
 use crate::state::Owed;
@@ -22,6 +23,9 @@ use crate::types::Ino;
 const AT_ONCE: usize = 16;
 /// How often `fsync` begins again because something was changed while it was sent.
 const SYNC_ROUNDS: usize = 20;
+/// `fsync` tries anew for this part of the time that a call may take when servers do not answer.
+const PATIENT: u32 = 4;
+const AGAIN: Duration = Duration::from_millis(250);
 /// Between rounds that follow each other.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Between attempts while the grid takes nothing.
@@ -117,26 +121,36 @@ impl Inner {
     /// Sends this and the names that lead to it.
     pub(crate) async fn sync_one(&self, ino: Ino) -> Result<(), FsError> {
         let (mut debts, mut moved) = (self.state().debts(ino), false);
-        for _ in 0..SYNC_ROUNDS {
+        let (until, mut rounds) = (Instant::now() + self.options.timeout / PATIENT, 0);
+        loop {
             let sent = self.round(Wanted::Chain(ino)).await;
-            let state = self.state();
-            if !state.owes_any(&debts) {
-                // A folder above that somebody removed meanwhile is to stand again, too; and what is in it then, where it became another's.
-                debts = state.debts_above(ino);
-                if debts.is_empty() && std::mem::take(&mut moved) {
-                    debts = state.debts(ino);
-                } else {
-                    moved = !debts.is_empty();
-                }
-                if debts.is_empty() {
-                    // What went wrong with others is not of this one.
-                    return Ok(());
-                }
+            if self.paid(ino, &mut debts, &mut moved) {
+                // What went wrong with others is not of this one.
+                return Ok(());
             }
-            drop(state);
-            sent?;
+            match sent {
+                // A server that is started again is back in a moment, and programs take a failed sync for a loss.
+                Err(FsError::TimedOut) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
+                Ok(()) if rounds < SYNC_ROUNDS => rounds += 1,
+                sent => return sent.and(Err(FsError::TimedOut)),
+            }
         }
-        Err(FsError::TimedOut)
+    }
+
+    /// Whether nothing of this is owed any more. Folders above that somebody removed meanwhile are to stand again, too; and what is in them
+    /// then, where they became another's.
+    fn paid(&self, ino: Ino, debts: &mut Vec<Debt>, moved: &mut bool) -> bool {
+        let state = self.state();
+        if state.owes_any(debts) {
+            return false;
+        }
+        *debts = state.debts_above(ino);
+        if debts.is_empty() && std::mem::take(moved) {
+            *debts = state.debts(ino);
+        } else {
+            *moved = !debts.is_empty();
+        }
+        debts.is_empty()
     }
 
     /// Sends all that is owed, however often that takes.
