@@ -67,13 +67,23 @@ fn begin(servers: usize, shares: &str) -> (Grid, String) {
 
 #[test]
 fn real_programs_work_on_a_mount() {
-    let (grid, cap) = begin(5, "2/3/5");
+    let (mut grid, cap) = begin(5, "2/3/5");
     let (here, script) =
         (grid.path("here"), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/mount.sh"));
     fs::create_dir(&here).unwrap();
     let mounted = Mounted::start(&grid.client, "home:files", grid.path("mounted"));
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("caps/src");
+    // While they work, a server dies and is started again.
+    let mut server = grid.servers.remove(0);
+    let dying = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        server.kill();
+        std::thread::sleep(Duration::from_millis(1000));
+        server.start();
+        server
+    });
     let ran = run(Command::new("sh").arg(&script).args([&mounted.at, &here, &sources]));
+    grid.servers.push(dying.join().unwrap());
     assert!(ran.code == Some(0) && ran.text().ends_with("done\n"), "{}{}", ran.text(), ran.err);
     mounted.end();
     // What the mount showed is on the grid: another client sees it, and may change nothing with a cap that only reads.
